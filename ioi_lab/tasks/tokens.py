@@ -1,0 +1,40 @@
+"""Text ↔ token ids for one model's tokenizer, in the few ways that tasks need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ioi_lab.errors import LabError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A Hugging Face tokenizer with the choice of whether prompts start with its BOS token."""
+
+    tokenizer: PreTrainedTokenizerBase
+    prepend_bos: bool
+
+    def __post_init__(self) -> None:
+        if self.prepend_bos and self.tokenizer.bos_token_id is None:
+            raise LabError("model.prepend_bos: got True, but this tokenizer has no BOS token; expected False")
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a prompt, with BOS in front where the model's config asks for it."""
+        bos = (self.tokenizer.bos_token_id,) if self.prepend_bos else ()
+        return bos + tuple(self._plain(text))
+
+    def strings(self, ids: tuple[int, ...]) -> tuple[str, ...]:
+        """Each token as the text that it stands for."""
+        return tuple(self.tokenizer.decode([token]) for token in ids)
+
+    def single(self, text: str) -> int | None:
+        """The id of `text` (leading space included) if it is exactly one token, else None."""
+        ids = self._plain(text)
+        return ids[0] if len(ids) == 1 else None
+
+    def _plain(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
