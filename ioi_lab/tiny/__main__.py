@@ -1,0 +1,38 @@
+"""`python -m ioi_lab.tiny train|score NAME`: retrain a packaged model from scratch, or score it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ioi_lab.tiny import TINY_MODELS, tiny_folder
+
+
+def main() -> None:
+    """Parse the command line and run it."""
+    parser = argparse.ArgumentParser(prog="python -m ioi_lab.tiny", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train_command = commands.add_parser("train", help="train from scratch on CPU, in minutes")
+    train_command.add_argument("name", choices=TINY_MODELS)
+    train_command.add_argument("--seed", type=int, default=0)
+    train_command.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's)")
+    train_command.add_argument("--out", type=Path, help="folder to write (default: the packaged model's own)")
+    score_command = commands.add_parser("score", help="accuracy and P(answer) on unseen pairs of names")
+    score_command.add_argument("name", choices=TINY_MODELS)
+    arguments = parser.parse_args()
+
+    from ioi_lab.tiny import train  # torch only once the command line is known to be right
+
+    if arguments.command == "train":
+        folder = arguments.out or tiny_folder(arguments.name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scores = train.train(arguments.name, folder, arguments.seed, arguments.steps)
+        print(f"wrote {folder}")
+    else:
+        scores = train.score(*train.load(tiny_folder(arguments.name)))
+    for score in scores:
+        print(f"{score.order}: accuracy {score.accuracy:.4f}, P(answer) {score.p_answer:.4f}, {score.prompts} prompts")
+
+
+if __name__ == "__main__":
+    main()
