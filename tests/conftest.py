@@ -1,0 +1,111 @@
+"""Models, prompts and a command line for the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["WANDB_MODE"] = "offline"  # no test talks to a server, whoever is logged in on this machine
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("WANDB_API_KEY", None)
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
+
+from ioi_lab.models import LabModel, ModelConfig, load_model
+from ioi_lab.tasks.ioi import IOITask
+from ioi_lab.tiny import tiny_folder
+
+ARCHITECTURES = ("tiny-gpt2", "tiny-pythia", "llama-gqa")
+
+
+def model_config(folder: Path | str, **changes) -> ModelConfig:
+    values = {
+        "name": None,
+        "source": "folder",
+        "path": str(folder),
+        "revision": None,
+        "device": "cpu",
+        "dtype": "float32",
+        "prepend_bos": True,
+    }
+    return ModelConfig.from_config(values | changes, "model")
+
+
+def ioi_task(**changes) -> IOITask:
+    values = {"name": "ioi", "n": 8, "seed": 0, "order": "mixed", "corruption": "s2", "template": "all"}
+    return IOITask.from_config(values | changes, "task")
+
+
+def hugging_face(folder: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="session")
+def random_folders(tmp_path_factory) -> dict[str, Path]:
+    """Random-weight models of three shapes with a real tokenizer, as a user's own folders would be."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder("tiny-gpt2"))
+    sizes = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0}
+    torch.manual_seed(0)
+    models = {
+        "llama-gqa": LlamaForCausalLM(
+            LlamaConfig(
+                hidden_size=32,
+                num_hidden_layers=3,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                intermediate_size=48,
+                max_position_embeddings=64,
+                initializer_range=0.2,
+                **sizes,
+            )
+        ),
+        "neox": GPTNeoXForCausalLM(
+            GPTNeoXConfig(
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=48,
+                max_position_embeddings=64,
+                initializer_range=0.2,
+                **sizes,
+            )
+        ),
+        "gpt2": GPT2LMHeadModel(
+            GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.2, **sizes)
+        ),
+    }
+    folders = {}
+    for name, model in models.items():
+        folders[name] = tmp_path_factory.mktemp("models") / name
+        model.save_pretrained(folders[name])
+        tokenizer.save_pretrained(folders[name])
+    return folders
+
+
+@pytest.fixture(scope="session")
+def folders(random_folders) -> dict[str, Path]:
+    """The three architectures that every exactness test runs on."""
+    return {name: random_folders.get(name, tiny_folder(name)) for name in ARCHITECTURES}
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def folder(request, folders) -> Path:
+    return folders[request.param]
+
+
+@pytest.fixture
+def model(folder) -> LabModel:
+    return load_model(model_config(folder))
