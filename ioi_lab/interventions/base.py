@@ -1,0 +1,112 @@
+"""What every intervention is: a checked config that plans edits and turns their readout into a report."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ioi_lab.edits import EditSet, ModelShape, Run
+from ioi_lab.metrics import Bootstrap, Estimate, Readout
+from ioi_lab.schema import LabConfig
+from ioi_lab.tasks.prompts import PromptPairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+SELECTORS: Final = ("component", "layer", "head", "position", "scale")
+"""The columns of `results.csv` that say which edit a row is; selectors that do not apply are empty."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything an intervention reports on: the readouts of its edits and of the two baselines."""
+
+    shape: ModelShape
+    prompts: PromptPairs
+    task_name: str
+    clean: Readout
+    corrupted: Readout
+    edited: Readout
+    bootstrap: Bootstrap
+
+    @cached_property
+    def edited_estimates(self) -> dict[str, Estimate]:
+        """Each metric of the edits, a row an edit set."""
+        return self.estimates(self.edited)
+
+    def estimates(self, readout: Readout) -> dict[str, Estimate]:
+        """Each metric of `results.csv` for these runs, over prompts."""
+        mean = self.bootstrap.mean
+        clean, corrupted = self.clean.logit_diff, self.corrupted.logit_diff
+        return {
+            "logit_diff": mean(readout.logit_diff),
+            "recovery": self.bootstrap.recovery(readout.logit_diff, clean, corrupted),
+            "p_answer": mean(readout.p_answer),
+            "p_distractor": mean(readout.p_distractor),
+            "accuracy": mean(readout.correct),
+            "kl": mean(readout.kl),
+        }
+
+    def table(self, selectors: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """The tidy table: a row an edit set, described by its `selectors`, and its metrics with bounds."""
+        import pandas as pd
+
+        table = pd.DataFrame(selectors, columns=list(SELECTORS)).astype({"layer": "Int64", "head": "Int64"})
+        for name, estimate in self.edited_estimates.items():
+            table[name], table[f"{name}_low"], table[f"{name}_high"] = estimate.value, estimate.low, estimate.high
+        return table
+
+    def baseline_metrics(self) -> dict[str, float]:
+        """Scalars of the clean and the corrupted run, with bounds."""
+        metrics: dict[str, float] = {"n_prompts": len(self.prompts)}
+        for run, readout in (("clean", self.clean), ("corrupted", self.corrupted)):
+            for name, estimate in self.estimates(readout).items():
+                if name not in ("recovery", "kl"):  # constants of a baseline
+                    metrics |= scalars(f"{run}_{name}", estimate, 0)
+        return metrics
+
+
+def scalars(name: str, estimate: Estimate, row: int) -> dict[str, float]:
+    """One row of an estimate as `name`, `name_low`, `name_high`; bounds that are unknown are left out."""
+    values = {name: estimate.value[row], f"{name}_low": estimate.low[row], f"{name}_high": estimate.high[row]}
+    return {key: float(value) for key, value in values.items() if np.isfinite(value)}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an intervention found: the table, scalars, figures by file name, and lines for the terminal."""
+
+    table: pd.DataFrame
+    metrics: dict[str, float]
+    figures: dict[str, Figure]
+    summary: list[str] = field(default_factory=list)
+
+
+class Intervention(LabConfig):
+    """Base of all interventions."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """A few words for run names and figures, such as `patch z`."""
+
+    @property
+    @abstractmethod
+    def base(self) -> Run:
+        """The run that the edits act on."""
+
+    @abstractmethod
+    def plan(self, shape: ModelShape, prompts: PromptPairs) -> list[EditSet]:
+        """The edit sets to evaluate; a `LabError` for a selector that the model or the prompts lack."""
+
+    @abstractmethod
+    def report(self, measurement: Measurement) -> Report:
+        """Table, scalars and figures from the readout of the plan, in the plan's order."""
