@@ -1,0 +1,110 @@
+"""The run folder: atomic writes, provenance and status. A folder whose status is not `done` does not count."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ioi_lab.files import write_bytes, write_json, write_text
+
+if TYPE_CHECKING:
+    from ioi_lab.interventions.base import Report
+
+STATUS: Final = "status.json"
+_PACKAGES: Final = (
+    "ioi-lab", "torch", "transformers", "transformer-lens", "hydra-core", "omegaconf", "wandb", "numpy", "matplotlib",
+)  # fmt: skip
+_CONFIG_HEADER: Final = """\
+# The resolved config of this run. To run it again: python sweep.py --config-dir <this folder> --config-name config
+defaults:
+- run_folder
+- _self_
+"""
+
+
+class RunFolder:
+    """Writes one run's files. The order makes a folder trustworthy: `running` first, `done` last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._started = time.time()
+
+    def start(self, config_yaml: str) -> None:
+        """Mark the folder as running and write `config.yaml`."""
+        self._set_status("running")
+        write_text(self.path / "config.yaml", _CONFIG_HEADER + config_yaml)
+
+    def write_report(self, report: Report) -> None:
+        """Write `results.csv`, `metrics.json` and `plots/*.png`."""
+        from ioi_lab import plots
+
+        write_text(self.path / "results.csv", report.table.to_csv(index=False))
+        write_json(self.path / "metrics.json", report.metrics)
+        for name, figure in report.figures.items():
+            write_bytes(self.path / "plots" / f"{name}.png", plots.png(figure))
+
+    def finish(self, provenance: Mapping[str, Any]) -> None:
+        """Write `provenance.json`, then mark the folder as done."""
+        write_json(self.path / "provenance.json", {**provenance, "seconds": round(time.time() - self._started, 3)})
+        self._set_status("done")
+
+    def fail(self, error: BaseException) -> None:
+        """Mark the folder as failed, with the error in one line; a folder that cannot be written stays as it is."""
+        message = " ".join(str(error).split()) or type(error).__name__
+        with contextlib.suppress(OSError):  # nothing in it says `done`, and the error that matters is on its way up
+            self._set_status("failed", error=message, type=type(error).__name__)
+
+    def figures(self) -> dict[str, Path]:
+        """The figures by name."""
+        return {path.stem: path for path in sorted((self.path / "plots").glob("*.png"))}
+
+    def _set_status(self, status: str, **details: str) -> None:
+        content = {"status": status, "started": _timestamp(self._started), "updated": _timestamp(time.time())}
+        write_json(self.path / STATUS, content | details)
+
+
+def environment() -> dict[str, Any]:
+    """The part of the provenance that is the same for every run: code, packages, machine and peak memory."""
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "git_commit": commit,
+        "git_dirty": None if commit is None else bool(_git("status", "--porcelain")),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "peak_memory_mb": _peak_memory_mb(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """The output of a git command on the lab's own checkout, or None where there is none."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MB (10⁶ bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def _timestamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

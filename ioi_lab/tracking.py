@@ -1,0 +1,125 @@
+"""A finished run folder → Weights & Biases. The folder comes first, so a W&B failure never loses a result."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ioi_lab.errors import LabError
+from ioi_lab.runs import RunFolder
+from ioi_lab.schema import LabConfig
+
+if TYPE_CHECKING:
+    from ioi_lab.interventions.base import Report
+
+log = logging.getLogger(__name__)
+
+
+class TrackerConfig(LabConfig):
+    """One option of `conf/tracker/`: the run folder only (`none`), or W&B as well."""
+
+    name: Literal["none", "wandb"]
+    mode: Literal["auto", "online", "offline"] = "auto"
+    project: str = "ioi-lab"
+    entity: str | None = None
+
+    def check(self) -> None:
+        """Tell before the work, not after it, that W&B cannot be reached online without a key."""
+        if self.name == "wandb" and self.mode == "online" and not _logged_in():
+            raise LabError(
+                "tracker.mode: got 'online', but no W&B key or login was found; run `wandb login`, "
+                "or use tracker.mode=offline or tracker=none"
+            )
+
+
+@dataclass(frozen=True)
+class RunName:
+    """What a run is called on the dashboard, and the sweep that it belongs to."""
+
+    title: str
+    job_type: str
+    group: str | None
+    tags: tuple[str, ...]
+
+
+def track(folder: RunFolder, report: Report, config: Mapping[str, Any], name: RunName, tracker: TrackerConfig) -> None:
+    """Log config, metrics (as summary), figures (as images) and the table; a failure is told in one line."""
+    if tracker.name == "none":
+        return
+    os.environ.setdefault("WANDB_SILENT", "true")  # the lab prints one line of its own instead
+    try:
+        mode, reason = _mode(tracker.mode)
+        if mode == "disabled":
+            log.info("W&B: disabled (%s)", reason)
+        else:
+            log.info("W&B: %s (%s). %s", mode, reason, _log_to_wandb(folder, report, config, name, tracker, mode))
+    except Exception as error:  # whatever W&B raises, the run folder is complete
+        reason = " ".join(str(error).split())
+        log.warning("W&B failed, results are safe in %s: %s: %s", folder.path, type(error).__name__, reason)
+
+
+def _log_to_wandb(
+    folder: RunFolder,
+    report: Report,
+    config: Mapping[str, Any],
+    name: RunName,
+    tracker: TrackerConfig,
+    mode: Literal["online", "offline"],
+) -> str:
+    """Log the run and return where it is."""
+    import wandb
+
+    run = wandb.init(
+        project=tracker.project,
+        entity=tracker.entity,
+        dir=folder.path,
+        name=name.title,
+        group=name.group,
+        job_type=name.job_type,
+        tags=name.tags,
+        config=dict(config),
+        mode=mode,
+        reinit="finish_previous",
+        settings=wandb.Settings(silent=True, console="off", save_code=False, disable_git=True),
+    )
+    try:
+        run.summary.update(report.metrics)
+        media: dict[str, Any] = {key: wandb.Image(str(path)) for key, path in folder.figures().items()}
+        run.log(media | {"results": wandb.Table(dataframe=report.table.astype(_column_types(report)))})
+    finally:
+        run.finish()
+    if mode == "online":
+        return str(run.url)
+    run_folder = os.path.relpath(os.path.dirname(run.dir))
+    return f"See it: wandb leet run {run_folder}   Upload it: wandb sync {run_folder}"
+
+
+def _column_types(report: Report) -> dict[str, str]:
+    """W&B tables take plain Python values: pandas' nullable integers become objects."""
+    return {str(column): "object" for column, kind in report.table.dtypes.items() if kind != "float64"}
+
+
+def _mode(wanted: Literal["auto", "online", "offline"]) -> tuple[Literal["online", "offline", "disabled"], str]:
+    """The W&B mode and why: with `auto` what `WANDB_MODE` says, else online where a key or login is present."""
+    if wanted != "auto":
+        return wanted, f"tracker.mode={wanted}"
+    environment = os.environ.get("WANDB_MODE", "")
+    if environment in ("offline", "dryrun"):
+        return "offline", f"WANDB_MODE={environment}"
+    if environment == "disabled":
+        return "disabled", "WANDB_MODE=disabled"
+    return ("online", "logged in") if _logged_in() else ("offline", "no key or login found")
+
+
+def _logged_in() -> bool:
+    """Whether W&B has a key, a token or a login, without asking for one."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    try:
+        return wandb.login(prompt=False, verify=False)
+    except wandb.errors.Error:
+        return False

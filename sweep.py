@@ -1,0 +1,18 @@
+"""Run one experiment, or with `-m` a grid of them: `python sweep.py model=tiny-pythia intervention.direction=noise`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from ioi_lab.cli import run_command, run_job
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="sweep")
+def main(config: DictConfig) -> None:
+    """Run the composed experiment into Hydra's output folder."""
+    from ioi_lab.experiment import run_experiment
+
+    run_job(lambda folder, group: run_experiment(config, folder, group), config.name)
+
+
+if __name__ == "__main__":
+    run_command(main)
