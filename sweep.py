@@ -3,10 +3,10 @@
 import hydra
 from omegaconf import DictConfig
 
-from ioi_lab.cli import run_command, run_job
+from ioi_lab.cli import CONFIG_FOLDER, run_command, run_job
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="sweep")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="sweep")
 def main(config: DictConfig) -> None:
     """Run the composed experiment into Hydra's output folder."""
     from ioi_lab.experiment import run_experiment

@@ -6,6 +6,7 @@ torch is imported only after everything that the config alone can tell has been 
 from __future__ import annotations
 
 import logging
+import os
 import pydoc
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def run_experiment(config: DictConfig, folder: Path, group: str | None = None) -
     except BaseException as error:
         run.fail(error)
         raise
-    for line in [experiment.title, *report.summary, f"results: {folder}"]:
+    for line in [experiment.title, *report.summary, f"results: {os.path.relpath(folder)}"]:
         log.info(line)
     name = RunName(
         experiment.title, experiment.intervention.name, group, (experiment.model.label, experiment.task.name)

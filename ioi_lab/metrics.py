@@ -51,7 +51,10 @@ class Readout:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Means over prompts with the bounds of their 95 % bootstrap intervals (NaN for a single prompt)."""
+    """Means over prompts with the bounds of their 95 % bootstrap intervals, NaN where they are unknown.
+
+    Unknown are those of a single prompt, and of a recovery whose gap vanishes in some resample.
+    """
 
     value: Float[Array, edit_set]
     low: Float[Array, edit_set]
@@ -80,12 +83,13 @@ class Bootstrap:
 
         A ratio of means (as in TransformerLens' IOI metric), so that no single prompt with a small gap dominates.
         """
-        value = (edited - corrupted).mean(axis=1) / (clean - corrupted).mean(axis=1)
-        samples = ((edited - corrupted) @ self._weights.T) / ((clean - corrupted) @ self._weights.T)
-        return self._estimate(value, samples)
+        moved, gap = edited - corrupted, clean - corrupted
+        with np.errstate(divide="ignore", invalid="ignore"):  # a resample without a gap leaves the bounds unknown
+            samples = (moved @ self._weights.T) / (gap @ self._weights.T)
+        return self._estimate(moved.mean(axis=1) / gap.mean(axis=1), samples)
 
     def _estimate(self, value: Array, samples: Float[Array, "edit_set resample"]) -> Estimate:
-        if self._weights.shape[1] == 1:
+        if self._weights.shape[1] == 1 or not np.isfinite(samples).all():
             unknown = np.full_like(value, np.nan)
             return Estimate(value, unknown, unknown)
         low, high = np.quantile(samples, (0.025, 0.975), axis=1)

@@ -58,7 +58,7 @@ def track(folder: RunFolder, report: Report, config: Mapping[str, Any], name: Ru
             log.info("W&B: %s (%s). %s", mode, reason, _log_to_wandb(folder, report, config, name, tracker, mode))
     except Exception as error:  # whatever W&B raises, the run folder is complete
         reason = " ".join(str(error).split())
-        log.warning("W&B failed, results are safe in %s: %s: %s", folder.path, type(error).__name__, reason)
+        log.warning("W&B failed, the results are safe in the run folder: %s: %s", type(error).__name__, reason)
 
 
 def _log_to_wandb(

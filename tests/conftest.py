@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("WANDB_API_KEY", None)
 
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -24,9 +29,11 @@ from transformers import (
     PreTrainedModel,
 )
 
+from ioi_lab.cli import run_command
 from ioi_lab.models import LabModel, ModelConfig, load_model
 from ioi_lab.tasks.ioi import IOITask
 from ioi_lab.tiny import tiny_folder
+from sweep import main as sweep_entry_point
 
 ARCHITECTURES = ("tiny-gpt2", "tiny-pythia", "llama-gqa")
 
@@ -109,3 +116,51 @@ def folder(request, folders) -> Path:
 @pytest.fixture
 def model(folder) -> LabModel:
     return load_model(model_config(folder))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error_line(self) -> str:
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        assert len(lines) == 1, f"expected one line, got {self.err!r}"
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
+    """`sweep("model=tiny-gpt2", …)`: the command line in this process, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["sweep.py", *arguments])
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        capfd.readouterr()
+        code = 0
+        try:
+            run_command(sweep_entry_point)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            logging.getLogger().handlers.clear()  # Hydra's, whose stream is this test's
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+def run_folders(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("runs/**/status.json"))
+
+
+def only_run_folder(folder: Path) -> Path:
+    (run,) = run_folders(folder)
+    return run

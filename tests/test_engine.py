@@ -148,7 +148,7 @@ class TestAgainstTransformerLens:
         plan = [
             (Edit(Site("resid_pre", layer, position=position), "replace", FromRun("clean")),)
             for layer in range(model.shape.n_layers)
-            for position in prompts.each_position()
+            for position in range(len(prompts[0]))
         ]
         got = Engine(model, prompts, 64).run(plan, "corrupted", progress=False).logit_diff.mean(axis=1)
         assert got == pytest.approx(expected.flatten().numpy(), abs=1e-4)

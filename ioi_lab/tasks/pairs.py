@@ -75,6 +75,8 @@ def _read(path: Path) -> list[dict[str, str]]:
     if not rows:
         raise LabError(f"task.path: {str(path)!r} has no prompts below its header")
     for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise LabError(f"{path}, row {number} has more columns than the header; put text with commas in quotes")
         empty = [column for column in COLUMNS if not row[column]]
         if empty:
             raise LabError(f"{path}, row {number}: the column {empty[0]!r} is empty")

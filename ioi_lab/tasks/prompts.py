@@ -98,9 +98,12 @@ class PromptPairs:
             raise LabError(f"{key}: got {position}, expected an index from {-shortest} to {shortest - 1}")
 
     def each_position(self) -> list[Position]:
-        """Every position that means the same in all prompts: each index for one length, else each label."""
-        lengths = self.buckets()
-        return list(range(next(iter(lengths)))) if len(lengths) == 1 else list(self.labels())
+        """Every position that means the same in all prompts.
+
+        Each index where all prompts have one length and their labels at the same places, else each label.
+        """
+        aligned = all(len(pair) == len(self[0]) and pair.labels == self[0].labels for pair in self)
+        return list(range(len(self[0]))) if aligned else list(self.labels())
 
     def position_name(self, position: Position) -> str:
         """How a figure calls `position`: its label and token as far as all prompts share them, else its index."""

@@ -1,0 +1,101 @@
+"""The plan and the report of patching, on readouts with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ioi_lab.edits import Edit, FromRun, ModelShape, Site
+from ioi_lab.interventions.base import SELECTORS, Measurement
+from ioi_lab.interventions.patch import Patch
+from ioi_lab.metrics import Bootstrap, Readout
+from ioi_lab.tasks.prompts import PromptPair, PromptPairs
+
+SHAPE = ModelShape("toy", n_layers=2, n_heads=3, d_model=6, d_head=2, n_ctx=16)
+PAIR = PromptPair("x", "y", " a", " b", (0, 1, 2), (0, 2, 1), 1, 2, {"S2": 1, "END": 2}, ("x", "y", "z"))
+PROMPTS = PromptPairs([PAIR] * 4)
+
+
+def patch(**changes):
+    values = {"component": "z", "layer": "all", "head": "all", "position": "all", "direction": "denoise"}
+    return Patch.from_config({"name": "patch"} | values | changes, "intervention")
+
+
+def readout(logit_diffs):
+    """Each edit set's logit difference, the same for every prompt."""
+    values = np.repeat(np.asarray(logit_diffs, dtype=float)[:, None], len(PROMPTS), axis=1)
+    return Readout(values, np.zeros_like(values), *(np.full_like(values, 0.25) for _ in range(3)))
+
+
+def report(intervention, edited):
+    measurement = Measurement(
+        SHAPE, PROMPTS, "toy task", readout([3.0]), readout([-1.0]), readout(edited), Bootstrap(4, seed=0)
+    )
+    return intervention.report(measurement)
+
+
+def test_plan_is_layer_then_head_then_position():
+    plan = patch(layer=[1, 0], head=[2], position=["S2", -1]).plan(SHAPE, PROMPTS)
+    assert [edits[0].site for edits in plan] == [
+        Site("z", 1, 2, "S2"), Site("z", 1, 2, -1), Site("z", 0, 2, "S2"), Site("z", 0, 2, -1),
+    ]  # fmt: skip
+    assert all(isinstance(edits[0], Edit) and edits[0].value == FromRun("clean") for edits in plan)
+
+
+@pytest.mark.parametrize(
+    ("direction", "base", "source"), [("denoise", "corrupted", "clean"), ("noise", "clean", "corrupted")]
+)
+def test_direction(direction, base, source):
+    intervention = patch(direction=direction)
+    assert intervention.base == base
+    assert {edits[0].value for edits in intervention.plan(SHAPE, PROMPTS)} == {FromRun(source)}
+
+
+def test_titles():
+    assert patch().title == "patch z"
+    assert patch(component="mlp_out", direction="noise").title == "patch mlp_out (noise)"
+
+
+def test_report_ranks_by_size_of_effect():
+    found = report(patch(), [-1, -1, 1, -3.4, -1, -1.2])
+    assert found.table["recovery"].to_numpy() == pytest.approx([0, 0, 0.5, -0.6, 0, -0.05])
+    assert (found.metrics["best_layer"], found.metrics["best_head"]) == (1, 0)
+    assert found.metrics["best_recovery"] == pytest.approx(-0.6)
+    assert found.metrics["clean_logit_diff"] == 3.0
+    assert found.metrics["corrupted_accuracy"] == 0.0
+    assert [line.split()[0] for line in found.summary[1:]] == ["1.0", "0.2", "1.2", "0.0", "0.1"]
+    ax = found.figures["recovery_by_head"].axes[0]
+    assert ax.images[0].get_array().tolist() == pytest.approx(np.array([[0, 0, 0.5], [-0.6, 0, -0.05]]))
+
+
+def test_noising_ranks_by_distance_from_clean():
+    found = report(patch(direction="noise"), [3, 3, 3, -1, 1, 3])
+    assert found.metrics["best_recovery"] == pytest.approx(0.0)
+    assert [line.split()[0] for line in found.summary[1:3]] == ["1.0", "1.1"]
+    bars = found.figures["top_effects"].axes[0].patches
+    assert [bar.get_width() for bar in bars][:2] == pytest.approx([-1.0, -0.5])
+
+
+def test_selector_columns():
+    table = report(patch(component="resid_pre", position="each"), range(6)).table
+    assert list(table.columns[:5]) == list(SELECTORS)
+    assert table["head"].isna().all()
+    assert table["position"].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "figure", "panels"),
+    [
+        ({}, "recovery_by_head", [""]),
+        ({"position": ["S2", "END"]}, "recovery_by_head", ["S2", "END"]),
+        ({"component": "mlp_out", "position": "each"}, "recovery_by_position", [""]),
+        ({"component": "mlp_out"}, "recovery_by_layer", [""]),
+    ],
+)
+def test_figures_follow_the_grid(changes, figure, panels):
+    intervention = patch(**changes)
+    found = report(intervention, np.linspace(-1, 3, len(intervention.plan(SHAPE, PROMPTS))))
+    assert set(found.figures) == {figure, "top_effects"}
+    axes = found.figures[figure].axes
+    assert [ax.get_title() for ax in axes[: len(panels)]] == panels
+    assert "toy, toy task, 4 prompts" in found.figures[figure].get_suptitle()

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from ioi_lab.errors import LabError
+from ioi_lab.tasks.ioi import single_token_names
+from ioi_lab.tasks.ioi_text import NAMES, TEMPLATES
+from ioi_lab.tasks.tokens import Tokens
+from ioi_lab.tiny import tiny_folder
+from tests.conftest import ioi_task
+
+
+@pytest.fixture(scope="module", params=["tiny-gpt2", "tiny-pythia"])
+def tokens(request):
+    return Tokens(AutoTokenizer.from_pretrained(tiny_folder(request.param)), prepend_bos=True)
+
+
+def test_the_words_are_enough():
+    assert len(set(TEMPLATES)) >= 15
+    assert len(set(NAMES)) == len(NAMES) >= 100
+
+
+@pytest.mark.parametrize("corruption", ["s2", "swap", "abc"])
+@pytest.mark.parametrize("order", ["abba", "baba", "mixed"])
+def test_labels_and_corruptions(tokens, order, corruption):
+    prompts = ioi_task(n=40, order=order, corruption=corruption).prompt_pairs(tokens)
+    for index, pair in enumerate(prompts):
+        words = {label: pair.token_strings[position] for label, position in pair.labels.items()}
+        at = pair.labels
+        assert words["IO"] == pair.answer
+        assert words["S1"] == words["S2"] == pair.distractor
+        assert at["S1+1"] == at["S1"] + 1
+        assert at["S1"] < at["S2"] < at["END"] == len(pair) - 1
+        assert at["BOS"] == 0
+        first = order if order != "mixed" else ("abba", "baba")[index % 2]
+        assert (at["IO"] < at["S1"]) == (first == "abba")
+        changed = [i for i, (a, b) in enumerate(zip(pair.clean_tokens, pair.corrupted_tokens, strict=True)) if a != b]
+        names = sorted({at["IO"], at["S1"], at["S2"]})
+        assert changed == ([at["S2"]] if corruption == "s2" else names)
+        corrupted = [pair.corrupted_tokens[at[label]] for label in ("IO", "S1", "S2")]
+        io, subject = pair.answer_id, pair.distractor_id
+        if corruption == "s2":
+            assert corrupted == [io, subject, io]
+        elif corruption == "swap":
+            assert corrupted == [subject, io, io]
+        else:
+            assert len({*corrupted, io, subject}) == 5
+
+
+def test_text_and_tokens_say_the_same(tokens):
+    for pair in ioi_task(n=20).prompt_pairs(tokens):
+        assert tokens.tokenizer.decode(pair.clean_tokens[1:]) == pair.clean
+        assert "".join(pair.token_strings[1:]) == pair.clean
+
+
+def test_seed_decides_the_prompts(tokens):
+    texts = [[pair.clean for pair in ioi_task(seed=seed).prompt_pairs(tokens)] for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_the_same_prompts_on_every_machine():
+    """Recorded, since nothing else can tell whether a seed still draws what it drew elsewhere."""
+    tokens = Tokens(AutoTokenizer.from_pretrained(tiny_folder("tiny-gpt2")), prepend_bos=True)
+    first = ioi_task(n=1, seed=0, order="abba").prompt_pairs(tokens)[0]
+    assert first.clean == "When Laura and Luke went to the kitchen, Luke gave a coat to"
+
+
+def test_one_template_gives_one_length(tokens):
+    assert len(ioi_task(n=20, order="abba", template=0).prompt_pairs(tokens).buckets()) == 1
+
+
+def test_without_bos_there_is_no_such_label(tokens):
+    prompts = ioi_task(n=4).prompt_pairs(Tokens(tokens.tokenizer, prepend_bos=False))
+    assert "BOS" not in prompts.labels()
+    assert prompts[0].clean_tokens[0] != tokens.tokenizer.bos_token_id
+
+
+def test_too_few_names_is_told():
+    letters = Tokenizer(models.BPE(vocab={chr(i): i for i in range(256)}, merges=[]))
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    with pytest.raises(LabError, match=f"has 0 of {len(NAMES)} names as single tokens, at least 10 are needed"):
+        single_token_names(Tokens(PreTrainedTokenizerFast(tokenizer_object=letters), prepend_bos=False))
+
+
+def test_bos_that_the_tokenizer_lacks_is_told(tokens):
+    bare = PreTrainedTokenizerFast(tokenizer_object=tokens.tokenizer.backend_tokenizer)
+    with pytest.raises(LabError, match=r"model\.prepend_bos: got True, but this tokenizer has no BOS"):
+        Tokens(bare, prepend_bos=True)

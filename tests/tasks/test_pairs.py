@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from transformers import AutoTokenizer
+
+from ioi_lab.errors import LabError
+from ioi_lab.tasks.pairs import PairsTask
+from ioi_lab.tasks.tokens import Tokens
+from ioi_lab.tiny import tiny_folder
+
+HEADER = "clean,corrupt,answer,distractor\n"
+GOOD = '"When John and Mary met, John gave it to","When John and Mary met, Mary gave it to", Mary, John\n'
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return Tokens(AutoTokenizer.from_pretrained(tiny_folder("tiny-gpt2")), prepend_bos=True)
+
+
+@pytest.fixture
+def prompts(tmp_path, tokens):
+    def read(content):
+        path = tmp_path / "pairs.csv"
+        path.write_text(content)
+        task = PairsTask.from_config({"name": "pairs", "path": str(path)}, "task")
+        task.check()
+        return task.prompt_pairs(tokens)
+
+    return read
+
+
+def test_rows_of_several_lengths(prompts):
+    pairs = prompts(HEADER + GOOD + "Then John met,Then Mary met, Mary, John\n")
+    assert len(pairs) == 2
+    assert len(pairs.buckets()) == 2
+    assert (pairs[0].answer, pairs[0].distractor) == (" Mary", " John")
+    assert pairs.labels() == ["BOS", "END"]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("clean,corrupt,answer\na,b,c\n", "lacks the column 'distractor'; found clean, corrupt, answer"),
+        ("", "lacks the column 'clean'; found none"),
+        (HEADER, "has no prompts below its header"),
+        (HEADER + GOOD + "Then John,Then John and Mary, Mary, John\n", r"row 2: clean has \d+ tokens and corrupt \d+"),
+        (
+            HEADER + "Then John met,Then Mary met, Mary Jane, John\n",
+            "row 1: answer ' Mary Jane' is not exactly one",
+        ),
+        (
+            HEADER + "Then John met,Then Mary met,Mary, John\n",
+            r"row 1: answer 'Mary' is not .*leading space",
+        ),
+        (
+            HEADER + "Then John met,Then Mary met, Mary, Mary\n",
+            "row 1: answer and distractor are the same",
+        ),
+        (HEADER + "John met,,a,b\n", "row 1: the column 'corrupt' is empty"),
+        (
+            HEADER + "When John met, Mary left,b, c, d\n",
+            "row 1 has more columns than the header; put text with commas in quotes",
+        ),
+        (HEADER + "John met\n", "row 1: the column 'corrupt' is empty"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told(prompts, content, line):
+    with pytest.raises(LabError, match=line):
+        prompts(content)
+
+
+def test_a_missing_file_is_told():
+    task = PairsTask.from_config({"name": "pairs", "path": "/no/such.csv"}, "task")
+    with pytest.raises(LabError, match=r"task\.path: cannot read '/no/such.csv' as CSV: No such file"):
+        task.check()

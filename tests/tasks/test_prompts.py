@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from ioi_lab.errors import LabError
+from ioi_lab.tasks.prompts import PromptPair, PromptPairs
+
+
+def pair(length=4, labels=None, strings=None, corrupted_length=None):
+    strings = strings or tuple("abcdefgh"[:length])
+    corrupted = (0,) * (corrupted_length or length)
+    return PromptPair("c", "d", " x", " y", (0,) * length, corrupted, 1, 2, labels or {"END": length - 1}, strings)
+
+
+def test_positions():
+    p = pair(labels={"S2": 2, "END": 3})
+    assert list(p.positions("all")) == [0, 1, 2, 3]
+    assert list(p.positions("S2")) == [2]
+    assert list(p.positions(-1)) == [3]
+    with pytest.raises(LabError, match="got 'IO', expected 'all', an index or one of S2, END"):
+        p.positions("IO")
+    with pytest.raises(LabError, match="expected an index below 4"):
+        p.positions(4)
+
+
+def test_pairs_of_unequal_length_are_refused():
+    with pytest.raises(LabError, match="clean has 4 tokens, corrupted 5"):
+        pair(corrupted_length=5)
+
+
+def test_no_prompts_is_refused():
+    with pytest.raises(LabError, match="no prompts"):
+        PromptPairs([])
+
+
+def test_buckets_group_rows_by_length():
+    prompts = PromptPairs([pair(4), pair(3), pair(4)])
+    assert prompts.buckets() == {3: [1], 4: [0, 2]}
+
+
+def test_labels_are_those_of_every_prompt_in_their_average_order():
+    prompts = PromptPairs(
+        [pair(labels={"S1": 2, "IO": 1, "END": 3}), pair(labels={"IO": 2, "S1": 0, "END": 3, "X": 1})]
+    )
+    assert prompts.labels() == ["S1", "IO", "END"]
+
+
+def test_each_position_is_every_index_where_prompts_are_aligned_and_every_label_otherwise():
+    assert PromptPairs([pair(4), pair(4)]).each_position() == [0, 1, 2, 3]
+    assert PromptPairs([pair(4), pair(3)]).each_position() == ["END"]
+    abba, baba = pair(labels={"IO": 1, "S1": 2}), pair(labels={"IO": 2, "S1": 1})
+    assert PromptPairs([abba, baba]).each_position() == ["IO", "S1"]
+
+
+def test_position_names():
+    prompts = PromptPairs(
+        [
+            pair(5, {"BOS": 0, "S1": 1, "END": 4}, ("<s>", " Ann", " the", " zoo", " to")),
+            pair(5, {"BOS": 0, "S1": 1, "END": 4}, ("<s>", " Bob", " the", " bar", " to")),
+        ]
+    )
+    names = [prompts.position_name(position) for position in [*range(5), "S1"]]
+    assert names == ["BOS", "S1", "the", "token 3", "to (END)", "S1"]

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ioi_lab.checks import check_controls, check_gap, control_edit_sets
+from ioi_lab.edits import Edit, FromRun, Site
+from ioi_lab.errors import LabError
+from ioi_lab.metrics import Readout
+
+
+def readout(*logit_diffs):
+    result = Readout.empty(len(logit_diffs), 1)
+    for row, value in enumerate(logit_diffs):
+        result.answer_logit[row], result.distractor_logit[row] = value, 0.0
+    return result
+
+
+def test_controls_touch_what_the_plan_touches():
+    plan = [(Edit(Site("z", layer, head), "zero"),) for layer in (1, 2) for head in (0, 1)]
+    everything, nothing = control_edit_sets(plan, "corrupted")
+    assert [(edit.site, edit.value) for edit in everything] == [(Site("resid_pre", 0), FromRun("clean"))]
+    assert [edit.site for edit in nothing] == [Site("z", 1), Site("z", 2)]
+    assert {edit.value for edit in nothing} == {FromRun("corrupted")}
+
+
+@pytest.mark.parametrize("base", ["clean", "corrupted"])
+def test_controls_pass_and_fail(base):
+    clean, corrupted = readout(3.0), readout(-1.0)
+    everything, nothing = (3.0, -1.0) if base == "corrupted" else (-1.0, 3.0)
+    shares = check_controls(readout(everything, nothing), clean, corrupted, base)
+    assert shares == {"check_everything": 1.0, "check_nothing": 0.0}
+    with pytest.raises(LabError, match=r"self-check: patching everything moved the logit difference 0\.99"):
+        check_controls(readout(everything + 0.01 * np.sign(nothing - everything), nothing), clean, corrupted, base)
+    with pytest.raises(LabError, match="self-check: patching nothing"):
+        check_controls(readout(everything, nothing + 0.01), clean, corrupted, base)
+    with pytest.raises(LabError, match="patching nothing moved the logit difference nan"):
+        check_controls(readout(everything, np.nan), clean, corrupted, base)
+
+
+def test_prompts_that_measure_nothing_are_told():
+    with pytest.raises(LabError, match="nothing to recover"):
+        check_gap(readout(1.0), readout(1.00001))
+    check_gap(readout(1.0), readout(0.9))

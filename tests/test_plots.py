@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+
+from ioi_lab import plots
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def outlined(ax):
+    return {(patch.get_x() + 0.5, patch.get_y() + 0.5) for patch in ax.patches if isinstance(patch, Rectangle)}
+
+
+LAYERS, HEADS = plots.Axis("layer", ["0", "1"]), plots.Axis("head", ["0", "1", "2"])
+
+
+def test_heat_map_is_centred_labelled_and_marked():
+    values = np.array([[0.1, -0.8, 0.0], [0.001, 0.4, -0.001]])
+    figure = plots.heat_maps({"": values}, LAYERS, HEADS, "title", "recovery", mark=3)
+    ax, bar = figure.axes
+    assert ax.images[0].get_clim() == (-0.8, 0.8)
+    assert texts(ax) == ["0.10", "-0.80", "0.00", "0.00", "0.40", "0.00"]
+    assert outlined(ax) == {(1, 0), (1, 1), (0, 0)}
+    assert (ax.get_xlabel(), ax.get_ylabel(), bar.get_ylabel()) == ("head", "layer", "recovery")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
+
+
+def test_small_effects_are_not_marked():
+    figure = plots.heat_maps({"": np.array([[1.0, 0.05, 0.0], [0, 0, 0]])}, LAYERS, HEADS, "t", "s", mark=3)
+    assert outlined(figure.axes[0]) == {(0, 0)}
+
+
+def test_panels_share_a_scale_and_hide_the_rest():
+    panels = {f"p{i}": np.full((2, 3), float(i)) for i in range(5)}
+    figure = plots.heat_maps(panels, LAYERS, HEADS, "t", "s")
+    visible = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_title() for ax in visible] == list(panels)
+    assert {ax.images[0].get_clim() for ax in visible} == {(-4.0, 4.0)}
+
+
+def test_all_zero_values_have_a_scale():
+    figure = plots.heat_maps({"": np.zeros((2, 3))}, LAYERS, HEADS, "t", "s")
+    assert figure.axes[0].images[0].get_clim() == (-1.0, 1.0)
+
+
+def test_large_maps_hold_no_numbers():
+    axis = plots.Axis("x", [str(i) for i in range(30)])
+    figure = plots.heat_maps({"": np.ones((30, 30))}, axis, axis, "t", "s")
+    assert texts(figure.axes[0]) == []
+
+
+def test_ranked_bars_keep_their_order_and_intervals():
+    figure = plots.ranked_bars(
+        ["9.9", "9.6"], np.array([0.5, -0.2]), np.array([0.4, -0.3]), np.array([0.7, -0.1]), "v", "t"
+    )
+    ax = figure.axes[0]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["9.9", "9.6"]
+    assert ax.yaxis_inverted()
+    assert "95 %" in ax.get_xlabel()
+    assert len({bar.get_facecolor() for bar in ax.patches}) == 2
+    segments = ax.collections[0].get_segments()
+    assert np.array(segments)[:, :, 0] == pytest.approx(np.array([[0.4, 0.7], [-0.3, -0.1]]))
+
+
+def test_without_intervals_none_are_promised():
+    unknown = np.array([np.nan])
+    bars = plots.ranked_bars(["0.0"], np.array([1.0]), unknown, unknown, "v", "t")
+    line = plots.interval_line(plots.Axis("layer", ["0"]), np.array([1.0]), unknown, unknown, "v", "t", 0.0)
+    assert "95 %" not in bars.axes[0].get_xlabel() + line.axes[0].get_ylabel()
+
+
+def test_png():
+    figure = plots.interval_line(
+        plots.Axis("layer", ["0", "1"]), np.ones(2), np.zeros(2), np.full(2, 2.0), "v", "t", 0.0
+    )
+    assert plots.png(figure).startswith(b"\x89PNG")

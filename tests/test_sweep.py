@@ -1,0 +1,272 @@
+"""The command line as a user meets it: the main job, grids, reruns, other people's models and prompts, mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from yaml import safe_load
+
+from tests.conftest import only_run_folder, run_folders
+
+ROOT = Path(__file__).parent.parent
+FILES = {"config.yaml", "metrics.json", "results.csv", "plots", "provenance.json", "status.json"}
+
+
+def status(folder):
+    return json.loads((folder / "status.json").read_text())["status"]
+
+
+def metrics(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_the_main_job(sweep, tmp_path):
+    outcome = sweep("tracker=none")
+    assert outcome.code == 0
+    assert "patch z · tiny-gpt2 · ioi" in outcome.out
+    run = only_run_folder(tmp_path)
+    assert f"results: {run.relative_to(tmp_path)}" in outcome.out
+    assert {path.name for path in run.iterdir()} >= FILES
+    assert status(run) == "done"
+    table = pd.read_csv(run / "results.csv")
+    assert list(table.columns[:7]) == [
+        "component",
+        "layer",
+        "head",
+        "position",
+        "scale",
+        "logit_diff",
+        "logit_diff_low",
+    ]
+    assert len(table) == metrics(run)["n_edits"] == 16
+    assert table["scale"].isna().all()
+    best = table.loc[table["recovery"].abs().idxmax()]
+    assert (best["layer"], best["head"]) == (metrics(run)["best_layer"], metrics(run)["best_head"])
+    assert best["recovery_low"] < best["recovery"] < best["recovery_high"]
+    assert f"{int(best['layer'])}.{int(best['head'])}" in outcome.out
+    assert metrics(run)["check_everything"] == pytest.approx(1, abs=1e-3)
+    assert metrics(run)["check_nothing"] == pytest.approx(0, abs=1e-3)
+    assert {path.stem for path in (run / "plots").iterdir()} == {"recovery_by_head", "top_effects"}
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert len(provenance["model"]["weights_sha256"]) == 64
+    assert provenance["packages"]["torch"]
+    assert provenance["seconds"] > 0
+    assert provenance["peak_memory_mb"] > 100
+
+
+def test_a_grid_gives_complete_runs_in_one_group(sweep, tmp_path):
+    outcome = sweep("-m", "model=tiny-gpt2,tiny-pythia", "intervention.direction=denoise,noise", "task.n=4")
+    assert outcome.code == 0, outcome.err
+    runs = run_folders(tmp_path)
+    assert [run.name for run in runs] == ["0", "1", "2", "3"]
+    assert len({run.parent for run in runs}) == 1
+    for run in runs:
+        assert status(run) == "done"
+        assert {path.name for path in run.iterdir()} >= {*FILES, "wandb"}
+    configs = [safe_load((run / "config.yaml").read_text()) for run in runs]
+    seen = [(config["model"]["name"], config["intervention"]["direction"]) for config in configs]
+    assert seen == [(model, way) for model in ("tiny-gpt2", "tiny-pythia") for way in ("denoise", "noise")]
+
+
+def test_a_run_can_be_repeated_from_its_folder(sweep, tmp_path):
+    assert sweep("tracker=none", "task.n=5", "task.corruption=swap", "seed=7", "name=first").code == 0
+    first = only_run_folder(tmp_path)
+    assert sweep("--config-dir", str(first), "--config-name", "config", "name=again").code == 0
+    (again,) = (tmp_path / "runs" / "again").iterdir()
+    assert metrics(again) == metrics(first)
+    assert (again / "results.csv").read_text() == (first / "results.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "figure", "columns"),
+    [
+        (["intervention.component=resid_pre", "intervention.position=each"], "recovery_by_position", 6),
+        (["intervention.component=mlp_out", "intervention.position=[S2,END]"], "recovery_by_position", 2),
+        (["intervention.component=attn_out", "intervention.position=END"], "recovery_by_layer", 1),
+        (["intervention.position=[S2,-1]", "intervention.layer=[0,2]", "intervention.head=1"], "recovery_by_head", 2),
+    ],
+)
+def test_selectors(sweep, tmp_path, arguments, figure, columns):
+    outcome = sweep("tracker=none", "task.n=4", *arguments)
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    assert pd.read_csv(run / "results.csv")["position"].nunique() == columns
+    assert {path.stem for path in (run / "plots").iterdir()} == {figure, "top_effects"}
+
+
+def test_noising_undoes_what_denoising_does(sweep, tmp_path):
+    for direction in ("denoise", "noise"):
+        common = ("tracker=none", "task.corruption=swap", "task.n=6", "intervention.component=resid_pre")
+        assert sweep(*common, f"intervention.direction={direction}", f"name={direction}").code == 0
+    (denoise,), (noise,) = ((tmp_path / "runs" / name).iterdir() for name in ("denoise", "noise"))
+    recoveries = [pd.read_csv(run / "results.csv")["recovery"].to_numpy() for run in (denoise, noise)]
+    assert recoveries[0] == pytest.approx(1, abs=1e-3)  # the whole residual stream carries the whole run
+    assert recoveries[1] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", ["gpt2", "neox", "llama-gqa"])
+def test_anyones_folder_and_prompts(sweep, tmp_path, random_folders, shape):
+    prompts = tmp_path / "mine.csv"
+    prompts.write_text(
+        "clean,corrupt,answer,distractor\n"
+        '"When John and Mary met, John gave it to","When John and Mary met, Mary gave it to", Mary, John\n'
+        "Then Tom saw Ann and Tom gave it to,Then Tom saw Ann and Ann gave it to, Ann, Tom\n"
+        '"Then, Tom saw Ann and Tom gave it to","Then, Tom saw Ann and Ann gave it to", Ann, Tom\n'
+    )
+    path = random_folders[shape]
+    outcome = sweep("model=folder", f"model.path={path}", "task=pairs", f"task.path={prompts}", "tracker=none")
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    assert f"patch z · {path.name} · pairs" in outcome.out
+    assert metrics(run)["n_prompts"] == 3
+    assert status(run) == "done"
+
+
+def test_one_prompt_has_no_interval_and_works(sweep, tmp_path):
+    assert sweep("tracker=none", "task.n=1").code == 0
+    run = only_run_folder(tmp_path)
+    assert "best_recovery" in metrics(run)
+    assert "best_recovery_low" not in metrics(run)
+    assert pd.read_csv(run / "results.csv")["recovery_low"].isna().all()
+
+
+def csv_file(folder, content):
+    (folder / "bad.csv").write_text(content)
+    return "task=pairs", f"task.path={folder / 'bad.csv'}"
+
+
+# What the config alone can tell: each must end before torch is imported.
+CONFIG_MISTAKES = {
+    "unknown option": (["model=gpt3"], "model: got 'gpt3', expected one of folder, gpt2-small,"),
+    "unknown group": (["modle=gpt2-small"], "modle: no such key (did you mean model?)"),
+    "unknown key": (["task.sead=1"], "task.sead: no such key (did you mean task.seed?); expected one of task.name,"),
+    "unknown added key": (["+sead=1"], "sead: no such key"),
+    "wrong type": (["task.n=many"], "task.n: got 'many', expected a valid integer"),
+    "zero prompts": (["task.n=0"], "task.n: got 0, expected greater than or equal to 1"),
+    "wrong choice": (["intervention.direction=up"], "intervention.direction: got 'up', expected 'denoise' or 'noise'"),
+    "no value": (["task=pairs"], "task.path: this key has no value yet; give one with task.path=…"),
+    "head of a component without heads": (
+        ["intervention.component=resid_pre", "intervention.head=3"],
+        "intervention.head: got 3, but resid_pre has no heads; expected 'all'",
+    ),
+    "missing folder": (["model=folder", "model.path=/no/such"], "model.path: '/no/such' is no folder"),
+    "missing CSV": (["task=pairs", "task.path=/no/such.csv"], "task.path: cannot read '/no/such.csv' as CSV"),
+    "class that is none of ours": (["task._target_=os.system"], "task._target_: got 'os.system', expected"),
+    "no equals sign": (["oops"], "Error parsing override 'oops'"),
+    "list without -m": (["intervention.layer=0,1"], "Ambiguous value for argument 'intervention.layer=0,1'"),
+    "online without a login": (["tracker.mode=online"], "tracker.mode: got 'online', but no W&B key or login"),
+    "output below a file": (["hydra.run.dir=/dev/null/x"], "cannot write or read '/dev/null/x': Not a directory"),
+}
+WITHOUT_TORCH = """
+import runpy, sys
+try:
+    runpy.run_path("sweep.py", run_name="__main__")
+finally:
+    print("torch imported" if "torch" in sys.modules else "no torch")
+"""
+
+
+@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
+def test_mistakes_in_the_config_end_in_one_line_before_torch(mistake, tmp_path):
+    arguments, line = CONFIG_MISTAKES[mistake]
+    run_dir = [] if mistake == "output below a file" else [f"hydra.run.dir={tmp_path}/runs/x"]
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("HYDRA_FULL_ERROR", "WANDB_MODE", "WANDB_API_KEY")
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *run_dir, *arguments],
+        cwd=ROOT,
+        env=environment | {"NETRC": str(tmp_path / "no-login")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {line}")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stdout == "no torch\n"
+    assert all(status(run) == "failed" for run in run_folders(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["intervention.layer=4"], "intervention.layer: got 4, expected 0 to 3 (tiny-gpt2)"),
+        (["intervention.head=[0,9]"], "intervention.head: got 9, expected 0 to 3 (tiny-gpt2)"),
+        (["intervention.position=S3"], "intervention.position: got 'S3', expected one of all, each, BOS, "),
+        (["intervention.position=99"], "intervention.position: got 99, expected an index from -"),
+        (["model.device=cuda:77"], "model.device: got 'cuda:77', expected one of auto, "),
+        (["model=gpt2-small"], "model.path: cannot get 'gpt2' (revision 607a30d783dfa663caf39e06633721c8d4cfcd7e)"),
+    ],
+)
+def test_mistakes_that_need_the_model_end_in_one_line(sweep, tmp_path, arguments, line):
+    outcome = sweep("tracker=none", *arguments)
+    assert outcome.code == 1
+    assert outcome.error_line.startswith(f"error: {line}")
+    run = only_run_folder(tmp_path)
+    assert status(run) == "failed"
+    assert json.loads((run / "status.json").read_text())["error"].startswith(line)
+    assert not (run / "metrics.json").exists()
+
+
+def test_a_folder_that_is_no_model_is_told(sweep, tmp_path):
+    outcome = sweep("model=folder", f"model.path={tmp_path}", "tracker=none")
+    assert outcome.code == 1
+    assert "is no Hugging Face model folder: it lacks config.json" in outcome.error_line
+
+
+def test_a_csv_without_a_column_is_told(sweep, tmp_path):
+    outcome = sweep(*csv_file(tmp_path, "clean,answer,distractor\na,b,c\n"), "tracker=none")
+    assert outcome.code == 1
+    assert "lacks the column 'corrupt'; found clean, answer, distractor" in outcome.error_line
+
+
+def test_rows_that_do_not_line_up_are_told(sweep, tmp_path):
+    content = "clean,corrupt,answer,distractor\nThen John met,Then John and Mary met, Mary, John\n"
+    outcome = sweep(*csv_file(tmp_path, content), "tracker=none")
+    assert outcome.code == 1
+    assert "row 1: clean has 4 tokens and corrupt 6; they must line up" in outcome.error_line
+
+
+def test_prompts_that_measure_nothing_are_told(sweep, tmp_path):
+    content = "clean,corrupt,answer,distractor\nThen John met,Then John met, Mary, John\n"
+    outcome = sweep(*csv_file(tmp_path, content), "tracker=none")
+    assert outcome.code == 1
+    assert "nothing to recover" in outcome.error_line
+    assert status(only_run_folder(tmp_path)) == "failed"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the case 'output below a file' covers it")
+def test_a_read_only_output_folder_is_told(sweep, tmp_path):
+    (tmp_path / "runs").mkdir(mode=0o500)
+    outcome = sweep("tracker=none")
+    assert outcome.code == 1
+    assert "Permission denied" in outcome.error_line
+
+
+def test_a_failed_job_does_not_stop_the_others(sweep, tmp_path):
+    outcome = sweep("-m", "intervention.layer=9,1", "task.n=4", "tracker=none")
+    assert outcome.code == 1
+    assert "intervention.layer: got 9" in outcome.err
+    assert [status(run) for run in run_folders(tmp_path)] == ["failed", "done"]
+
+
+def test_tracebacks_come_back_on_request(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "sweep.py", "task.n=0", f"hydra.run.dir={tmp_path}"],
+        cwd=ROOT,
+        env=os.environ | {"HYDRA_FULL_ERROR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr

@@ -1,0 +1,129 @@
+"""What W&B got is read back with W&B's own offline reader."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import wandb
+from matplotlib.figure import Figure
+
+from ioi_lab.errors import LabError
+from ioi_lab.interventions.base import Report
+from ioi_lab.runs import RunFolder
+from ioi_lab.tracking import RunName, TrackerConfig, _mode, track
+from tests.conftest import only_run_folder, run_folders
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+def inspect(run: Path) -> dict:
+    (offline,) = (run / "wandb").glob("offline-run-*")
+    command = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--summary", "--json", offline]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.fixture
+def no_login(monkeypatch, tmp_path):
+    """A machine on which nobody is logged in."""
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+def test_a_run_can_be_read_back(sweep, tmp_path):
+    outcome = sweep("task.n=4")
+    assert outcome.code == 0
+    run = only_run_folder(tmp_path)
+    assert "W&B: offline" in outcome.out
+    assert "wandb leet run" in outcome.out
+    assert "wandb sync" in outcome.out
+    seen = inspect(run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert seen["name"] == "patch z · tiny-gpt2 · ioi"
+    assert seen["state"] == "finished"
+    assert seen["config"]["task"]["corruption"] == "s2"
+    assert seen["summary"]["best_recovery"] == pytest.approx(metrics["best_recovery"])
+    assert seen["summary"]["recovery_by_head"]["_type"] == "image-file"
+    assert seen["summary"]["results"]["_type"] == "table-file"
+    (table,) = run.glob("wandb/offline-run-*/files/media/table/results_*.json")
+    logged = json.loads(table.read_text())
+    results = pd.read_csv(run / "results.csv")
+    assert logged["columns"] == list(results.columns)
+    assert [row[logged["columns"].index("recovery")] for row in logged["data"]] == pytest.approx(results["recovery"])
+
+
+def test_jobs_of_a_multirun_share_a_group(sweep, tmp_path):
+    assert sweep("-m", "task.seed=0,1", "task.n=4", "name=seeds").code == 0
+    runs = run_folders(tmp_path)
+    group = f"seeds {runs[0].parent.name}"
+    for run in runs:
+        (record,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
+        assert group.encode() in record.read_bytes()
+
+
+def test_a_failing_tracker_loses_nothing(sweep, tmp_path, monkeypatch):
+    def broken(**settings):
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    outcome = sweep("task.n=4")
+    assert outcome.code == 0
+    run = only_run_folder(tmp_path)
+    assert json.loads((run / "status.json").read_text())["status"] == "done"
+    assert "W&B failed, the results are safe in the run folder: ConnectionError: no route to host" in outcome.out
+
+
+def test_without_tracker_there_is_no_wandb_folder(sweep, tmp_path):
+    outcome = sweep("task.n=4", "tracker=none")
+    assert not (only_run_folder(tmp_path) / "wandb").exists()
+    assert "W&B" not in outcome.out
+
+
+def test_a_key_reaches_no_file(sweep, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("HF_TOKEN", "hf_" + SECRET)
+    assert sweep("task.n=4").code == 0
+    files = [path for path in only_run_folder(tmp_path).rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_mode(monkeypatch, no_login):
+    assert _mode("auto") == ("offline", "no key or login found")
+    assert _mode("online") == ("online", "tracker.mode=online")
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    assert _mode("auto") == ("online", "logged in")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert _mode("auto") == ("offline", "WANDB_MODE=offline")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert _mode("auto") == ("disabled", "WANDB_MODE=disabled")
+
+
+def test_a_malformed_key_is_no_login(monkeypatch, no_login):
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    assert _mode("auto")[0] == "offline"
+
+
+def test_online_without_a_login_is_told_before_the_work(no_login):
+    with pytest.raises(LabError, match=r"tracker\.mode: got 'online', but no W&B key"):
+        TrackerConfig.from_config({"name": "wandb", "mode": "online"}, "tracker").check()
+
+
+def test_disabled_by_the_environment(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    report = Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, {"figure": Figure()}, [])
+    with caplog.at_level(logging.INFO):
+        name = RunName("title", "patch", None, ())
+        track(RunFolder(tmp_path), report, {}, name, TrackerConfig.from_config({"name": "wandb"}, "tracker"))
+    assert "W&B: disabled (WANDB_MODE=disabled)" in caplog.text
+    assert not (tmp_path / "wandb").exists()
