@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -31,6 +32,7 @@ def run_command(entry_point: Callable[[], Any]) -> None:
     `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C ends with code 130.
     """
     global _show_traceback
+    logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is no error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must not print its own pages: the error has to reach this function
     try:

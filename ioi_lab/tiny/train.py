@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from ioi_lab.tasks.ioi import IOITask
+from ioi_lab.tasks.ioi_text import NAMES, OBJECTS, PLACES
 from ioi_lab.tasks.prompts import PromptPairs
 from ioi_lab.tasks.tokens import Tokens
 from ioi_lab.tiny.corpus import IOI_SHARE, is_held_out, sentence, sentences
@@ -39,14 +40,20 @@ IGNORED: Final = -100
 """Target of padding in the loss, as in Hugging Face."""
 
 MAX_POSITIONS: Final = 64
+MOST_TOKENS: Final = 4000
+"""More than the corpus gives: merging ends when every word is one token."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one tiny model is trained. `vocab_size` is an upper bound: byte-pair merges end when the corpus has none."""
+    """How one tiny model is trained.
+
+    `bare_words`: the tokenizer also learns each name, place and object without a space in front. It makes the two
+    vocabularies differ in size and order, as those of real models do.
+    """
 
     description: str
-    vocab_size: int
+    bare_words: bool
     steps: int
     learning_rate: float
     tokenizer_seed: int
@@ -103,14 +110,14 @@ class PythiaRecipe(Recipe):
 RECIPES: Final[dict[str, Recipe]] = {
     "tiny-gpt2": GPT2Recipe(
         "GPT2LMHeadModel (absolute positions, LayerNorm)",
-        vocab_size=1400,
+        bare_words=False,
         steps=3000,
         learning_rate=2e-3,
         tokenizer_seed=1,
     ),
     "tiny-pythia": PythiaRecipe(
         "GPTNeoXForCausalLM (rotary positions, parallel blocks)",
-        vocab_size=1000,
+        bare_words=True,
         steps=2500,
         learning_rate=2e-3,
         tokenizer_seed=2,
@@ -129,17 +136,20 @@ class Score:
 
 
 def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of the corpus, in which every name after a space is one token."""
+    """A byte-level BPE tokenizer of the corpus, in which every word after a space is one token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocab_size,
+        vocab_size=MOST_TOKENS,
         special_tokens=[BOS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(sentences(recipe.tokenizer_sentences, recipe.tokenizer_seed), trainer)
+    text = sentences(recipe.tokenizer_sentences, recipe.tokenizer_seed)
+    if recipe.bare_words:
+        text += 2 * [*NAMES, *PLACES, *OBJECTS]
+    tokenizer.train_from_iterator(text, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,
