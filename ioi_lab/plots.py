@@ -76,7 +76,7 @@ def heat_maps(
             _outline(ax, values, mark)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
-        figure.colorbar(image, ax=axes, label=scale_label, pad=0.02)
+        figure.colorbar(image, ax=axes, label=scale_label, pad=0.02, aspect=6 * figure.get_figheight())
         figure.suptitle(title)
     return figure
 
