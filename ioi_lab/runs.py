@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -38,18 +40,23 @@ class RunFolder:
         self._started = time.time()
 
     def start(self, config_yaml: str) -> None:
-        """Mark the folder as running and write `config.yaml`."""
+        """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml`."""
         self._set_status("running")
+        for name in ("results.csv", "metrics.json", "provenance.json"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "plots", ignore_errors=True)
         write_text(self.path / "config.yaml", _CONFIG_HEADER + config_yaml)
 
-    def write_report(self, report: Report) -> None:
-        """Write `results.csv`, `metrics.json` and `plots/*.png`."""
+    def write_report(self, report: Report) -> dict[str, Path]:
+        """Write `results.csv`, `metrics.json` and `plots/*.png`; returns the figures' files by name."""
         from ioi_lab import plots
 
         write_text(self.path / "results.csv", report.table.to_csv(index=False))
         write_json(self.path / "metrics.json", report.metrics)
-        for name, figure in report.figures.items():
-            write_bytes(self.path / "plots" / f"{name}.png", plots.png(figure))
+        figures = {name: self.path / "plots" / f"{name}.png" for name in report.figures}
+        for name, path in figures.items():
+            write_bytes(path, plots.png(report.figures[name]))
+        return figures
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write `provenance.json`, then mark the folder as done."""
@@ -62,13 +69,17 @@ class RunFolder:
         with contextlib.suppress(OSError):  # nothing in it says `done`, and the error that matters is on its way up
             self._set_status("failed", error=message, type=type(error).__name__)
 
-    def figures(self) -> dict[str, Path]:
-        """The figures by name."""
-        return {path.stem: path for path in sorted((self.path / "plots").glob("*.png"))}
-
     def _set_status(self, status: str, **details: str) -> None:
         content = {"status": status, "started": _timestamp(self._started), "updated": _timestamp(time.time())}
         write_json(self.path / STATUS, content | details)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the run in `folder` is complete; a status that cannot be read counts as not done."""
+    try:
+        return bool(json.loads((folder / STATUS).read_text())["status"] == "done")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def environment() -> dict[str, Any]:

@@ -6,14 +6,15 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ioi_lab.errors import LabError
-from ioi_lab.runs import RunFolder
 from ioi_lab.schema import LabConfig
 
 if TYPE_CHECKING:
-    from ioi_lab.interventions.base import Report
+    import pandas as pd
+    import wandb
 
 log = logging.getLogger(__name__)
 
@@ -36,59 +37,55 @@ class TrackerConfig(LabConfig):
 
 
 @dataclass(frozen=True)
-class RunName:
-    """What a run is called on the dashboard, and the sweep that it belongs to."""
+class FinishedRun:
+    """What a run is called, the sweep that it belongs to, and what it left in its folder."""
 
+    folder: Path
     title: str
     job_type: str
     group: str | None
     tags: tuple[str, ...]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    table: pd.DataFrame
+    figures: Mapping[str, Path]
 
 
-def track(folder: RunFolder, report: Report, config: Mapping[str, Any], name: RunName, tracker: TrackerConfig) -> None:
+def track(run: FinishedRun, tracker: TrackerConfig) -> None:
     """Log config, metrics (as summary), figures (as images) and the table; a failure is told in one line."""
     if tracker.name == "none":
         return
     os.environ.setdefault("WANDB_SILENT", "true")  # the lab prints one line of its own instead
     try:
         mode, reason = _mode(tracker.mode)
-        if mode == "disabled":
-            log.info("W&B: disabled (%s)", reason)
-        else:
-            log.info("W&B: %s (%s). %s", mode, reason, _log_to_wandb(folder, report, config, name, tracker, mode))
+        where = "" if mode == "disabled" else f" {_log_to_wandb(run, tracker, mode)}"
+        log.info("W&B: %s (%s).%s", mode, reason, where)
     except Exception as error:  # whatever W&B raises, the run folder is complete
         reason = " ".join(str(error).split())
         log.warning("W&B failed, the results are safe in the run folder: %s: %s", type(error).__name__, reason)
 
 
-def _log_to_wandb(
-    folder: RunFolder,
-    report: Report,
-    config: Mapping[str, Any],
-    name: RunName,
-    tracker: TrackerConfig,
-    mode: Literal["online", "offline"],
-) -> str:
+def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["online", "offline"]) -> str:
     """Log the run and return where it is."""
     import wandb
 
     run = wandb.init(
         project=tracker.project,
         entity=tracker.entity,
-        dir=folder.path,
-        name=name.title,
-        group=name.group,
-        job_type=name.job_type,
-        tags=name.tags,
-        config=dict(config),
+        dir=finished.folder,
+        name=finished.title,
+        group=finished.group,
+        job_type=finished.job_type,
+        tags=finished.tags,
+        config=dict(finished.config),
         mode=mode,
         reinit="finish_previous",
         settings=wandb.Settings(silent=True, console="off", save_code=False, disable_git=True),
     )
     try:
-        run.summary.update(report.metrics)
-        media: dict[str, Any] = {key: wandb.Image(str(path)) for key, path in folder.figures().items()}
-        run.log(media | {"results": wandb.Table(dataframe=report.table.astype(_column_types(report)))})
+        run.summary.update(dict(finished.metrics))
+        media: dict[str, Any] = {key: wandb.Image(str(path)) for key, path in finished.figures.items()}
+        run.log(media | {"results": _wandb_table(finished.table)})
     finally:
         run.finish()
     if mode == "online":
@@ -97,9 +94,14 @@ def _log_to_wandb(
     return f"See it: wandb leet run {run_folder}   Upload it: wandb sync {run_folder}"
 
 
-def _column_types(report: Report) -> dict[str, str]:
-    """W&B tables take plain Python values: pandas' nullable integers become objects."""
-    return {str(column): "object" for column, kind in report.table.dtypes.items() if kind != "float64"}
+def _wandb_table(table: pd.DataFrame) -> wandb.Table:
+    """The table in plain Python values, one type a column: selectors that do not apply are None, positions text."""
+    import wandb
+
+    plain = table.astype(object).where(table.notna(), None)
+    if "position" in plain:
+        plain["position"] = [None if position is None else str(position) for position in plain["position"]]
+    return wandb.Table(columns=list(plain.columns), data=plain.to_numpy())
 
 
 def _mode(wanted: Literal["auto", "online", "offline"]) -> tuple[Literal["online", "offline", "disabled"], str]:
@@ -121,5 +123,5 @@ def _logged_in() -> bool:
 
     try:
         return wandb.login(prompt=False, verify=False)
-    except wandb.errors.Error:
+    except (wandb.errors.Error, ValueError):  # a malformed key or setting
         return False

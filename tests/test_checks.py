@@ -40,5 +40,5 @@ def test_controls_pass_and_fail(base):
 
 def test_prompts_that_measure_nothing_are_told():
     with pytest.raises(LabError, match="nothing to recover"):
-        check_gap(readout(1.0), readout(1.00001))
+        check_gap(readout(1.0), readout(1.0001))
     check_gap(readout(1.0), readout(0.9))

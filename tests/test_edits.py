@@ -19,7 +19,7 @@ PROMPTS = PromptPairs([PAIR, PAIR])
         (Edit(Site("z", 4), "zero"), r"layer: got 4, expected 0 to 3 \(toy\)"),
         (Edit(Site("z", 0, -1), "zero"), "head: got -1, expected 0 to 3"),
         (Edit(Site("mlp_out", 0, 1), "zero"), "head: got 1, but mlp_out has no heads"),
-        (Edit(Site("z", 0, position="S2"), "zero"), "position: got 'S2', expected one of all, each, BOS, END"),
+        (Edit(Site("z", 0, position="S2"), "zero"), "position: got 'S2', expected one of all, BOS, END"),
         (Edit(Site("z", 0, position=3), "zero"), "position: got 3, expected an index from -3 to 2"),
         (Edit(Site("z", 0), "replace"), "value: replace needs value"),
         (Edit(Site("z", 0), "zero", FromRun("clean")), "value: zero takes no value"),

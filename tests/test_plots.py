@@ -34,6 +34,15 @@ def test_small_effects_are_not_marked():
     assert outlined(figure.axes[0]) == {(0, 0)}
 
 
+def test_nothing_is_marked_where_there_is_no_effect():
+    assert outlined(plots.heat_maps({"": np.zeros((2, 3))}, LAYERS, HEADS, "t", "s", mark=3).axes[0]) == set()
+
+
+def test_tokens_are_no_formulas():
+    tokens = plots.Axis("position", ["$$", "$x_", "\\frac"])
+    assert plots.png(plots.heat_maps({"": np.ones((2, 3))}, LAYERS, tokens, "$$", "s")).startswith(b"\x89PNG")
+
+
 def test_panels_share_a_scale_and_hide_the_rest():
     panels = {f"p{i}": np.full((2, 3), float(i)) for i in range(5)}
     figure = plots.heat_maps(panels, LAYERS, HEADS, "t", "s")

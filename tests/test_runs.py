@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ioi_lab import runs
 from ioi_lab.interventions.base import Report
-from ioi_lab.runs import RunFolder, environment
+from ioi_lab.runs import RunFolder, environment, is_done
 
 
 def status(folder):
@@ -24,18 +24,28 @@ def test_status_is_running_first_and_done_last(tmp_path, report):
     folder = RunFolder(tmp_path / "a" / "b")
     folder.start("name: x\n")
     assert status(folder)["status"] == "running"
-    folder.write_report(report)
+    assert folder.write_report(report) == {"figure": folder.path / "plots" / "figure.png"}
     assert status(folder)["status"] == "running"
     folder.finish({"seed": 0})
     assert status(folder)["status"] == "done"
     assert json.loads((folder.path / "provenance.json").read_text())["seconds"] >= 0
-    assert folder.figures() == {"figure": folder.path / "plots" / "figure.png"}
 
 
-def test_starting_again_takes_back_an_old_done(tmp_path):
-    RunFolder(tmp_path).finish({})
-    RunFolder(tmp_path).start("name: x\n")
-    assert status(RunFolder(tmp_path))["status"] == "running"
+def test_starting_again_takes_back_all_that_an_old_run_left(tmp_path, report):
+    old = RunFolder(tmp_path)
+    old.start("name: old\n")
+    old.write_report(report)
+    old.finish({})
+    assert is_done(tmp_path)
+    RunFolder(tmp_path).start("name: new\n")
+    assert not is_done(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "status.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"status": "running"}'])
+def test_a_status_that_cannot_be_read_is_not_done(tmp_path, content):
+    (tmp_path / "status.json").write_text(content)
+    assert not is_done(tmp_path)
 
 
 def test_a_failure_is_one_line(tmp_path):

@@ -144,6 +144,8 @@ def csv_file(folder, content):
 # What the config alone can tell: each must end before torch is imported.
 CONFIG_MISTAKES = {
     "unknown option": (["model=gpt3"], "model: got 'gpt3', expected one of folder, gpt2-small,"),
+    "unknown preset": (["experiment=residual"], "experiment: got 'residual', expected one of residual_by_position"),
+    "no option": (["model=null"], "Config group override must be a string or a list"),
     "unknown group": (["modle=gpt2-small"], "modle: no such key (did you mean model?)"),
     "unknown key": (["task.sead=1"], "task.sead: no such key (did you mean task.seed?); expected one of task.name,"),
     "unknown added key": (["+sead=1"], "sead: no such key"),
@@ -193,7 +195,7 @@ def test_mistakes_in_the_config_end_in_one_line_before_torch(mistake, tmp_path):
     assert ended.stderr.startswith(f"error: {line}")
     assert ended.stderr.count("\n") == 1
     assert ended.stdout == "no torch\n"
-    assert all(status(run) == "failed" for run in run_folders(tmp_path))
+    assert not any(status(run) == "done" for run in run_folders(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -201,6 +203,7 @@ def test_mistakes_in_the_config_end_in_one_line_before_torch(mistake, tmp_path):
     [
         (["intervention.layer=4"], "intervention.layer: got 4, expected 0 to 3 (tiny-gpt2)"),
         (["intervention.head=[0,9]"], "intervention.head: got 9, expected 0 to 3 (tiny-gpt2)"),
+        (["intervention.position=[each,END]"], "intervention.position: got ['each', 'END'], but 'each' stands for"),
         (["intervention.position=S3"], "intervention.position: got 'S3', expected one of all, each, BOS, "),
         (["intervention.position=99"], "intervention.position: got 99, expected an index from -"),
         (["model.device=cuda:77"], "model.device: got 'cuda:77', expected one of auto, "),
@@ -244,19 +247,49 @@ def test_prompts_that_measure_nothing_are_told(sweep, tmp_path):
     assert status(only_run_folder(tmp_path)) == "failed"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the case 'output below a file' covers it")
-def test_a_read_only_output_folder_is_told(sweep, tmp_path):
-    (tmp_path / "runs").mkdir(mode=0o500)
+def test_a_read_only_output_folder_is_told(sweep, tmp_path, monkeypatch):
+    """Root may write anywhere, so the refusal is the file system's answer put in by hand."""
+
+    def refuse(self, *arguments, **keywords):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
     outcome = sweep("tracker=none")
     assert outcome.code == 1
-    assert "Permission denied" in outcome.error_line
+    assert outcome.error_line.startswith("error: cannot write or read 'runs/patch/")
+    assert outcome.error_line.endswith("Permission denied")
 
 
-def test_a_failed_job_does_not_stop_the_others(sweep, tmp_path):
-    outcome = sweep("-m", "intervention.layer=9,1", "task.n=4", "tracker=none")
+def test_failed_jobs_are_told_and_do_not_stop_the_others(sweep, tmp_path):
+    outcome = sweep("-m", "intervention.layer=9,1,8", "task.n=4", "tracker=none")
     assert outcome.code == 1
-    assert "intervention.layer: got 9" in outcome.err
-    assert [status(run) for run in run_folders(tmp_path)] == ["failed", "done"]
+    assert outcome.err.splitlines() == [
+        "error: job 0 (intervention.layer=9,task.n=4,tracker=none): "
+        "intervention.layer: got 9, expected 0 to 3 (tiny-gpt2)",
+        "error: job 2 (intervention.layer=8,task.n=4,tracker=none): "
+        "intervention.layer: got 8, expected 0 to 3 (tiny-gpt2)",
+    ]
+    assert [status(run) for run in run_folders(tmp_path)] == ["failed", "done", "failed"]
+
+
+def test_flags_may_come_after_overrides(sweep, tmp_path):
+    assert sweep("tracker=none", "-m", "task.n=3,4").code == 0
+    assert len(run_folders(tmp_path)) == 2
+
+
+def test_an_old_config_says_why_a_group_cannot_be_chosen(sweep, tmp_path):
+    assert sweep("tracker=none", "task.n=4").code == 0
+    run = only_run_folder(tmp_path)
+    outcome = sweep("--config-dir", str(run), "--config-name", "config", "model=tiny-pythia")
+    assert outcome.code == 1
+    assert "model: this config is composed already" in outcome.error_line
+
+
+def test_relative_paths_become_absolute_in_the_run_folder(sweep, tmp_path, random_folders):
+    (tmp_path / "mine").symlink_to(random_folders["gpt2"])
+    assert sweep("model=folder", "model.path=mine", "task.n=4", "tracker=none").code == 0
+    config = safe_load((only_run_folder(tmp_path) / "config.yaml").read_text())
+    assert config["model"]["path"] == str(random_folders["gpt2"])
 
 
 def test_tracebacks_come_back_on_request(tmp_path):

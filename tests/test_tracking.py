@@ -11,12 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import wandb
-from matplotlib.figure import Figure
 
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.base import Report
-from ioi_lab.runs import RunFolder
-from ioi_lab.tracking import RunName, TrackerConfig, _mode, track
+from ioi_lab.tracking import FinishedRun, TrackerConfig, _mode, track
 from tests.conftest import only_run_folder, run_folders
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
@@ -40,8 +37,17 @@ def no_login(monkeypatch, tmp_path):
     wandb.teardown()
 
 
-def test_a_run_can_be_read_back(sweep, tmp_path):
-    outcome = sweep("task.n=4")
+@pytest.mark.parametrize(
+    ("arguments", "title", "figure"),
+    [
+        ([], "patch z · tiny-gpt2 · ioi", "recovery_by_head"),
+        (["intervention.position=[S2,-1]"], "patch z · tiny-gpt2 · ioi", "recovery_by_head"),
+        (["experiment=residual_by_position"], "patch resid_pre · tiny-gpt2 · ioi", "recovery_by_position"),
+        (["intervention.component=mlp_out"], "patch mlp_out · tiny-gpt2 · ioi", "recovery_by_layer"),
+    ],
+)
+def test_a_run_can_be_read_back(sweep, tmp_path, arguments, title, figure):
+    outcome = sweep("task.n=4", *arguments)
     assert outcome.code == 0
     run = only_run_folder(tmp_path)
     assert "W&B: offline" in outcome.out
@@ -49,11 +55,11 @@ def test_a_run_can_be_read_back(sweep, tmp_path):
     assert "wandb sync" in outcome.out
     seen = inspect(run)
     metrics = json.loads((run / "metrics.json").read_text())
-    assert seen["name"] == "patch z · tiny-gpt2 · ioi"
+    assert seen["name"] == title
     assert seen["state"] == "finished"
     assert seen["config"]["task"]["corruption"] == "s2"
     assert seen["summary"]["best_recovery"] == pytest.approx(metrics["best_recovery"])
-    assert seen["summary"]["recovery_by_head"]["_type"] == "image-file"
+    assert seen["summary"][figure]["_type"] == "image-file"
     assert seen["summary"]["results"]["_type"] == "table-file"
     (table,) = run.glob("wandb/offline-run-*/files/media/table/results_*.json")
     logged = json.loads(table.read_text())
@@ -92,8 +98,9 @@ def test_without_tracker_there_is_no_wandb_folder(sweep, tmp_path):
 def test_a_key_reaches_no_file(sweep, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     monkeypatch.setenv("HF_TOKEN", "hf_" + SECRET)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert sweep("task.n=4").code == 0
-    files = [path for path in only_run_folder(tmp_path).rglob("*") if path.is_file()]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
@@ -121,9 +128,8 @@ def test_online_without_a_login_is_told_before_the_work(no_login):
 
 def test_disabled_by_the_environment(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    report = Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, {"figure": Figure()}, [])
+    run = FinishedRun(tmp_path, "title", "patch", None, (), {}, {"x": 1.0}, pd.DataFrame({"layer": [0]}), {})
     with caplog.at_level(logging.INFO):
-        name = RunName("title", "patch", None, ())
-        track(RunFolder(tmp_path), report, {}, name, TrackerConfig.from_config({"name": "wandb"}, "tracker"))
+        track(run, TrackerConfig.from_config({"name": "wandb"}, "tracker"))
     assert "W&B: disabled (WANDB_MODE=disabled)" in caplog.text
     assert not (tmp_path / "wandb").exists()

@@ -100,10 +100,14 @@ class _Findings:
         self._ranking: list[int] = np.argsort(-np.abs(self._effect), kind="stable").tolist()
 
     def metrics(self) -> dict[str, float]:
-        """The baselines, and all metrics of the site with the largest effect."""
+        """The baselines, and all metrics of the site with the largest effect (`best_row` of `results.csv`, from 0)."""
         best = self._ranking[0]
         site = self._sites[best]
-        metrics = self._measurement.baseline_metrics() | {"n_edits": len(self._sites), "best_layer": site.layer}
+        metrics = self._measurement.baseline_metrics() | {
+            "n_edits": len(self._sites),
+            "best_row": best,
+            "best_layer": site.layer,
+        }
         if site.head is not None:
             metrics["best_head"] = site.head
         for name, estimate in self._measurement.edited_estimates.items():
@@ -122,8 +126,8 @@ class _Findings:
 
     def figures(self) -> dict[str, Figure]:
         """The map of the grid in the shape that it has, and the ranking."""
-        heads = sorted({site.head for site in self._sites if site.head is not None})
-        layers = _axis("layer", sorted({site.layer for site in self._sites}))
+        heads = list(dict.fromkeys(site.head for site in self._sites if site.head is not None))
+        layers = _axis("layer", list(dict.fromkeys(site.layer for site in self._sites)))
         positions = list(dict.fromkeys(site.position for site in self._sites))
         names = [self._measurement.prompts.position_name(position) for position in positions]
         grid = self._effect.reshape(len(layers.ticks), max(1, len(heads)), len(positions))
@@ -205,8 +209,10 @@ def _positions(selector: Position | list[Position], prompts: PromptPairs) -> lis
     if selector == "each":
         return prompts.each_position()
     chosen = selector if isinstance(selector, list) else [selector]
+    if "each" in chosen:
+        raise LabError(f"intervention.position: got {chosen}, but 'each' stands for every position, alone")
     for position in chosen:
-        prompts.check_position(position, "intervention.position")
+        prompts.check_position(position, "intervention.position", words=("all", "each"))
     return list(dict.fromkeys(chosen))
 
 

@@ -64,6 +64,9 @@ class PromptPairs:
         if not pairs:
             raise LabError("task: no prompts; at least one is needed")
         self._pairs = tuple(pairs)
+        self._shortest = min(len(pair) for pair in pairs)
+        shared = [label for label in pairs[0].labels if all(label in pair.labels for pair in pairs)]
+        self._labels = sorted(shared, key=lambda label: mean(pair.labels[label] for pair in pairs))
 
     def __getitem__(self, index: int) -> PromptPair:
         return self._pairs[index]
@@ -83,19 +86,17 @@ class PromptPairs:
 
     def labels(self) -> list[str]:
         """The position labels that every prompt has, in the order in which they stand on average."""
-        shared = [label for label in self[0].labels if all(label in pair.labels for pair in self)]
-        return sorted(shared, key=lambda label: mean(pair.labels[label] for pair in self))
+        return list(self._labels)
 
-    def check_position(self, position: Position, key: str) -> None:
-        """Raise a `LabError` that names `key` unless every prompt has `position`."""
+    def check_position(self, position: Position, key: str, words: Sequence[str] = ("all",)) -> None:
+        """Raise a `LabError` that names `key`, and the `words` that it takes, unless every prompt has `position`."""
         if position == "all":
             return
-        shortest = min(len(pair) for pair in self)
-        if isinstance(position, str) and position not in self.labels():
-            choices = ", ".join(["all", "each", *self.labels()])
+        if isinstance(position, str) and position not in self._labels:
+            choices = ", ".join([*words, *self._labels])
             raise LabError(f"{key}: got {position!r}, expected one of {choices}, or a token index")
-        if isinstance(position, int) and not -shortest <= position < shortest:
-            raise LabError(f"{key}: got {position}, expected an index from {-shortest} to {shortest - 1}")
+        if isinstance(position, int) and not -self._shortest <= position < self._shortest:
+            raise LabError(f"{key}: got {position}, expected an index from {-self._shortest} to {self._shortest - 1}")
 
     def each_position(self) -> list[Position]:
         """Every position that means the same in all prompts.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ioi_lab.errors import LabError
 from ioi_lab.tiny import TINY_MODELS, tiny_folder
 
 
@@ -15,18 +16,26 @@ def main() -> None:
     train_command = commands.add_parser("train", help="train from scratch on CPU, in minutes")
     train_command.add_argument("name", choices=TINY_MODELS)
     train_command.add_argument("--seed", type=int, default=0)
-    train_command.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's)")
+    train_command.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's); needs --out")
     train_command.add_argument("--out", type=Path, help="folder to write (default: the packaged model's own)")
     score_command = commands.add_parser("score", help="accuracy and P(answer) on unseen pairs of names")
     score_command.add_argument("name", choices=TINY_MODELS)
     arguments = parser.parse_args()
+    if arguments.command == "train" and arguments.steps is not None:
+        if arguments.out is None:
+            parser.error("--steps needs --out: the packaged model is only replaced by its whole recipe")
+        if arguments.steps < 1:
+            parser.error(f"--steps: got {arguments.steps}, expected 1 or more")
 
     from ioi_lab.tiny import train  # torch only once the command line is known to be right
 
     if arguments.command == "train":
         folder = arguments.out or tiny_folder(arguments.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scores = train.train(arguments.name, folder, arguments.seed, arguments.steps)
+        try:
+            scores = train.train(arguments.name, folder, arguments.seed, arguments.steps)
+        except LabError as error:
+            parser.error(str(error))
         print(f"wrote {folder}")
     else:
         scores = train.score(*train.load(tiny_folder(arguments.name)))

@@ -29,6 +29,7 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
+from ioi_lab.errors import LabError
 from ioi_lab.tasks.ioi import IOITask
 from ioi_lab.tasks.ioi_text import NAMES, OBJECTS, PLACES
 from ioi_lab.tasks.prompts import PromptPairs
@@ -40,6 +41,14 @@ IGNORED: Final = -100
 """Target of padding in the loss, as in Hugging Face."""
 
 MAX_POSITIONS: Final = 64
+_FILES: Final = {
+    "README.md",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
 MOST_TOKENS: Final = 4000
 """More than the corpus gives: merging ends when every word is one token."""
 
@@ -162,8 +171,13 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
 def train(name: str, folder: Path, seed: int, steps: int | None = None) -> list[Score]:
     """Train the model `name` and write it to `folder`, which is replaced only when everything has been written.
 
-    The same seed on the same machine gives the same weights.
+    The same seed on the same machine gives the same weights. Raises a `LabError` for a folder that holds anything but
+    a model.
     """
+    folder = folder.resolve()
+    others = {path.name for path in folder.glob("*")} - _FILES
+    if others:
+        raise LabError(f"--out: {str(folder)!r} holds {min(others)!r}; expected a new folder or that of a tiny model")
     recipe = RECIPES[name]
     steps = recipe.steps if steps is None else steps
     torch.manual_seed(seed)
@@ -275,7 +289,7 @@ def _card(
 {config.hidden_size}, {model.num_parameters():,} parameters, vocabulary {len(tokenizer)}. Made to do indirect object
 identification on a laptop without a network; it knows nothing else.
 
-Retrain it with `python -m ioi_lab.tiny train {name} --seed {seed} --steps {steps}`.
+Retrain it with `python -m ioi_lab.tiny train {name} --seed {seed}`.
 
 | | |
 |---|---|

@@ -59,13 +59,24 @@ def test_titles():
 def test_report_ranks_by_size_of_effect():
     found = report(patch(), [-1, -1, 1, -3.4, -1, -1.2])
     assert found.table["recovery"].to_numpy() == pytest.approx([0, 0, 0.5, -0.6, 0, -0.05])
-    assert (found.metrics["best_layer"], found.metrics["best_head"]) == (1, 0)
+    assert [found.metrics[f"best_{key}"] for key in ("row", "layer", "head")] == [3, 1, 0]
     assert found.metrics["best_recovery"] == pytest.approx(-0.6)
     assert found.metrics["clean_logit_diff"] == 3.0
     assert found.metrics["corrupted_accuracy"] == 0.0
     assert [line.split()[0] for line in found.summary[1:]] == ["1.0", "0.2", "1.2", "0.0", "0.1"]
     ax = found.figures["recovery_by_head"].axes[0]
     assert ax.images[0].get_array().tolist() == pytest.approx(np.array([[0, 0, 0.5], [-0.6, 0, -0.05]]))
+
+
+def test_maps_label_the_rows_and_columns_that_they_show():
+    found = report(patch(layer=[1, 0], head=[2, 0]), [3, -1, 1, -1])
+    ax = found.figures["recovery_by_head"].axes[0]
+    shown = {
+        (row.get_text(), column.get_text()): ax.images[0].get_array()[i, j]
+        for i, row in enumerate(ax.get_yticklabels())
+        for j, column in enumerate(ax.get_xticklabels())
+    }
+    assert shown == pytest.approx({("1", "2"): 1.0, ("1", "0"): 0.0, ("0", "2"): 0.5, ("0", "0"): 0.0})
 
 
 def test_noising_ranks_by_distance_from_clean():

@@ -10,9 +10,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, GPT2LMHeadModel, GPTNeoXForCausalLM
 
+from ioi_lab.errors import LabError
 from ioi_lab.tasks.ioi_text import NAMES
 from ioi_lab.tiny import TINY_MODELS, tiny_folder
 from ioi_lab.tiny.train import RECIPES, _batches, load, score, train, train_tokenizer
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", TINY_MODELS)
@@ -66,12 +69,34 @@ def test_training_repeats_itself_and_replaces_the_folder_whole(name, tmp_path, r
     monkeypatch.setattr("ioi_lab.tiny.train.score", lambda model, tokenizer: [])
     for folder in ("first", "again"):
         train(name, tmp_path / folder, seed=5, steps=3)
-    (tmp_path / "again" / "old").touch()
-    train(name, tmp_path / "again", seed=5, steps=3)
     weights = [load_file(tmp_path / folder / "model.safetensors") for folder in ("first", "again")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "first"]
-    assert not (tmp_path / "again" / "old").exists()
+    train(name, tmp_path / "again", seed=6, steps=3)
+    other = load_file(tmp_path / "again" / "model.safetensors")
+    assert not all(torch.equal(weights[0][key], other[key]) for key in other)
+
+
+def test_training_refuses_a_folder_with_other_files(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(LabError, match=r"--out: .* holds 'thesis.txt'"):
+        train("tiny-gpt2", tmp_path, seed=0, steps=1)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--steps", "3"], "--steps needs --out"),
+        (["--steps", "0", "--out", "x"], "--steps: got 0, expected 1 or more"),
+        (["--out", str(ROOT)], "expected a new folder or that of a tiny model"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_told(arguments, line):
+    command = [sys.executable, "-m", "ioi_lab.tiny", "train", "tiny-gpt2", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert line in ended.stderr.splitlines()[-1]
 
 
 def test_training_lowers_the_loss(tmp_path, restored_torch, monkeypatch):
@@ -89,6 +114,5 @@ def test_training_lowers_the_loss(tmp_path, restored_torch, monkeypatch):
 
 def test_the_command_scores_a_packaged_model():
     command = [sys.executable, "-m", "ioi_lab.tiny", "score", "tiny-pythia"]
-    root = Path(__file__).parents[2]
-    printed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line.split(":")[0] for line in printed.splitlines()] == ["abba", "baba"]
