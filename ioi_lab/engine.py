@@ -30,11 +30,11 @@ Hooks = list[tuple[str, Callable[..., Any]]]
 class Bucket:
     """Prompts of one length as tensors on the model's device; `rows` are their indices among all prompts."""
 
-    rows: Int[Tensor, row]
+    rows: Int[Tensor, "row"]
     clean: Int[Tensor, "row pos"]
     corrupted: Int[Tensor, "row pos"]
-    answer: Int[Tensor, row]
-    distractor: Int[Tensor, row]
+    answer: Int[Tensor, "row"]
+    distractor: Int[Tensor, "row"]
 
     def tokens(self, run: Run) -> Int[Tensor, "row pos"]:
         """The prompts of a run."""
@@ -161,7 +161,7 @@ class Engine:
             new = value if edit.operation == "replace" else old + edit.scale * value
         activation[rows, positions] = new
 
-    def _selected(self, edit: Edit, bucket: Bucket) -> tuple[Int[Tensor, n], Int[Tensor, n]]:
+    def _selected(self, edit: Edit, bucket: Bucket) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"]]:
         """Row and position of each place in the bucket that the edit's position selects."""
         places = [
             (row, position)
@@ -215,7 +215,7 @@ class Engine:
             )
 
 
-def _given(edit: Edit, prompts: Int[Tensor, n], *, like: Float[Tensor, n * width]) -> Float[Tensor, n * width]:
+def _given(edit: Edit, prompts: Int[Tensor, "n"], *, like: Float[Tensor, "n *width"]) -> Float[Tensor, "n *width"]:
     """The edit's own tensor at each of the places `like`, which belong to `prompts`."""
     assert isinstance(edit.value, Tensor)  # `Edit.check` has seen to it
     value = edit.value.to(like)

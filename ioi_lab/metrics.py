@@ -56,9 +56,9 @@ class Estimate:
     Unknown are those of a single prompt, and of a recovery whose gap vanishes or turns in some resample.
     """
 
-    value: Float[Array, edit_set]
-    low: Float[Array, edit_set]
-    high: Float[Array, edit_set]
+    value: Float[Array, "edit_set"]
+    low: Float[Array, "edit_set"]
+    high: Float[Array, "edit_set"]
 
 
 class Bootstrap:

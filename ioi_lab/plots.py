@@ -84,9 +84,9 @@ def heat_maps(
 
 def ranked_bars(
     names: Sequence[str],
-    values: Float[Array, bar],
-    low: Float[Array, bar],
-    high: Float[Array, bar],
+    values: Float[Array, "bar"],
+    low: Float[Array, "bar"],
+    high: Float[Array, "bar"],
     value_label: str,
     title: str,
 ) -> Figure:
@@ -107,9 +107,9 @@ def ranked_bars(
 
 def interval_line(
     axis: Axis,
-    values: Float[Array, tick],
-    low: Float[Array, tick],
-    high: Float[Array, tick],
+    values: Float[Array, "tick"],
+    low: Float[Array, "tick"],
+    high: Float[Array, "tick"],
     value_label: str,
     title: str,
     reference: float,
