@@ -33,11 +33,11 @@ USER_ERRORS: Final = (LabError, HydraException, OmegaConfBaseException, OSError)
 _show_traceback = False
 
 
-def run_command(entry_point: Callable[[], Any]) -> None:
-    """Run a `hydra.main` function; a user's mistake ends with one line and exit code 1.
+def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
+    """Run the `hydra.main` function of the root config `config_name`.
 
-    `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C ends with code 130. A multirun in which jobs failed ends with
-    code 1 after all jobs have run.
+    A user's mistake ends with one line and exit code 1; `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C ends
+    with code 130. A multirun in which jobs failed ends with code 1 after all jobs have run.
     """
     global _show_traceback
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is no error of the run
@@ -49,6 +49,10 @@ def run_command(entry_point: Callable[[], Any]) -> None:
         entry_point()
     except KeyboardInterrupt:
         sys.exit(130)
+    except MissingConfigException as error:
+        _end(error, _unknown_option(error))
+    except ConfigCompositionException as error:
+        _end(error, _unknown_key(str(error), config_name))
     except USER_ERRORS as error:
         _end(error)
     except Exception as error:
@@ -87,11 +91,11 @@ class JobResults(Callback):
         JobResults.failed = sum(not is_done(folder) for folder in folders)
 
 
-def _end(error: BaseException) -> NoReturn:
+def _end(error: BaseException, line: str | None = None) -> NoReturn:
     """End the program with the error in one line, or as it is where the user wants tracebacks."""
     if _show_traceback:
         raise error
-    print(f"error: {one_line(error)}", file=sys.stderr)
+    print(f"error: {line or one_line(error)}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -117,10 +121,6 @@ def _raised_by_hydra(error: Exception) -> bool:
 
 def one_line(error: BaseException) -> str:
     """The error as a line that names the key, what it got and what it may be."""
-    if isinstance(error, MissingConfigException):
-        return _unknown_option(error)
-    if isinstance(error, ConfigCompositionException):
-        return _unknown_key(str(error))
     if isinstance(error, OSError):
         return (
             f"cannot write or read {os.fsdecode(error.filename)!r}: {error.strerror}" if error.filename else str(error)
@@ -136,13 +136,13 @@ def _unknown_option(error: MissingConfigException) -> str:
     return f"{group}: got {option!r}, expected one of {', '.join(error.options or [])}"
 
 
-def _unknown_key(message: str) -> str:
+def _unknown_key(message: str, config_name: str) -> str:
     match = re.search(r"Could not override '([^']+)'", message)
     if match is None:
         return " ".join(message.split())
     key = match.group(1)
     parent, _, _ = key.rpartition(".")
-    choices = _keys_of(parent)
+    choices = _keys_of(parent, config_name)
     if key in choices:
         return f"{key}: this config is composed already; override its keys one by one ({key}.…=…)"
     close = get_close_matches(key, choices, n=1)
@@ -150,15 +150,15 @@ def _unknown_key(message: str) -> str:
     return f"{key}: no such key{hint}; expected one of {', '.join(choices)}"
 
 
-def _keys_of(parent: str) -> list[str]:
+def _keys_of(parent: str, config_name: str) -> list[str]:
     """Full names of the keys under `parent` in the composed config, with the groups that the command line names."""
     GlobalHydra.instance().clear()
     groups = [word for word in sys.argv[1:] if re.fullmatch(r"[a-z_]+=[\w-]+", word)]
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         try:
-            config = compose("sweep", overrides=groups)
+            config = compose(config_name, overrides=groups)
         except HydraException:  # the key at the top of the line is itself the wrong one
-            config = compose("sweep")
+            config = compose(config_name)
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
         return [str(key) for key in config]

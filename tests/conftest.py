@@ -146,7 +146,7 @@ def sweep(tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
         capfd.readouterr()
         code = 0
         try:
-            run_command(sweep_entry_point)
+            run_command(sweep_entry_point, config_name="sweep")
         except SystemExit as end:
             code = int(end.code or 0)
         finally:
