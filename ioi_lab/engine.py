@@ -1,29 +1,33 @@
 """The one forward-pass machine: it evaluates any list of edits on any model, exactly and in batches.
 
 Every result equals a plain full forward pass with the edits applied by hand (see `tests/test_engine.py`). Prompts of
-different length are never padded into one batch. Only the END position is unembedded.
+different length are never padded into one batch. Only the END position is unembedded. Blocks before the first edited
+layer are not run again: their result is the base run's.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from ioi_lab.edits import Edit, EditSet, FromRun, Run
+from ioi_lab.edits import Edit, EditSet, FromRun, Run, Site
 from ioi_lab.errors import LabError
 from ioi_lab.metrics import Readout
 from ioi_lab.models import LabModel
 from ioi_lab.tasks.prompts import PromptPairs
 
 Hooks = list[tuple[str, Callable[..., Any]]]
+Recorded = dict[tuple[Run, str], Tensor]
+"""Activations of the unedited runs by run and hook name."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Engine:
         self._prompts = prompts
         self._batch_size = batch_size
         self._buckets = [bucket for rows in prompts.buckets().values() for bucket in self._split(rows)]
+        self._can_resume = self._resuming_is_exact()
 
     def baseline(self, run: Run) -> Readout:
         """The unedited run, as a readout with one edit set: `[1, prompt]`."""
@@ -95,23 +100,34 @@ class Engine:
     def _run_bucket(
         self, bucket: Bucket, edit_sets: Sequence[EditSet], base: Run, readout: Readout, bar: tqdm[Any]
     ) -> None:
-        recorded = self._record(bucket, edit_sets)
-        base_log_probs = self._end_logits(bucket.tokens(base), []).log_softmax(dim=-1)
+        first_layers = [self._first_layer(edit_set) for edit_set in edit_sets]
+        recorded, base_log_probs = self._record(bucket, edit_sets, set(first_layers), base)
         n_rows = len(bucket.rows)
-        for chunk in _chunks(range(len(edit_sets)), max(1, self._batch_size // n_rows)):
+        by_first_layer = sorted(range(len(edit_sets)), key=first_layers.__getitem__)
+        for chunk in _chunks(by_first_layer, max(1, self._batch_size // n_rows)):
             batch = [edit_sets[index] for index in chunk]
+            first_layer = first_layers[chunk[0]]
+            residual = recorded[base, _resid_pre(first_layer)].repeat(len(batch), 1, 1)
             tokens = bucket.tokens(base).repeat(len(batch), 1)
-            logits = self._end_logits(tokens, self._edit_hooks(batch, bucket, recorded))
+            logits = self._resumed_end_logits(tokens, first_layer, residual, self._edit_hooks(batch, bucket, recorded))
             self._read(logits.view(len(batch), n_rows, -1), base_log_probs, bucket, chunk, readout)
             bar.update(len(batch) * n_rows)
 
-    def _record(self, bucket: Bucket, edit_sets: Sequence[EditSet]) -> dict[tuple[Run, str], Tensor]:
-        """The clean and corrupted activations that the edits read, by run and hook name."""
-        needed = defaultdict(set)
+    def _first_layer(self, edit_set: EditSet) -> int:
+        """The first block that has to be run for these edits; the last one where there are none."""
+        if not self._can_resume:
+            return 0
+        return min((edit.site.layer for edit in edit_set), default=self._model.shape.n_layers - 1)
+
+    def _record(
+        self, bucket: Bucket, edit_sets: Sequence[EditSet], first_layers: set[int], base: Run
+    ) -> tuple[Recorded, Float[Tensor, "row vocab"]]:
+        """The activations that the edits read and that runs resume from, and the base run's log-probabilities."""
+        needed: dict[Run, set[str]] = {base: {_resid_pre(layer) for layer in first_layers}}
         for edit in (edit for edit_set in edit_sets for edit in edit_set):
             if isinstance(edit.value, FromRun):
-                needed[edit.value.run].add(edit.site.hook)
-        recorded: dict[tuple[Run, str], Tensor] = {}
+                needed.setdefault(edit.value.run, set()).add(edit.site.hook)
+        recorded: Recorded = {}
 
         def recorder(run: Run, name: str) -> Callable[..., None]:
             def record(activation: Tensor, hook: object) -> None:
@@ -119,11 +135,13 @@ class Engine:
 
             return record
 
-        for run, names in needed.items():
-            self._end_logits(bucket.tokens(run), [(name, recorder(run, name)) for name in sorted(names)])
-        return recorded
+        end_logits = {
+            run: self._end_logits(bucket.tokens(run), [(name, recorder(run, name)) for name in sorted(names)])
+            for run, names in needed.items()
+        }
+        return recorded, end_logits[base].log_softmax(dim=-1)
 
-    def _edit_hooks(self, batch: Sequence[EditSet], bucket: Bucket, recorded: dict[tuple[Run, str], Tensor]) -> Hooks:
+    def _edit_hooks(self, batch: Sequence[EditSet], bucket: Bucket, recorded: Recorded) -> Hooks:
         """One hook a site, which applies to each slot of the batch the edits of that slot's set."""
         by_hook: dict[str, list[tuple[int, Edit]]] = defaultdict(list)
         for slot, edit_set in enumerate(batch):
@@ -171,6 +189,30 @@ class Engine:
         selected = torch.tensor(places, device=bucket.clean.device)
         return selected[:, 0], selected[:, 1]
 
+    def _resumed_end_logits(
+        self, tokens: Int[Tensor, "batch pos"], layer: int, residual: Float[Tensor, "batch pos d_model"], hooks: Hooks
+    ) -> Float[Tensor, "batch vocab"]:
+        """Logits at END of a run that starts at block `layer` from its input `residual`."""
+        resume: Hooks = [(_resid_pre(layer), lambda activation, hook: residual)] if layer > 0 else []
+        with _skipped(self._model.bridge.blocks[:layer]):
+            return self._end_logits(tokens, resume + hooks)
+
+    @torch.inference_mode()
+    def _resuming_is_exact(self) -> bool:
+        """Whether skipping blocks gives this model's own logits, tried on one prompt; else every run is a whole one.
+
+        It does where a block reads nothing of earlier blocks but the residual stream and returns a plain tensor.
+        """
+        tokens, layer = self._buckets[0].clean[:1], self._model.shape.n_layers // 2
+        recorded: list[Tensor] = []
+        record: Hooks = [(_resid_pre(layer), lambda activation, hook: recorded.append(activation.clone()))]
+        whole = self._end_logits(tokens, record)
+        try:
+            resumed = self._resumed_end_logits(tokens, layer, recorded[0], [])
+        except Exception:  # an architecture that resists in whichever way is run as a whole
+            return False
+        return torch.equal(whole, resumed)
+
     def _end_logits(self, tokens: Int[Tensor, "batch pos"], hooks: Hooks) -> Float[Tensor, "batch vocab"]:
         """Logits at END in float32; earlier positions are dropped before the unembedding."""
         end_only: Hooks = [("unembed.hook_in", lambda residual, hook: residual[:, -1:])]
@@ -213,6 +255,24 @@ class Engine:
                 answer=torch.tensor([pair.answer_id for pair in pairs], device=device),
                 distractor=torch.tensor([pair.distractor_id for pair in pairs], device=device),
             )
+
+
+def _resid_pre(layer: int) -> str:
+    return Site("resid_pre", layer).hook
+
+
+@contextmanager
+def _skipped(blocks: Iterable[nn.Module]) -> Iterator[None]:
+    """Let `blocks` hand their input on as it is; whatever else the model does (masks, rotary angles) stays its own."""
+    blocks = list(blocks)
+    for block in blocks:
+        # Into the instance's own dictionary: TransformerBridge's blocks pass other attributes on to what they wrap.
+        block.__dict__["forward"] = lambda hidden_states, *_, **__: hidden_states
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.__dict__["forward"]
 
 
 def _given(edit: Edit, prompts: Int[Tensor, "n"], *, like: Float[Tensor, "n *width"]) -> Float[Tensor, "n *width"]:

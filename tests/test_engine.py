@@ -181,3 +181,49 @@ def test_prompt_longer_than_the_context_is_told(setups):
     too_long = PromptPair("a", "b", " c", " d", long, long, 1, 2, {"END": len(long) - 1}, ("x",) * len(long))
     with pytest.raises(LabError, match="reads 64"):
         Engine(model, PromptPairs([too_long]), 8)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_blocks_before_the_first_edit_are_not_run_again(setups, architecture, monkeypatch):
+    model, _, prompts = setups[architecture]
+    plan = [(Edit(Site("mlp_out", 2, position="END"), "scale", scale=float(i)),) for i in range(5)]
+    engine = Engine(model, prompts, batch_size=1)
+    calls = [0] * model.shape.n_layers
+
+    def count(layer):
+        def hook(*_):
+            calls[layer] += 1
+
+        return hook
+
+    handles = [block.original_component.register_forward_hook(count(i)) for i, block in enumerate(model.bridge.blocks)]
+    resumed = engine.run(plan, "clean", progress=False)
+    for handle in handles:
+        handle.remove()
+    assert calls[:2] == [len(prompts)] * 2  # the base run of each prompt, and nothing more
+    assert calls[2] == len(prompts) * (1 + len(plan))
+
+    monkeypatch.setattr(Engine, "_resuming_is_exact", lambda self: False)
+    whole = Engine(model, prompts, batch_size=1).run(plan, "clean", progress=False)
+    assert resumed.logit_diff == pytest.approx(whole.logit_diff, abs=1e-5)
+
+
+def test_a_model_that_cannot_be_resumed_is_run_whole(setups, monkeypatch):
+    model, _, prompts = setups["tiny-gpt2"]
+    assert Engine(model, prompts, 8)._can_resume
+
+    def resist(self, *arguments):
+        raise AttributeError("no residual stream here")
+
+    monkeypatch.setattr(Engine, "_resumed_end_logits", resist)
+    assert not Engine(model, prompts, 8)._can_resume
+
+
+def test_blocks_are_whole_again_after_an_error(setups):
+    model, _, prompts = setups["tiny-gpt2"]
+    before = Engine(model, prompts, 8).baseline("clean")
+    too_much = Edit(Site("resid_pre", 3), "add", torch.full((model.shape.d_model,), torch.nan))
+    with pytest.raises(LabError, match="not finite"):
+        Engine(model, prompts, 8).run([(too_much,)], "clean", progress=False)
+    assert not any("forward" in vars(block) for block in model.bridge.blocks)
+    assert (Engine(model, prompts, 8).baseline("clean").logit_diff == before.logit_diff).all()
