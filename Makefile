@@ -37,8 +37,8 @@ lint: setup ## ruff and mypy
 	@$(BIN)/mypy
 
 format: setup ## let ruff rewrite what it can
-	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
 
 clean: ## remove the environment and the caches, not the runs
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

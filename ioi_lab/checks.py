@@ -29,6 +29,17 @@ def check_gap(clean: Readout, corrupted: Readout) -> None:
         )
 
 
+def baseline_lines(clean: Readout, corrupted: Readout) -> list[str]:
+    """What the model does without edits, for the terminal; with a warning where the clean run does not do the task."""
+    lines = [
+        f"{run} prompts: logit difference {readout.logit_diff.mean():.2f}, accuracy {readout.correct.mean():.2f}"
+        for run, readout in (("clean", clean), ("corrupted", corrupted))
+    ]
+    if clean.logit_diff.mean() <= max(0.0, corrupted.logit_diff.mean()):
+        lines.append("warning: the model does not do the task on the clean prompts, so recovery says little")
+    return lines
+
+
 def control_edit_sets(plan: Sequence[EditSet], base: Run) -> list[EditSet]:
     """Two edit sets to run along with `plan`, through the same code.
 

@@ -52,7 +52,7 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     except MissingConfigException as error:
         _end(error, _unknown_option(error))
     except ConfigCompositionException as error:
-        _end(error, _unknown_key(str(error), config_name))
+        _end(error, _unknown_key(error, config_name))
     except USER_ERRORS as error:
         _end(error)
     except Exception as error:
@@ -125,7 +125,11 @@ def one_line(error: BaseException) -> str:
         return (
             f"cannot write or read {os.fsdecode(error.filename)!r}: {error.strerror}" if error.filename else str(error)
         )
-    return " ".join(str(error).split())
+    line = " ".join(str(error).split())
+    if match := re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'", line):
+        key, value = match.groups()
+        return f"{key}: got {value!r}; write a list as '{key}=[{value}]', or add -m for one run a value"
+    return line
 
 
 def _unknown_option(error: MissingConfigException) -> str:
@@ -136,10 +140,10 @@ def _unknown_option(error: MissingConfigException) -> str:
     return f"{group}: got {option!r}, expected one of {', '.join(error.options or [])}"
 
 
-def _unknown_key(message: str, config_name: str) -> str:
-    match = re.search(r"Could not override '([^']+)'", message)
+def _unknown_key(error: ConfigCompositionException, config_name: str) -> str:
+    match = re.search(r"Could not override '([^']+)'", str(error))
     if match is None:
-        return " ".join(message.split())
+        return one_line(error)
     key = match.group(1)
     parent, _, _ = key.rpartition(".")
     choices = _keys_of(parent, config_name)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import Field
 
-from ioi_lab.checks import check_controls, check_gap, control_edit_sets
+from ioi_lab.checks import baseline_lines, check_controls, check_gap, control_edit_sets
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Measurement, Report
 from ioi_lab.metrics import Bootstrap
@@ -152,14 +152,20 @@ def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:
     measurement = Measurement(
         shape=model.shape,
         prompts=prompts,
-        task_name=experiment.task.name,
+        task_title=experiment.task.title,
         clean=clean,
         corrupted=corrupted,
         edited=readout.select(slice(len(plan))),
         bootstrap=Bootstrap(len(prompts), experiment.root.seed),
     )
     report = experiment.intervention.report(measurement)
-    return replace(report, metrics=report.metrics | checks), _provenance(experiment, model)
+    report = replace(
+        report,
+        metrics=report.metrics | checks,
+        prompts=measurement.prompt_table(),
+        summary=baseline_lines(clean, corrupted) + report.summary,
+    )
+    return report, _provenance(experiment, model)
 
 
 def _provenance(experiment: Experiment, model: LabModel) -> dict[str, Any]:
@@ -185,5 +191,7 @@ def _instantiate(values: dict[str, Any], group: str, base: type[ConfigT]) -> Con
     target = arguments.pop("_target_", None)
     cls = pydoc.locate(str(target))
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise LabError(f"{group}._target_: got {target!r}, expected the full name of a {base.__name__} class")
+        raise LabError(
+            f"{group}._target_: got {target!r}, expected the full name of a class that inherits {base.__name__}"
+        )
     return cls.from_config(arguments, group)

@@ -6,13 +6,16 @@ All arrays are `[edit_set, prompt]`; all logits and probabilities are at END. No
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+FEWEST_PROMPTS: Final = 8
+"""A percentile bootstrap over fewer prompts covers far less than 95 %, so none is given."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Readout:
 class Estimate:
     """Means over prompts with the bounds of their 95 % bootstrap intervals, NaN where they are unknown.
 
-    Unknown are those of a single prompt, and of a recovery whose gap vanishes or turns in some resample.
+    Unknown are those of fewer than `FEWEST_PROMPTS` prompts, and of a recovery whose gap vanishes or turns in some
+    resample.
     """
 
     value: Float[Array, "edit_set"]
@@ -89,7 +93,7 @@ class Bootstrap:
         return self._estimate(moved.mean(axis=1) / gap.mean(axis=1), (moved @ self._weights.T) / gaps)
 
     def _estimate(self, value: Array, samples: Float[Array, "edit_set resample"]) -> Estimate:
-        if self._weights.shape[1] == 1 or not np.isfinite(samples).all():
+        if self._weights.shape[1] < FEWEST_PROMPTS or not np.isfinite(samples).all():
             unknown = np.full_like(value, np.nan)
             return Estimate(value, unknown, unknown)
         low, high = np.quantile(samples, (0.025, 0.975), axis=1)

@@ -156,7 +156,8 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(available[0])
     if name not in available:
-        raise LabError(f"model.device: got {name!r}, expected one of auto, {', '.join(available)}")
+        hint = "; no CUDA device was found here" if name.startswith("cuda") and "cuda" not in available else ""
+        raise LabError(f"model.device: got {name!r}, expected one of auto, {', '.join(available)}{hint}")
     return torch.device(name)
 
 
@@ -198,7 +199,10 @@ def _hub_folder(repository: str, revision: str | None) -> Path:
         if not any(folder.glob(_WEIGHTS[0])):
             snapshot_download(repository, revision=revision, allow_patterns=[*_TEXT_FILES, _WEIGHTS[1]])
     except (OSError, HFValidationError) as error:
-        reason = " ".join(str(error).split()).split(". ")[0][:150]
+        cause: BaseException = error
+        while (inner := cause.__cause__ or cause.__context__) is not None:
+            cause = inner
+        reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:120]
         raise LabError(
             f"model.path: cannot get {repository!r} (revision {revision}) from the Hugging Face hub, and no "
             f"download of it is cached ({reason}); connect once to cache it, or use {WITHOUT_HUB}"

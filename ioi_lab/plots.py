@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 DIVERGING: Final = "RdBu"
+INTERVAL: Final = "95 % bootstrap intervals over prompts"
 POSITIVE, NEGATIVE, NEUTRAL = "#2166ac", "#b2182b", "#555555"
 _STYLE: Final[dict[str, Any]] = {
     "font.size": 9,
@@ -83,7 +84,7 @@ def heat_maps(
 
 
 def ranked_bars(
-    names: Sequence[str],
+    bars: Axis,
     values: Float[Array, "bar"],
     low: Float[Array, "bar"],
     high: Float[Array, "bar"],
@@ -92,15 +93,16 @@ def ranked_bars(
 ) -> Figure:
     """Horizontal bars, first on top, with intervals; positive and negative in two colours."""
     with context(_STYLE):
-        figure = Figure(figsize=(5.6, 0.25 * len(names) + 1.3), layout="constrained")
+        figure = Figure(figsize=(5.6, 0.25 * len(bars.ticks) + 1.5), layout="constrained")
         ax = figure.subplots()
-        places = np.arange(len(names))
+        places = np.arange(len(bars.ticks))
         colours = [POSITIVE if value >= 0 else NEGATIVE for value in values]
         ax.barh(places, values, color=colours, xerr=_whiskers(values, low, high), ecolor=NEUTRAL, capsize=2)
-        ax.set_yticks(places, names)
+        ax.set_yticks(places, bars.ticks)
         ax.invert_yaxis()
         ax.axvline(0, color="black", linewidth=0.8)
-        ax.set(xlabel=value_label + _interval_note(low))
+        note = f"\nwith {INTERVAL}" if np.isfinite(low).all() else ""
+        ax.set(xlabel=value_label + note, ylabel=bars.label)
         figure.suptitle(title)
     return figure
 
@@ -112,18 +114,18 @@ def interval_line(
     high: Float[Array, "tick"],
     value_label: str,
     title: str,
-    reference: float,
 ) -> Figure:
-    """Values along an axis with their interval as a band, and a dashed line at `reference`."""
+    """Values along an axis with their interval as a band, and a dashed line at 0, where nothing changes."""
     with context(_STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         ax = figure.subplots()
         places = np.arange(len(axis.ticks))
-        ax.axhline(reference, color=NEUTRAL, linewidth=0.8, linestyle="--", label="no edit")
+        ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle="--", label="no edit")
         ax.plot(places, values, color=POSITIVE, marker="o", markersize=4)
-        ax.fill_between(places, low, high, color=POSITIVE, alpha=0.25, linewidth=0)
+        if np.isfinite(low).all():
+            ax.fill_between(places, low, high, color=POSITIVE, alpha=0.25, linewidth=0, label=INTERVAL)
         ax.set_xticks(places, axis.ticks)
-        ax.set(xlabel=axis.label, ylabel=value_label + _interval_note(low))
+        ax.set(xlabel=axis.label, ylabel=value_label)
         ax.legend(frameon=False)
         figure.suptitle(title)
     return figure
@@ -144,7 +146,7 @@ def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) 
         return
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if abs(value) > 0.6 * largest else "black"
-        text = f"{value:.2f}".replace("-0.00", "0.00")
+        text = f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
         ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
 
 
@@ -163,7 +165,3 @@ def _whiskers(values: Array, low: Array, high: Array) -> Float[Array, "2 bar"] |
     if not np.isfinite(low).all():
         return None
     return np.clip(np.stack([values - low, high - values]), 0, None)
-
-
-def _interval_note(low: Array) -> str:
-    return "\nwith 95 % bootstrap intervals over prompts" if np.isfinite(low).all() else ""

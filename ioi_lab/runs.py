@@ -42,13 +42,15 @@ class RunFolder:
     def start(self, config_yaml: str) -> None:
         """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml`."""
         self._set_status("running")
-        for name in ("results.csv", "metrics.json", "provenance.json"):
+        for name in ("results.csv", "prompts.csv", "metrics.json", "provenance.json"):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "plots", ignore_errors=True)
         write_text(self.path / "config.yaml", _CONFIG_HEADER + config_yaml)
 
     def write_report(self, report: Report) -> dict[str, Path]:
-        """Write `results.csv`, `metrics.json` and `plots/*.png`; returns the figures' files by name."""
+        """Write `results.csv`, `prompts.csv`, `metrics.json` and `plots/*.png`; returns the figures' files by name."""
+        if report.prompts is not None:
+            write_text(self.path / "prompts.csv", report.prompts.to_csv(index=False))
         from ioi_lab import plots
 
         write_text(self.path / "results.csv", report.table.to_csv(index=False))
@@ -87,7 +89,7 @@ def environment() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     return {
         "git_commit": commit,
-        "git_dirty": None if commit is None else bool(_git("status", "--porcelain")),
+        "git_dirty": None if commit is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ioi_lab.checks import check_controls, check_gap, control_edit_sets
+from ioi_lab.checks import baseline_lines, check_controls, check_gap, control_edit_sets
 from ioi_lab.edits import Edit, FromRun, Site
 from ioi_lab.errors import LabError
 from ioi_lab.metrics import Readout
@@ -36,6 +36,15 @@ def test_controls_pass_and_fail(base):
         check_controls(readout(everything, nothing + 0.01), clean, corrupted, base)
     with pytest.raises(LabError, match="patching nothing moved the logit difference nan"):
         check_controls(readout(everything, np.nan), clean, corrupted, base)
+
+
+def test_baselines_are_told_with_a_warning_where_the_task_is_not_done():
+    assert baseline_lines(readout(3.0), readout(-1.0)) == [
+        "clean prompts: logit difference 3.00, accuracy 1.00",
+        "corrupted prompts: logit difference -1.00, accuracy 0.00",
+    ]
+    for clean, corrupted in ((-0.5, -1.0), (1.0, 2.0)):
+        assert baseline_lines(readout(clean), readout(corrupted))[-1].startswith("warning: the model does not do")
 
 
 def test_prompts_that_measure_nothing_are_told():

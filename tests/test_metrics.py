@@ -6,18 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ioi_lab.metrics import Bootstrap, Readout
+from ioi_lab.metrics import FEWEST_PROMPTS, Bootstrap, Readout
 
 finite = st.floats(-50, 50, width=32)
 
 
-def values(n_edit_sets=3, n_prompts=5):
+def values(n_edit_sets=3, n_prompts=9):
     return arrays(np.float64, (n_edit_sets, n_prompts), elements=finite)
 
 
 @given(values())
 def test_mean_lies_within_its_interval_or_the_resamples_are_all_equal(x):
-    estimate = Bootstrap(5, seed=0).mean(x)
+    estimate = Bootstrap(9, seed=0).mean(x)
     assert estimate.value == pytest.approx(x.mean(axis=1))
     assert (estimate.low <= estimate.high).all()
     assert (estimate.low >= x.min(axis=1) - 1e-6).all()
@@ -38,27 +38,28 @@ def test_recovery_is_linear_between_corrupted_and_clean(clean, corrupted, share)
     if abs((clean - corrupted).mean()) < 1:
         return
     edited = corrupted + share * (clean - corrupted)
-    recovery = Bootstrap(5, seed=0).recovery(np.concatenate([corrupted, clean, edited]), clean, corrupted)
+    recovery = Bootstrap(9, seed=0).recovery(np.concatenate([corrupted, clean, edited]), clean, corrupted)
     assert recovery.value == pytest.approx([0, 1, share], abs=1e-6)
 
 
 def test_same_seed_same_interval():
-    x = np.arange(12.0).reshape(2, 6)
-    first, again, other = (Bootstrap(6, seed).mean(x).low for seed in (3, 3, 4))
+    x = np.arange(20.0).reshape(2, 10)
+    first, again, other = (Bootstrap(10, seed).mean(x).low for seed in (3, 3, 4))
     assert (first == again).all()
     assert (first != other).any()
 
 
-def test_one_prompt_has_no_interval():
-    estimate = Bootstrap(1, seed=0).mean(np.array([[2.0]]))
-    assert estimate.value == [2.0]
+@pytest.mark.parametrize("n", [1, FEWEST_PROMPTS - 1])
+def test_few_prompts_have_no_interval(n):
+    estimate = Bootstrap(n, seed=0).mean(np.arange(n, dtype=float)[None])
+    assert estimate.value == [(n - 1) / 2]
     assert np.isnan(estimate.low).all()
     assert np.isnan(estimate.high).all()
 
 
 def test_a_gap_that_vanishes_in_a_resample_leaves_no_interval():
-    clean, corrupted = np.array([[1.0, -1.0, 2.0]]), np.zeros((1, 3))
-    estimate = Bootstrap(3, seed=0).recovery(clean, clean, corrupted)
+    clean, corrupted = np.array([[1.0, -1.0, 2.0] * 3]), np.zeros((1, 9))
+    estimate = Bootstrap(9, seed=0).recovery(clean, clean, corrupted)
     assert estimate.value == [1.0]
     assert np.isnan(estimate.low).all()
 

@@ -23,7 +23,7 @@ def test_heat_map_is_centred_labelled_and_marked():
     figure = plots.heat_maps({"": values}, LAYERS, HEADS, "title", "recovery", mark=3)
     ax, bar = figure.axes
     assert ax.images[0].get_clim() == (-0.8, 0.8)
-    assert texts(ax) == ["0.10", "-0.80", "0.00", "0.00", "0.40", "0.00"]
+    assert texts(ax) == ["0.10", "−0.80", "0.00", "0.00", "0.40", "0.00"]
     assert outlined(ax) == {(1, 0), (1, 1), (0, 0)}
     assert (ax.get_xlabel(), ax.get_ylabel(), bar.get_ylabel()) == ("head", "layer", "recovery")
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
@@ -64,11 +64,17 @@ def test_large_maps_hold_no_numbers():
 
 def test_ranked_bars_keep_their_order_and_intervals():
     figure = plots.ranked_bars(
-        ["9.9", "9.6"], np.array([0.5, -0.2]), np.array([0.4, -0.3]), np.array([0.7, -0.1]), "v", "t"
+        plots.Axis("layer.head", ["9.9", "9.6"]),
+        np.array([0.5, -0.2]),
+        np.array([0.4, -0.3]),
+        np.array([0.7, -0.1]),
+        "v",
+        "t",
     )
     ax = figure.axes[0]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["9.9", "9.6"]
     assert ax.yaxis_inverted()
+    assert ax.get_ylabel() == "layer.head"
     assert "95 %" in ax.get_xlabel()
     assert len({bar.get_facecolor() for bar in ax.patches}) == 2
     segments = ax.collections[0].get_segments()
@@ -77,13 +83,12 @@ def test_ranked_bars_keep_their_order_and_intervals():
 
 def test_without_intervals_none_are_promised():
     unknown = np.array([np.nan])
-    bars = plots.ranked_bars(["0.0"], np.array([1.0]), unknown, unknown, "v", "t")
-    line = plots.interval_line(plots.Axis("layer", ["0"]), np.array([1.0]), unknown, unknown, "v", "t", 0.0)
-    assert "95 %" not in bars.axes[0].get_xlabel() + line.axes[0].get_ylabel()
+    bars = plots.ranked_bars(plots.Axis("head", ["0.0"]), np.array([1.0]), unknown, unknown, "v", "t")
+    line = plots.interval_line(plots.Axis("layer", ["0"]), np.array([1.0]), unknown, unknown, "v", "t")
+    assert "95 %" not in bars.axes[0].get_xlabel()
+    assert [text.get_text() for text in line.axes[0].get_legend().get_texts()] == ["no edit"]
 
 
 def test_png():
-    figure = plots.interval_line(
-        plots.Axis("layer", ["0", "1"]), np.ones(2), np.zeros(2), np.full(2, 2.0), "v", "t", 0.0
-    )
+    figure = plots.interval_line(plots.Axis("layer", ["0", "1"]), np.ones(2), np.zeros(2), np.full(2, 2.0), "v", "t")
     assert plots.png(figure).startswith(b"\x89PNG")

@@ -15,7 +15,7 @@ from yaml import safe_load
 from tests.conftest import only_run_folder, run_folders
 
 ROOT = Path(__file__).parent.parent
-FILES = {"config.yaml", "metrics.json", "results.csv", "plots", "provenance.json", "status.json"}
+FILES = {"config.yaml", "metrics.json", "results.csv", "prompts.csv", "plots", "provenance.json", "status.json"}
 
 
 def status(folder):
@@ -128,6 +128,24 @@ def test_anyones_folder_and_prompts(sweep, tmp_path, random_folders, shape):
     assert status(run) == "done"
 
 
+def test_the_prompts_are_kept_and_can_be_used_again(sweep, tmp_path):
+    assert sweep("tracker=none", "task.n=9", "name=first").code == 0
+    first = only_run_folder(tmp_path)
+    assert sweep("tracker=none", "task=pairs", f"task.path={first / 'prompts.csv'}", "name=again").code == 0
+    (again,) = (tmp_path / "runs" / "again").iterdir()
+    assert metrics(again) == metrics(first)
+
+
+def test_a_model_that_does_not_do_the_task_is_told(sweep, tmp_path):
+    arguments = csv_file(
+        tmp_path, "clean,corrupt,answer,distractor\nThen John met Mary and,Then Mary met John and, park, John\n"
+    )
+    outcome = sweep(*arguments, "tracker=none")
+    assert outcome.code == 0
+    assert "warning: the model does not do the task on the clean prompts" in outcome.out
+    assert "clean prompts: logit difference -" in outcome.out
+
+
 def test_one_prompt_has_no_interval_and_works(sweep, tmp_path):
     assert sweep("tracker=none", "task.n=1").code == 0
     run = only_run_folder(tmp_path)
@@ -161,7 +179,7 @@ CONFIG_MISTAKES = {
     "missing CSV": (["task=pairs", "task.path=/no/such.csv"], "task.path: cannot read '/no/such.csv' as CSV"),
     "class that is none of ours": (["task._target_=os.system"], "task._target_: got 'os.system', expected"),
     "no equals sign": (["oops"], "Error parsing override 'oops'"),
-    "list without -m": (["intervention.layer=0,1"], "Ambiguous value for argument 'intervention.layer=0,1'"),
+    "list without -m": (["intervention.layer=0,1"], "intervention.layer: got '0,1'; write a list as"),
     "online without a login": (["tracker.mode=online"], "tracker.mode: got 'online', but no W&B key or login"),
     "output below a file": (["hydra.run.dir=/dev/null/x"], "cannot write or read '/dev/null/x': Not a directory"),
 }

@@ -29,7 +29,7 @@ class Measurement:
 
     shape: ModelShape
     prompts: PromptPairs
-    task_name: str
+    task_title: str
     clean: Readout
     corrupted: Readout
     edited: Readout
@@ -62,6 +62,21 @@ class Measurement:
             table[name], table[f"{name}_low"], table[f"{name}_high"] = estimate.value, estimate.low, estimate.high
         return table
 
+    def prompt_table(self) -> pd.DataFrame:
+        """The prompts, in the columns of `task=pairs`, with the baselines' logit differences."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "clean": [pair.clean for pair in self.prompts],
+                "corrupt": [pair.corrupted for pair in self.prompts],
+                "answer": [pair.answer for pair in self.prompts],
+                "distractor": [pair.distractor for pair in self.prompts],
+                "clean_logit_diff": self.clean.logit_diff[0],
+                "corrupted_logit_diff": self.corrupted.logit_diff[0],
+            }
+        )
+
     def baseline_metrics(self) -> dict[str, float]:
         """Scalars of the clean and the corrupted run, with bounds."""
         metrics: dict[str, float] = {"n_prompts": len(self.prompts)}
@@ -86,6 +101,8 @@ class Report:
     metrics: dict[str, float]
     figures: dict[str, Figure]
     summary: list[str] = field(default_factory=list)
+    prompts: pd.DataFrame | None = None
+    """The prompts that were measured; the experiment adds them."""
 
 
 class Intervention(LabConfig):

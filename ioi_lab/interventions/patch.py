@@ -6,49 +6,19 @@ follow Heimersheim & Nanda 2024 (arXiv 2404.15255).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Literal
 
-import numpy as np
-from pydantic import Field, model_validator
-
-from ioi_lab import plots
-from ioi_lab.edits import HEAD_COMPONENTS, Component, Edit, EditSet, FromRun, ModelShape, Run, Site, check_range
-from ioi_lab.errors import LabError
-from ioi_lab.interventions.base import Intervention, Measurement, Report, scalars
-from ioi_lab.metrics import Array
-from ioi_lab.tasks.prompts import Position, PromptPairs
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Index = Annotated[int, Field(ge=0)]
-IndexSelector = Literal["all"] | Index | Annotated[list[Index], Field(min_length=1)]
-PositionSelector = Position | Annotated[list[Position], Field(min_length=1)]
-
-TOP = 15
-"""Bars in the ranked figure."""
+from ioi_lab.edits import Edit, FromRun, Run, Site
+from ioi_lab.interventions.grid import GridIntervention
 
 
-class Patch(Intervention):
-    """Patch `component` at each selected layer × head × position, one at a time.
+class Patch(GridIntervention):
+    """Replace the activation at each site by that of the other run.
 
     `direction`: `denoise` writes the clean activation into the corrupted run, `noise` the corrupted into the clean.
-    `position`: `all` (together), `each` (a position axis), a label, a token index, or a list of these.
     """
 
-    component: Component
-    layer: IndexSelector
-    head: IndexSelector
-    position: PositionSelector
     direction: Literal["denoise", "noise"]
-
-    @model_validator(mode="after")
-    def _head_needs_heads(self) -> Patch:
-        if self.head != "all" and self.component not in HEAD_COMPONENTS:
-            raise LabError(f"intervention.head: got {self.head}, but {self.component} has no heads; expected 'all'")
-        return self
 
     @property
     def title(self) -> str:
@@ -56,165 +26,25 @@ class Patch(Intervention):
         return f"patch {self.component}" + (" (noise)" if self.direction == "noise" else "")
 
     @property
+    def action(self) -> str:
+        """`Patching`."""
+        return "Patching"
+
+    @property
+    def details(self) -> str:
+        """`denoise: clean → corrupted`, or the other way round."""
+        return f"{self.direction}: {self.source} → {self.base}"
+
+    @property
     def base(self) -> Run:
         """Denoising edits the corrupted run, noising the clean one."""
         return "corrupted" if self.direction == "denoise" else "clean"
 
-    def sites(self, shape: ModelShape, prompts: PromptPairs) -> list[Site]:
-        """The grid: layer, then head, then position."""
-        layers = _indices("layer", self.layer, shape.n_layers, shape.name)
-        heads: list[int | None] = [None]
-        if self.component in HEAD_COMPONENTS:
-            heads = list(_indices("head", self.head, shape.n_heads, shape.name))
-        positions = _positions(self.position, prompts)
-        return [Site(self.component, *cell) for cell in product(layers, heads, positions)]
-
-    def plan(self, shape: ModelShape, prompts: PromptPairs) -> list[EditSet]:
-        """One edit a site: replace its activation by the other run's."""
-        source: Run = "clean" if self.direction == "denoise" else "corrupted"
-        return [(Edit(site, "replace", FromRun(source)),) for site in self.sites(shape, prompts)]
-
-    def report(self, measurement: Measurement) -> Report:
-        """Recovery of each site: table, head map or layer × position map, and the strongest sites ranked."""
-        sites = self.sites(measurement.shape, measurement.prompts)
-        findings = _Findings(self, measurement, sites)
-        return Report(
-            table=measurement.table([_selectors(site) for site in sites]),
-            metrics=findings.metrics(),
-            figures=findings.figures(),
-            summary=findings.summary(),
-        )
-
-
-class _Findings:
-    """The measured grid of sites, ranked by the size of their effect, as scalars, figures and lines of text."""
-
-    def __init__(self, patch: Patch, measurement: Measurement, sites: list[Site]) -> None:
-        self._patch = patch
-        self._measurement = measurement
-        self._sites = sites
-        self._recovery = measurement.edited_estimates["recovery"]
-        # An edit without effect leaves the base run, whose recovery is 0 when denoising and 1 when noising.
-        self._unedited = 0.0 if patch.direction == "denoise" else 1.0
-        self._effect = self._recovery.value - self._unedited
-        self._ranking: list[int] = np.argsort(-np.abs(self._effect), kind="stable").tolist()
-
-    def metrics(self) -> dict[str, float]:
-        """The baselines, and all metrics of the site with the largest effect (`best_row` of `results.csv`, from 0)."""
-        best = self._ranking[0]
-        site = self._sites[best]
-        metrics = self._measurement.baseline_metrics() | {
-            "n_edits": len(self._sites),
-            "best_row": best,
-            "best_layer": site.layer,
-        }
-        if site.head is not None:
-            metrics["best_head"] = site.head
-        for name, estimate in self._measurement.edited_estimates.items():
-            metrics |= scalars(f"best_{name}", estimate, best)
-        return metrics
-
-    def summary(self) -> list[str]:
-        """The five strongest sites."""
-        noun = "heads" if self._patch.component in HEAD_COMPONENTS else "sites"
-        lines = [f"top {noun} by effect on recovery (0 = corrupted, 1 = clean), with 95 % intervals over prompts:"]
-        for row in self._ranking[:5]:
-            value, low, high = self._recovery.value[row], self._recovery.low[row], self._recovery.high[row]
-            interval = f"   [{low:.3f}, {high:.3f}]" if np.isfinite(low) else ""
-            lines.append(f"  {self._name(row):<14} {value:7.3f}{interval}")
-        return lines
-
-    def figures(self) -> dict[str, Figure]:
-        """The map of the grid in the shape that it has, and the ranking."""
-        heads = list(dict.fromkeys(site.head for site in self._sites if site.head is not None))
-        layers = _axis("layer", list(dict.fromkeys(site.layer for site in self._sites)))
-        positions = list(dict.fromkeys(site.position for site in self._sites))
-        names = [self._measurement.prompts.position_name(position) for position in positions]
-        grid = self._effect.reshape(len(layers.ticks), max(1, len(heads)), len(positions))
-        if heads:
-            panels = {name if len(names) > 1 else "": grid[:, :, i] for i, name in enumerate(names)}
-            figures = {"recovery_by_head": self._head_maps(panels, layers, _axis("head", heads))}
-        elif len(positions) > 1:
-            figures = {"recovery_by_position": self._position_map(grid[:, 0], layers, _axis("position", names))}
-        else:
-            figures = {"recovery_by_layer": self._layer_line(layers, names[0])}
-        return figures | {"top_effects": self._ranked_bars()}
-
-    def _head_maps(self, panels: dict[str, Array], layers: plots.Axis, heads: plots.Axis) -> Figure:
-        title = self._title("patching each head's output z")
-        mark = 3 if len(panels) == 1 else 0
-        return plots.heat_maps(panels, layers, heads, title, self._scale_label, mark)
-
-    def _position_map(self, effect: Array, layers: plots.Axis, positions: plots.Axis) -> Figure:
-        title = self._title(f"patching {self._patch.component} at each position")
-        return plots.heat_maps({"": effect}, layers, positions, title, self._scale_label)
-
-    def _layer_line(self, layers: plots.Axis, position: str) -> Figure:
-        where = "all positions" if position == "all" else position
-        return plots.interval_line(
-            layers,
-            self._recovery.value,
-            self._recovery.low,
-            self._recovery.high,
-            value_label="recovery of the logit difference",
-            title=self._title(f"patching {self._patch.component} at {where}"),
-            reference=self._unedited,
-        )
-
-    def _ranked_bars(self) -> Figure:
-        top = self._ranking[:TOP]
-        return plots.ranked_bars(
-            [self._name(row) for row in top],
-            self._effect[top],
-            self._recovery.low[top] - self._unedited,
-            self._recovery.high[top] - self._unedited,
-            value_label=self._scale_label,
-            title=self._title(f"patching {self._patch.component}, strongest first"),
-        )
-
     @property
-    def _scale_label(self) -> str:
-        if self._patch.direction == "denoise":
-            return "recovery (0 = corrupted, 1 = clean)"
-        return "change of recovery (0 = clean, −1 = corrupted)"
+    def source(self) -> Run:
+        """The run whose activations are written."""
+        return "clean" if self.direction == "denoise" else "corrupted"
 
-    def _title(self, what: str) -> str:
-        arrow = "clean → corrupted" if self._patch.direction == "denoise" else "corrupted → clean"
-        data = f"{self._measurement.shape.name}, {self._measurement.task_name}"
-        return f"Effect of {what}\n{data}, {len(self._measurement.prompts)} prompts, {arrow}"
-
-    def _name(self, row: int) -> str:
-        """Such as `9.9`, or `layer 3` where there are no heads; with the position where positions differ."""
-        site = self._sites[row]
-        name = f"{site.layer}.{site.head}" if site.head is not None else f"layer {site.layer}"
-        if len({other.position for other in self._sites}) == 1:
-            return name
-        return f"{name} @ {self._measurement.prompts.position_name(site.position)}"
-
-
-def _axis(label: str, ticks: Sequence[object]) -> plots.Axis:
-    return plots.Axis(label, [str(tick) for tick in ticks])
-
-
-def _indices(key: str, selector: Literal["all"] | int | list[int], size: int, model_name: str) -> list[int]:
-    if selector == "all":
-        return list(range(size))
-    chosen = [selector] if isinstance(selector, int) else selector
-    for index in chosen:
-        check_range(f"intervention.{key}", index, size, model_name)
-    return list(dict.fromkeys(chosen))
-
-
-def _positions(selector: Position | list[Position], prompts: PromptPairs) -> list[Position]:
-    if selector == "each":
-        return prompts.each_position()
-    chosen = selector if isinstance(selector, list) else [selector]
-    if "each" in chosen:
-        raise LabError(f"intervention.position: got {chosen}, but 'each' stands for every position, alone")
-    for position in chosen:
-        prompts.check_position(position, "intervention.position", words=("all", "each"))
-    return list(dict.fromkeys(chosen))
-
-
-def _selectors(site: Site) -> dict[str, Any]:
-    return {"component": site.component, "layer": site.layer, "head": site.head, "position": site.position}
+    def edit(self, site: Site) -> Edit:
+        """Replace what the site holds."""
+        return Edit(site, "replace", FromRun(self.source))

@@ -55,6 +55,11 @@ class IOITask(Task):
     corruption: Literal["s2", "swap", "abc"]
     template: Literal["all"] | Annotated[int, Field(ge=0, lt=len(TEMPLATES))]
 
+    @property
+    def title(self) -> str:
+        """Such as `ioi (s2)`: the corruption decides what recovery means."""
+        return f"{self.name} ({self.corruption})"
+
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:
         """The prompts for this tokenizer, with labels BOS (if there is one), IO, S1, S1+1, S2 and END."""
         names = single_token_names(tokens)
@@ -70,21 +75,8 @@ class IOITask(Task):
             "swap": scene.text(subject, io, io),
             "abc": scene.text(*unrelated),
         }[self.corruption]
-        ids = tokens.encode(clean)
-        answer_id, distractor_id = tokens.single(f" {io}"), tokens.single(f" {subject}")
-        assert answer_id is not None  # `names` holds single tokens only
-        assert distractor_id is not None
-        return PromptPair(
-            clean=clean,
-            corrupted=corrupted,
-            answer=f" {io}",
-            distractor=f" {subject}",
-            clean_tokens=ids,
-            corrupted_tokens=tokens.encode(corrupted),
-            answer_id=answer_id,
-            distractor_id=distractor_id,
-            labels=_labels(ids, answer_id, distractor_id, tokens.prepend_bos),
-            token_strings=tokens.strings(ids),
+        return PromptPair.build(
+            tokens, clean, corrupted, f" {io}", f" {subject}", lambda ids: _labels(ids, io, subject, tokens)
         )
 
     def _order(self, index: int) -> Order:
@@ -110,13 +102,8 @@ def single_token_names(tokens: Tokens) -> list[str]:
     return names
 
 
-def _labels(ids: tuple[int, ...], io_id: int, subject_id: int, has_bos: bool) -> dict[str, int]:
-    first_subject = ids.index(subject_id)
-    labels = {"BOS": 0} if has_bos else {}
-    return labels | {
-        "IO": ids.index(io_id),
-        "S1": first_subject,
-        "S1+1": first_subject + 1,
-        "S2": ids.index(subject_id, first_subject + 1),
-        "END": len(ids) - 1,
-    }
+def _labels(ids: tuple[int, ...], io: str, subject: str, tokens: Tokens) -> dict[str, int]:
+    """Where the names stand in the clean prompt: S twice, IO once."""
+    io_id, subject_id = tokens.single(f" {io}"), tokens.single(f" {subject}")
+    first, second = (position for position, token in enumerate(ids) if token == subject_id)
+    return {"IO": ids.index(io_id), "S1": first, "S1+1": first + 1, "S2": second}

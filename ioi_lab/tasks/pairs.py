@@ -28,34 +28,10 @@ class PairsTask(Task):
         return PromptPairs([self._pair(number, row, tokens) for number, row in enumerate(rows, start=1)])
 
     def _pair(self, number: int, row: dict[str, str], tokens: Tokens) -> PromptPair:
-        where = f"{self.path}, row {number}"
-        ids, corrupted_ids = tokens.encode(row["clean"]), tokens.encode(row["corrupt"])
-        if len(ids) != len(corrupted_ids):
-            raise LabError(f"{where}: clean has {len(ids)} tokens and corrupt {len(corrupted_ids)}; they must line up")
-        answer_id = _single(row["answer"], "answer", where, tokens)
-        distractor_id = _single(row["distractor"], "distractor", where, tokens)
-        if answer_id == distractor_id:
-            raise LabError(f"{where}: answer and distractor are the same token {row['answer']!r}")
-        return PromptPair(
-            clean=row["clean"],
-            corrupted=row["corrupt"],
-            answer=row["answer"],
-            distractor=row["distractor"],
-            clean_tokens=ids,
-            corrupted_tokens=corrupted_ids,
-            answer_id=answer_id,
-            distractor_id=distractor_id,
-            labels=({"BOS": 0} if tokens.prepend_bos else {}) | {"END": len(ids) - 1},
-            token_strings=tokens.strings(ids),
-        )
-
-
-def _single(text: str, column: str, where: str, tokens: Tokens) -> int:
-    token = tokens.single(text)
-    if token is None:
-        hint = "" if text.startswith(" ") else " (a leading space may be missing)"
-        raise LabError(f"{where}: {column} {text!r} is not exactly one token of this model{hint}")
-    return token
+        try:
+            return PromptPair.build(tokens, row["clean"], row["corrupt"], row["answer"], row["distractor"])
+        except LabError as error:
+            raise LabError(f"{self.path}, row {number}: {error}") from error
 
 
 def _read(path: Path) -> list[dict[str, str]]:

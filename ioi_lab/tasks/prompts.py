@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ioi_lab.errors import LabError
 from ioi_lab.schema import LabConfig
@@ -21,7 +21,10 @@ Position = str | int
 
 @dataclass(frozen=True)
 class PromptPair:
-    """A clean prompt, its minimally changed twin of the same length, and the two next tokens to tell apart."""
+    """A clean prompt, its minimally changed twin of the same length, and the two next tokens to tell apart.
+
+    Tasks make it with `PromptPair.build`.
+    """
 
     clean: str
     corrupted: str
@@ -35,12 +38,40 @@ class PromptPair:
     token_strings: tuple[str, ...]
     """The clean prompt's tokens as text, for the axes of figures."""
 
-    def __post_init__(self) -> None:
-        if len(self.clean_tokens) != len(self.corrupted_tokens):
-            raise LabError(
-                f"prompts must line up: clean has {len(self.clean_tokens)} tokens, corrupted "
-                f"{len(self.corrupted_tokens)}: {self.clean!r} / {self.corrupted!r}"
-            )
+    @classmethod
+    def build(
+        cls,
+        tokens: Tokens,
+        clean: str,
+        corrupted: str,
+        answer: str,
+        distractor: str,
+        labels: Callable[[tuple[int, ...]], Mapping[str, int]] = lambda ids: {},
+    ) -> Self:
+        """Tokenize a pair. `labels` gives the positions of the task's own labels; BOS and END are added.
+
+        Raises a `LabError` unless clean and corrupted have equally many tokens and answer and distractor (their leading
+        space included) are two different single tokens.
+        """
+        ids, corrupted_ids = tokens.encode(clean), tokens.encode(corrupted)
+        if len(ids) != len(corrupted_ids):
+            raise LabError(f"clean has {len(ids)} tokens and corrupt {len(corrupted_ids)}; they must line up")
+        answer_id, distractor_id = _single(tokens, answer, "answer"), _single(tokens, distractor, "distractor")
+        if answer_id == distractor_id:
+            raise LabError(f"answer and distractor are the same token {answer!r}")
+        bos = {"BOS": 0} if tokens.prepend_bos else {}
+        return cls(
+            clean=clean,
+            corrupted=corrupted,
+            answer=answer,
+            distractor=distractor,
+            clean_tokens=ids,
+            corrupted_tokens=corrupted_ids,
+            answer_id=answer_id,
+            distractor_id=distractor_id,
+            labels={**bos, **labels(ids), "END": len(ids) - 1},
+            token_strings=tokens.strings(ids),
+        )
 
     def __len__(self) -> int:
         return len(self.clean_tokens)
@@ -55,6 +86,14 @@ class PromptPair:
         if not -len(self) <= index < len(self):
             raise LabError(f"position: got {index}, expected an index below {len(self)}, the length of {self.clean!r}")
         return range(index % len(self), index % len(self) + 1)
+
+
+def _single(tokens: Tokens, text: str, role: str) -> int:
+    token = tokens.single(text)
+    if token is None:
+        hint = "" if text.startswith(" ") else " (a leading space may be missing)"
+        raise LabError(f"{role} {text!r} is not exactly one token of this model{hint}")
+    return token
 
 
 class PromptPairs:
@@ -121,6 +160,11 @@ class Task(LabConfig):
     """Base of all tasks: a checked config that can make prompt pairs."""
 
     name: str
+
+    @property
+    def title(self) -> str:
+        """The task in figures."""
+        return self.name
 
     @abstractmethod
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:

@@ -82,9 +82,18 @@ def test_maps_label_the_rows_and_columns_that_they_show():
 def test_noising_ranks_by_distance_from_clean():
     found = report(patch(direction="noise"), [3, 3, 3, -1, 1, 3])
     assert found.metrics["best_recovery"] == pytest.approx(0.0)
-    assert [line.split()[0] for line in found.summary[1:3]] == ["1.0", "1.1"]
+    assert found.summary[0].startswith("top heads by change of recovery (0 = clean, −1 = corrupted), no intervals")
+    assert [line.split() for line in found.summary[1:3]] == [["1.0", "-1.000"], ["1.1", "-0.500"]]
     bars = found.figures["top_effects"].axes[0].patches
-    assert [bar.get_width() for bar in bars][:2] == pytest.approx([-1.0, -0.5])
+    assert [bar.get_width() for bar in bars] == pytest.approx([-1.0, -0.5])
+
+
+def test_a_position_that_all_sites_share_is_in_every_title():
+    found = report(patch(position="S2"), [-1, -1, 1, -3.4, -1, -1.2])
+    titles = [figure.get_suptitle() for figure in found.figures.values()]
+    assert len(titles) == 2
+    assert all("at S2" in title and "denoise: clean → corrupted" in title for title in titles)
+    assert "top heads at S2 by recovery" in found.summary[0]
 
 
 def test_selector_columns():

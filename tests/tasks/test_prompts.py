@@ -1,15 +1,30 @@
 from __future__ import annotations
 
 import pytest
+from transformers import AutoTokenizer
 
 from ioi_lab.errors import LabError
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
+from ioi_lab.tasks.tokens import Tokens
+from ioi_lab.tiny import tiny_folder
 
 
-def pair(length=4, labels=None, strings=None, corrupted_length=None):
+def pair(length=4, labels=None, strings=None):
     strings = strings or tuple("abcdefgh"[:length])
-    corrupted = (0,) * (corrupted_length or length)
-    return PromptPair("c", "d", " x", " y", (0,) * length, corrupted, 1, 2, labels or {"END": length - 1}, strings)
+    ids = (0,) * length
+    return PromptPair("c", "d", " x", " y", ids, ids, 1, 2, labels or {"END": length - 1}, strings)
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return Tokens(AutoTokenizer.from_pretrained(tiny_folder("tiny-gpt2")), prepend_bos=True)
+
+
+def test_a_pair_is_built_from_text(tokens):
+    built = PromptPair.build(tokens, "Then John met", "Then Mary met", " Mary", " John", lambda ids: {"who": 2})
+    assert [built.token_strings[position] for position in built.labels.values()] == ["<|endoftext|>", " John", " met"]
+    assert list(built.labels) == ["BOS", "who", "END"]
+    assert tokens.tokenizer.decode([built.answer_id, built.distractor_id]) == " Mary John"
 
 
 def test_positions():
@@ -23,9 +38,18 @@ def test_positions():
         p.positions(4)
 
 
-def test_pairs_of_unequal_length_are_refused():
-    with pytest.raises(LabError, match="clean has 4 tokens, corrupted 5"):
-        pair(corrupted_length=5)
+@pytest.mark.parametrize(
+    ("texts", "line"),
+    [
+        (("Then John met", "Then John and Mary met", " Mary", " John"), "clean has 4 tokens and corrupt 6"),
+        (("Then John met", "Then Mary met", " Mary Jane", " John"), "answer ' Mary Jane' is not exactly one token"),
+        (("Then John met", "Then Mary met", " Mary", " Xyzzyx"), "distractor ' Xyzzyx' is not exactly one token"),
+        (("Then John met", "Then Mary met", " Mary", " Mary"), "answer and distractor are the same token"),
+    ],
+)
+def test_texts_that_make_no_pair_are_refused(tokens, texts, line):
+    with pytest.raises(LabError, match=line):
+        PromptPair.build(tokens, *texts)
 
 
 def test_no_prompts_is_refused():
