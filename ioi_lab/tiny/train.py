@@ -7,7 +7,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,15 +53,52 @@ MOST_TOKENS: Final = 4000
 """More than the corpus gives: merging ends when every word is one token."""
 
 
+def tiny_gpt2(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A fresh `GPT2LMHeadModel`: 4 layers, 4 heads, d_model 128."""
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=MAX_POSITIONS,
+            n_embd=128,
+            n_inner=256,
+            n_layer=4,
+            n_head=4,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def tiny_pythia(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A fresh `GPTNeoXForCausalLM`: 4 layers, 4 heads, d_model 96."""
+    return GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=MAX_POSITIONS,
+            hidden_size=96,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=384,
+            rotary_pct=1.0,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How one tiny model is trained.
+    """How one tiny model is trained; `model` makes a fresh one for a tokenizer.
 
     `bare_words`: the tokenizer also learns each name, place and object without a space in front. It makes the two
     vocabularies differ in size and order, as those of real models do.
     """
 
     description: str
+    model: Callable[[PreTrainedTokenizerBase], PreTrainedModel]
     bare_words: bool
     steps: int
     learning_rate: float
@@ -69,63 +106,19 @@ class Recipe:
     batch_size: int = 128
     tokenizer_sentences: int = 20_000
 
-    def model(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-        """A freshly initialised model; subclasses choose the architecture."""
-        raise NotImplementedError
-
-
-class GPT2Recipe(Recipe):
-    """Absolute positions, LayerNorm, attention before MLP."""
-
-    def model(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-        """A `GPT2LMHeadModel`: 4 layers, 4 heads, d_model 128."""
-        return GPT2LMHeadModel(
-            GPT2Config(
-                vocab_size=len(tokenizer),
-                n_positions=MAX_POSITIONS,
-                n_embd=128,
-                n_inner=256,
-                n_layer=4,
-                n_head=4,
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-            )
-        )
-
-
-class PythiaRecipe(Recipe):
-    """Rotary positions, attention and MLP in parallel."""
-
-    def model(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-        """A `GPTNeoXForCausalLM`: 4 layers, 4 heads, d_model 96."""
-        return GPTNeoXForCausalLM(
-            GPTNeoXConfig(
-                vocab_size=len(tokenizer),
-                max_position_embeddings=MAX_POSITIONS,
-                hidden_size=96,
-                num_hidden_layers=4,
-                num_attention_heads=4,
-                intermediate_size=384,
-                rotary_pct=1.0,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-            )
-        )
-
 
 RECIPES: Final[dict[str, Recipe]] = {
-    "tiny-gpt2": GPT2Recipe(
+    "tiny-gpt2": Recipe(
         "GPT2LMHeadModel (absolute positions, LayerNorm)",
+        tiny_gpt2,
         bare_words=False,
         steps=3000,
         learning_rate=2e-3,
         tokenizer_seed=1,
     ),
-    "tiny-pythia": PythiaRecipe(
+    "tiny-pythia": Recipe(
         "GPTNeoXForCausalLM (rotary positions, parallel blocks)",
+        tiny_pythia,
         bare_words=True,
         steps=2500,
         learning_rate=2e-3,
