@@ -25,10 +25,12 @@ from ioi_lab.errors import LabError
 from ioi_lab.runs import is_done
 
 CONFIG_FOLDER: Final = Path(__file__).resolve().parent.parent / "conf"
-FLAGS_WITH_VALUE: Final = (
-    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--info",
-    "--experimental-rerun",
-)  # fmt: skip
+FLAGS_WITH_VALUE: Final = tuple(
+    "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --info -i --experimental-rerun".split()
+)
+FLAGS: Final = tuple("--multirun -m --run -r --help -h --hydra-help --version --resolve --shell-completion -sc".split())
+"""Hydra's own, as `--hydra-help` lists them."""
+
 USER_ERRORS: Final = (LabError, HydraException, OmegaConfBaseException, OSError)
 _show_traceback = False
 
@@ -44,8 +46,8 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must not print its own pages: the error has to reach this function
     JobResults.failed = 0
-    sys.argv[1:] = _flags_first(sys.argv[1:])
     try:
+        sys.argv[1:] = _flags_first(sys.argv[1:])
         entry_point()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -100,13 +102,20 @@ def _end(error: BaseException, line: str | None = None) -> NoReturn:
 
 
 def _flags_first(arguments: list[str]) -> list[str]:
-    """Flags before overrides, in whichever order they were typed: Hydra's parser takes no flag after an override."""
+    """Flags before overrides, in whichever order they were typed: Hydra's parser takes no flag after an override.
+
+    Raises a `LabError` for a flag that Hydra does not have.
+    """
     flags, overrides = [], []
     rest = iter(arguments)
     for argument in rest:
         if not argument.startswith("-"):
             overrides.append(argument)
             continue
+        if argument.split("=")[0] not in FLAGS + FLAGS_WITH_VALUE:
+            raise LabError(
+                f"{argument}: no such flag; a config key is set with key=value, --hydra-help lists the flags"
+            )
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE:
             flags.extend(value for value in [next(rest, None)] if value is not None)

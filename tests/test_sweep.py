@@ -178,6 +178,7 @@ CONFIG_MISTAKES = {
     "missing folder": (["model=folder", "model.path=/no/such"], "model.path: '/no/such' is no folder"),
     "missing CSV": (["task=pairs", "task.path=/no/such.csv"], "task.path: cannot read '/no/such.csv' as CSV"),
     "class that is none of ours": (["task._target_=os.system"], "task._target_: got 'os.system', expected"),
+    "unknown flag": (["--layer=3"], "--layer=3: no such flag; a config key is set with key=value"),
     "no equals sign": (["oops"], "Error parsing override 'oops'"),
     "list without -m": (["intervention.layer=0,1"], "intervention.layer: got '0,1'; write a list as"),
     "online without a login": (["tracker.mode=online"], "tracker.mode: got 'online', but no W&B key or login"),
