@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ioi_lab.edits import Edit, EditSet, FromRun, Run, Site
+from ioi_lab.edits import OTHER_RUN, Edit, EditSet, FromRun, Run, Site
 from ioi_lab.errors import LabError
 from ioi_lab.metrics import Readout
 
@@ -46,9 +46,8 @@ def control_edit_sets(plan: Sequence[EditSet], base: Run) -> list[EditSet]:
     The first writes the other run into the first layer's input (everything downstream follows); the second writes the
     base run's own activations into every component and layer that the plan touches.
     """
-    other: Run = "clean" if base == "corrupted" else "corrupted"
     touched = dict.fromkeys((edit.site.component, edit.site.layer) for edit_set in plan for edit in edit_set)
-    everything = (Edit(Site("resid_pre", 0), "replace", FromRun(other)),)
+    everything = (Edit(Site("resid_pre", 0), "replace", FromRun(OTHER_RUN[base])),)
     nothing = tuple(Edit(Site(component, layer), "replace", FromRun(base)) for component, layer in touched)
     return [everything, nothing]
 

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ioi_lab.errors import LabError
+from ioi_lab.errors import LabError, folded
 from ioi_lab.runs import is_done
 
 CONFIG_FOLDER: Final = Path(__file__).resolve().parent.parent / "conf"
@@ -134,7 +134,7 @@ def one_line(error: BaseException) -> str:
         return (
             f"cannot write or read {os.fsdecode(error.filename)!r}: {error.strerror}" if error.filename else str(error)
         )
-    line = " ".join(str(error).split())
+    line = folded(error)
     if match := re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'", line):
         key, value = match.groups()
         return f"{key}: got {value!r}; write a list as '{key}=[{value}]', or add -m for one run a value"
@@ -145,7 +145,7 @@ def _unknown_option(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
     group, _, option = missing.rpartition("/")
     if not group:
-        return " ".join(str(error).split())
+        return folded(error)
     return f"{group}: got {option!r}, expected one of {', '.join(error.options or [])}"
 
 

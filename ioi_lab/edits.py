@@ -16,6 +16,8 @@ Component = Literal["resid_pre", "resid_post", "attn_out", "mlp_out", "z"]
 Operation = Literal["replace", "add", "scale", "zero"]
 Run = Literal["clean", "corrupted"]
 
+OTHER_RUN: Final[dict[Run, Run]] = {"clean": "corrupted", "corrupted": "clean"}
+
 HEAD_COMPONENTS: Final[frozenset[Component]] = frozenset({"z"})
 """Components with a head axis: `[batch, pos, head, d_head]`; all others are `[batch, pos, d_model]`."""
 

@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and messages in one line."""
 
 from __future__ import annotations
 
@@ -8,3 +8,8 @@ class LabError(Exception):
 
     The command line prints the line and exits with code 1; a traceback is shown only with `HYDRA_FULL_ERROR=1`.
     """
+
+
+def folded(error: BaseException) -> str:
+    """The error's message without line breaks or runs of blanks."""
+    return " ".join(str(error).split())

@@ -64,6 +64,15 @@ class Estimate:
     low: Float[Array, "edit_set"]
     high: Float[Array, "edit_set"]
 
+    @property
+    def has_bounds(self) -> bool:
+        """Whether the intervals are known."""
+        return bool(np.isfinite(self.low).all())
+
+    def minus(self, constant: float) -> Estimate:
+        """The estimate of the statistic less a constant."""
+        return Estimate(self.value - constant, self.low - constant, self.high - constant)
+
 
 class Bootstrap:
     """Percentile bootstrap over prompts (Efron 1979): the same resamples for every statistic, from `seed`."""

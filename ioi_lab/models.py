@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ioi_lab.edits import ModelShape
-from ioi_lab.errors import LabError
+from ioi_lab.errors import LabError, folded
 from ioi_lab.files import sha256_of_files, write_json
 from ioi_lab.schema import LabConfig
 from ioi_lab.tasks.tokens import Tokens
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 WITHOUT_HUB: Final = "model=folder model.path=DIR, model=smollm2-135m or model=tiny-gpt2"
 _WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
-log = logging.getLogger(__name__)
 _TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+log = logging.getLogger(__name__)
 
 
 class ModelConfig(LabConfig):
@@ -119,7 +119,7 @@ def load_model(config: ModelConfig) -> LabModel:
     except LabError:
         raise
     except Exception as error:  # Transformers and TransformerLens raise many types for a folder that they cannot read
-        reason = " ".join(str(error).split())[:300]
+        reason = folded(error)[:300]
         raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
     bridge.eval()
     sizes = bridge.cfg
@@ -202,7 +202,7 @@ def _hub_folder(repository: str, revision: str | None) -> Path:
         cause: BaseException = error
         while (inner := cause.__cause__ or cause.__context__) is not None:
             cause = inner
-        reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:120]
+        reason = f"{type(cause).__name__}: {folded(cause)}"[:120]
         raise LabError(
             f"model.path: cannot get {repository!r} (revision {revision}) from the Hugging Face hub, and no "
             f"download of it is cached ({reason}); connect once to cache it, or use {WITHOUT_HUB}"
@@ -268,7 +268,7 @@ def _convert_gguf(file: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **source)
     except Exception as error:  # the readers of the format raise many types
-        reason = " ".join(str(error).split())[:300]
+        reason = folded(error)[:300]
         raise LabError(f"model.path: cannot convert {str(file)!r} from GGUF: {reason}") from error
     # `save_pretrained` refuses a model that is marked as quantised; these weights no longer are.
     model.is_quantized = False

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ioi_lab.errors import folded
 from ioi_lab.files import write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ class RunFolder:
 
     def write_report(self, report: Report) -> dict[str, Path]:
         """Write `results.csv`, `prompts.csv`, `metrics.json` and `plots/*.png`; returns the figures' files by name."""
-        if report.prompts is not None:
-            write_text(self.path / "prompts.csv", report.prompts.to_csv(index=False))
         from ioi_lab import plots
 
         write_text(self.path / "results.csv", report.table.to_csv(index=False))
+        if report.prompts is not None:
+            write_text(self.path / "prompts.csv", report.prompts.to_csv(index=False))
         write_json(self.path / "metrics.json", report.metrics)
         figures = {name: self.path / "plots" / f"{name}.png" for name in report.figures}
         for name, path in figures.items():
@@ -67,7 +68,7 @@ class RunFolder:
 
     def fail(self, error: BaseException) -> None:
         """Mark the folder as failed, with the error in one line; a folder that cannot be written stays as it is."""
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = folded(error) or type(error).__name__
         with contextlib.suppress(OSError):  # nothing in it says `done`, and the error that matters is on its way up
             self._set_status("failed", error=message, type=type(error).__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ioi_lab.errors import LabError
+from ioi_lab.errors import LabError, folded
 from ioi_lab.schema import LabConfig
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def track(run: FinishedRun, tracker: TrackerConfig) -> None:
         where = "" if mode == "disabled" else f" {_log_to_wandb(run, tracker, mode)}"
         log.info("W&B: %s (%s).%s", mode, reason, where)
     except Exception as error:  # whatever W&B raises, the run folder is complete
-        reason = " ".join(str(error).split())
-        log.warning("W&B failed, the results are safe in the run folder: %s: %s", type(error).__name__, reason)
+        log.warning("W&B failed, the results are safe in the run folder: %s: %s", type(error).__name__, folded(error))
 
 
 def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["online", "offline"]) -> str:

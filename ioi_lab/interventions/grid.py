@@ -99,11 +99,10 @@ class _Findings:
         self._intervention = intervention
         self._measurement = measurement
         self._sites = sites
-        self._recovery = measurement.edited_estimates["recovery"]
         # An edit without effect leaves the base run, whose recovery is 0 if it is the corrupted one and 1 if the clean.
-        self._unedited = 0.0 if intervention.base == "corrupted" else 1.0
-        self._effect = self._recovery.value - self._unedited
-        self._ranking: list[int] = np.argsort(-np.abs(self._effect), kind="stable").tolist()
+        unedited = 0.0 if intervention.base == "corrupted" else 1.0
+        self._effect = measurement.edited_estimates["recovery"].minus(unedited)
+        self._ranking: list[int] = np.argsort(-np.abs(self._effect.value), kind="stable").tolist()
 
     def metrics(self) -> dict[str, float]:
         """The baselines, and all metrics of the site with the largest effect (`best_row` of `results.csv`, from 0)."""
@@ -123,15 +122,14 @@ class _Findings:
     def summary(self) -> list[str]:
         """The five strongest sites, on the scale of the figures."""
         noun = "heads" if self._intervention.component in HEAD_COMPONENTS else "sites"
-        known = bool(np.isfinite(self._recovery.low).all())
-        note = (
-            "with 95 % intervals over prompts" if known else f"no intervals (they need {FEWEST_PROMPTS} like prompts)"
-        )
+        effect = self._effect
+        note = "with 95 % intervals over prompts"
+        if not effect.has_bounds:
+            note = f"no intervals (fewer than {FEWEST_PROMPTS} prompts, or a gap that may vanish)"
         lines = [f"top {noun}{self._where} by {' '.join(self._scale_label.split())}, {note}:"]
         for row in self._ranking[:5]:
-            low, high = self._recovery.low[row] - self._unedited, self._recovery.high[row] - self._unedited
-            interval = f"   [{low:.3f}, {high:.3f}]" if known else ""
-            lines.append(f"  {self._name(row):<14} {self._effect[row]:7.3f}{interval}")
+            interval = f"   [{effect.low[row]:.3f}, {effect.high[row]:.3f}]" if effect.has_bounds else ""
+            lines.append(f"  {self._name(row):<14} {effect.value[row]:7.3f}{interval}")
         return lines
 
     def figures(self) -> dict[str, Figure]:
@@ -140,7 +138,7 @@ class _Findings:
         layers = _axis("layer", list(dict.fromkeys(site.layer for site in self._sites)))
         positions = list(dict.fromkeys(site.position for site in self._sites))
         names = [self._measurement.prompts.position_name(position) for position in positions]
-        grid = self._effect.reshape(len(layers.ticks), max(1, len(heads)), len(positions))
+        grid = self._effect.value.reshape(len(layers.ticks), max(1, len(heads)), len(positions))
         if heads:
             panels = {name if len(names) > 1 else "": grid[:, :, i] for i, name in enumerate(names)}
             figures = {"recovery_by_head": self._head_maps(panels, layers, _axis("head", heads))}
@@ -152,7 +150,7 @@ class _Findings:
 
     def _head_maps(self, panels: dict[str, Array], layers: plots.Axis, heads: plots.Axis) -> Figure:
         mark = MARKED if len(panels) == 1 else 0
-        note = f"\noutlined: the {mark} strongest" if mark else ""
+        note = "\noutlined: the strongest" if mark else ""
         return plots.heat_maps(panels, layers, heads, self._title + note, self._scale_label, mark)
 
     def _position_map(self, effect: Array, layers: plots.Axis, positions: plots.Axis) -> Figure:
@@ -161,22 +159,22 @@ class _Findings:
     def _layer_line(self, layers: plots.Axis) -> Figure:
         return plots.interval_line(
             layers,
-            self._effect,
-            self._recovery.low - self._unedited,
-            self._recovery.high - self._unedited,
+            self._effect.value,
+            self._effect.low,
+            self._effect.high,
             value_label=self._scale_label,
             title=self._title,
         )
 
     def _ranked_bars(self) -> Figure:
-        smallest = SMALLEST_BAR * abs(self._effect[self._ranking[0]])
-        top = [row for row in self._ranking[:MOST_BARS] if abs(self._effect[row]) >= smallest]
+        sizes = np.abs(self._effect.value)
+        top = [row for row in self._ranking[:MOST_BARS] if sizes[row] >= SMALLEST_BAR * sizes.max()]
         has_heads = self._intervention.component in HEAD_COMPONENTS
         return plots.ranked_bars(
             plots.Axis("layer.head" if has_heads else "site", [self._name(row) for row in top]),
-            self._effect[top],
-            self._recovery.low[top] - self._unedited,
-            self._recovery.high[top] - self._unedited,
+            self._effect.value[top],
+            self._effect.low[top],
+            self._effect.high[top],
             value_label=self._scale_label,
             title=f"{self._title}, strongest first",
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ioi_lab.edits import Edit, FromRun, Run, Site
+from ioi_lab.edits import OTHER_RUN, Edit, FromRun, Run, Site
 from ioi_lab.interventions.grid import GridIntervention
 
 
@@ -43,7 +43,7 @@ class Patch(GridIntervention):
     @property
     def source(self) -> Run:
         """The run whose activations are written."""
-        return "clean" if self.direction == "denoise" else "corrupted"
+        return OTHER_RUN[self.base]
 
     def edit(self, site: Site) -> Edit:
         """Replace what the site holds."""
