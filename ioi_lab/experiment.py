@@ -9,8 +9,9 @@ import logging
 import os
 import pydoc
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -23,10 +24,11 @@ from ioi_lab.metrics import Bootstrap
 from ioi_lab.models import ModelConfig
 from ioi_lab.runs import RunFolder, environment
 from ioi_lab.schema import LabConfig
-from ioi_lab.tasks.prompts import Task
+from ioi_lab.tasks.prompts import PromptPairs, Task
 from ioi_lab.tracking import FinishedRun, TrackerConfig, track
 
 if TYPE_CHECKING:
+    from ioi_lab.engine import Engine
     from ioi_lab.models import LabModel
 
 ConfigT = TypeVar("ConfigT", bound=LabConfig)
@@ -34,9 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class EngineConfig(LabConfig):
-    """How the engine batches: `batch_size` prompts a forward pass, over all edits in it."""
+    """How the engine runs: its memory bound, and what is read of each run."""
 
-    batch_size: int = Field(ge=1)
+    memory_gb: Literal["auto"] | Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)]
+    readout: Literal["full", "logit_diff"]
 
 
 class Root(LabConfig):
@@ -137,16 +140,16 @@ def _make_paths_absolute(resolved: dict[Any, Any]) -> None:
 
 def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:
     """Load, plan, execute, check and report; returns the report and the provenance."""
-    from ioi_lab.engine import Engine
     from ioi_lab.models import load_model
 
     model = load_model(experiment.model)
     prompts = experiment.task.prompt_pairs(model.tokens)
-    plan = experiment.intervention.plan(model.shape, prompts)
-    base = experiment.intervention.base
-    engine = Engine(model, prompts, experiment.root.engine.batch_size)
+    engine = shared_engine(model, prompts, experiment.root.engine)
+    intervention = experiment.intervention
+    base = intervention.base
     clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
     check_gap(clean, corrupted)
+    plan = intervention.plan(engine)
     readout = engine.run([*plan, *control_edit_sets(plan, base)], base)
     checks = check_controls(readout.select(slice(len(plan), None)), clean, corrupted, base)
     measurement = Measurement(
@@ -157,8 +160,9 @@ def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:
         corrupted=corrupted,
         edited=readout.select(slice(len(plan))),
         bootstrap=Bootstrap(len(prompts), experiment.root.seed),
+        observed=intervention.observe(engine),
     )
-    report = experiment.intervention.report(measurement)
+    report = intervention.report(measurement)
     report = replace(
         report,
         metrics=report.metrics | checks,
@@ -166,6 +170,14 @@ def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:
         summary=baseline_lines(clean, corrupted) + report.summary,
     )
     return report, _provenance(experiment, model)
+
+
+@lru_cache(maxsize=4)  # the jobs of a multirun share baselines; no more are kept than a grid alternates between
+def shared_engine(model: LabModel, prompts: PromptPairs, config: EngineConfig) -> Engine:
+    """The engine for a model and prompts, with its baselines: the same one for jobs with equal ones."""
+    from ioi_lab.engine import Engine
+
+    return Engine(model, prompts, config.memory_gb, config.readout)
 
 
 def _provenance(experiment: Experiment, model: LabModel) -> dict[str, Any]:

@@ -6,7 +6,7 @@ All arrays are `[edit_set, prompt]`; all logits and probabilities are at END. No
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -20,23 +20,28 @@ FEWEST_PROMPTS: Final = 8
 
 @dataclass(frozen=True)
 class Readout:
-    """What is read from each edited run. KL is KL(base ‖ edited) in nats over the vocabulary."""
+    """What is read from each edited run; None for what was not read. KL is KL(base ‖ edited) in nats.
 
-    answer_logit: Float[Array, "edit_set prompt"]
-    distractor_logit: Float[Array, "edit_set prompt"]
-    p_answer: Float[Array, "edit_set prompt"]
-    p_distractor: Float[Array, "edit_set prompt"]
-    kl: Float[Array, "edit_set prompt"]
+    `logit_diff` is logit(answer) − logit(distractor).
+    """
+
+    logit_diff: Float[Array, "edit_set prompt"]
+    answer_logit: Float[Array, "edit_set prompt"] | None = None
+    distractor_logit: Float[Array, "edit_set prompt"] | None = None
+    p_answer: Float[Array, "edit_set prompt"] | None = None
+    p_distractor: Float[Array, "edit_set prompt"] | None = None
+    kl: Float[Array, "edit_set prompt"] | None = None
 
     @classmethod
-    def empty(cls, n_edit_sets: int, n_prompts: int) -> Self:
-        """A readout to be filled, NaN where it has not been."""
-        return cls(*(np.full((n_edit_sets, n_prompts), np.nan) for _ in fields(cls)))
+    def empty(cls, n_edit_sets: int, n_prompts: int, *, probabilities: bool = True) -> Self:
+        """A readout to be filled, NaN where it has not been; with p_answer, p_distractor and kl, or without."""
+        names = [field.name for field in fields(cls)][: None if probabilities else 3]
+        return cls(**{name: np.full((n_edit_sets, n_prompts), np.nan) for name in names})
 
-    @property
-    def logit_diff(self) -> Float[Array, "edit_set prompt"]:
-        """logit(answer) − logit(distractor)."""
-        return self.answer_logit - self.distractor_logit
+    def write(self, where: tuple[Any, ...], **values: Array) -> None:
+        """Fill in a part, given by an index, of what is read."""
+        for name, value in values.items():
+            getattr(self, name)[where] = value
 
     @property
     def correct(self) -> Float[Array, "edit_set prompt"]:
@@ -45,11 +50,15 @@ class Readout:
 
     def is_finite(self) -> bool:
         """Whether every value has been filled with a finite number."""
-        return all(bool(np.isfinite(getattr(self, field.name)).all()) for field in fields(self))
+        return all(bool(np.isfinite(values).all()) for values in self._arrays().values())
 
     def select(self, rows: slice) -> Self:
         """Some of the edit sets."""
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return type(self)(**{name: values[rows] for name, values in self._arrays().items()})
+
+    def _arrays(self) -> dict[str, Array]:
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: values for name, values in arrays.items() if values is not None}
 
 
 @dataclass(frozen=True)

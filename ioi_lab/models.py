@@ -6,13 +6,13 @@ import copy
 import logging
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ioi_lab.edits import ModelShape
+from ioi_lab.edits import Component, ModelShape
 from ioi_lab.errors import LabError, folded
 from ioi_lab.files import sha256_of_files, write_json
 from ioi_lab.schema import LabConfig
@@ -61,15 +61,19 @@ class ModelConfig(LabConfig):
             gguf_file(self.path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabModel:
-    """A loaded model: the bridge with its hooks, its tokenizer, and where its weights came from."""
+    """A loaded model: the bridge with its hooks, its tokenizer, and where its weights came from.
+
+    `exact_parts`: what the engine has found out about its shortcuts on this model.
+    """
 
     bridge: TransformerBridge
     tokens: Tokens
     shape: ModelShape
     config: ModelConfig
     folder: Path
+    exact_parts: dict[tuple[Component, bool], bool] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -122,9 +126,22 @@ def load_model(config: ModelConfig) -> LabModel:
         reason = folded(error)[:300]
         raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
     bridge.eval()
+    bridge.requires_grad_(False)
+    return LabModel(bridge, tokens, _shape(bridge, config.label), config, folder)
+
+
+def _shape(bridge: TransformerBridge, name: str) -> ModelShape:
     sizes = bridge.cfg
-    shape = ModelShape(config.label, sizes.n_layers, sizes.n_heads, sizes.d_model, sizes.d_head, sizes.n_ctx)
-    return LabModel(bridge, tokens, shape, config, folder)
+    return ModelShape(
+        name=name,
+        n_layers=sizes.n_layers,
+        n_heads=sizes.n_heads,
+        n_kv_heads=sizes.n_key_value_heads or sizes.n_heads,
+        d_model=sizes.d_model,
+        d_head=sizes.d_head,
+        n_ctx=sizes.n_ctx,
+        parallel=bool(sizes.parallel_attn_mlp),
+    )
 
 
 def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -141,7 +158,19 @@ def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, Pre
     unused = sorted(loading["unexpected_keys"])
     if unused:
         log.warning("model.path: %d tensors in %s have no place in the model, first %s", len(unused), folder, unused[0])
+    _fuse_gelu(model)
     return model, tokenizer
+
+
+def _fuse_gelu(model: PreTrainedModel) -> None:
+    """Let torch's own kernel compute GPT-2's tanh GELU: the same function to rounding, in one pass over memory."""
+    from torch import nn
+    from transformers.activations import NewGELUActivation
+
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU(approximate="tanh"))
 
 
 def find_device(name: str) -> torch.device:

@@ -131,6 +131,30 @@ def interval_line(
     return figure
 
 
+def scatter(
+    x: Float[Array, "point"],
+    y: Float[Array, "point"],
+    labels: Sequence[str],
+    x_label: str,
+    y_label: str,
+    title: str,
+    named: int = 5,
+) -> Figure:
+    """Points with the line where both values agree; the `named` points farthest from the origin bear their label."""
+    with context(_STYLE):
+        figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+        ax = figure.subplots()
+        low, high = min(x.min(), y.min()), max(x.max(), y.max())
+        ax.plot([low, high], [low, high], color=NEUTRAL, linewidth=0.8, linestyle="--", label="estimate = exact")
+        ax.scatter(x, y, color=POSITIVE, s=14, alpha=0.7, linewidths=0)
+        for point in np.argsort(-np.hypot(x, y), kind="stable")[:named]:
+            ax.annotate(labels[point], (x[point], y[point]), xytext=(4, 3), textcoords="offset points", fontsize=8)
+        ax.set(xlabel=x_label, ylabel=y_label)
+        ax.legend(frameon=False, loc="upper left")
+        figure.suptitle(title)
+    return figure
+
+
 def _name_ticks(ax: Axes, rows: Axis, columns: Axis) -> None:
     long = max(len(tick) for tick in columns.ticks) > 4
     ax.set_xticks(

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ioi_lab.engine import Engine
+
 SELECTORS: Final = ("component", "layer", "head", "position", "scale")
 """The columns of `results.csv` that say which edit a row is; selectors that do not apply are empty."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything an intervention reports on: the readouts of its edits and of the two baselines."""
+    """Everything an intervention reports on: the readouts of its edits and of the two baselines, and observations."""
 
     shape: ModelShape
     prompts: PromptPairs
@@ -34,6 +36,8 @@ class Measurement:
     corrupted: Readout
     edited: Readout
     bootstrap: Bootstrap
+    observed: Any = None
+    """What `Intervention.observe` has returned."""
 
     @cached_property
     def edited_estimates(self) -> dict[str, Estimate]:
@@ -42,22 +46,24 @@ class Measurement:
 
     def estimates(self, readout: Readout) -> dict[str, Estimate]:
         """Each metric of `results.csv` for these runs, over prompts."""
-        mean = self.bootstrap.mean
         clean, corrupted = self.clean.logit_diff, self.corrupted.logit_diff
-        return {
-            "logit_diff": mean(readout.logit_diff),
-            "recovery": self.bootstrap.recovery(readout.logit_diff, clean, corrupted),
-            "p_answer": mean(readout.p_answer),
-            "p_distractor": mean(readout.p_distractor),
-            "accuracy": mean(readout.correct),
-            "kl": mean(readout.kl),
+        values = {
+            "p_answer": readout.p_answer,
+            "p_distractor": readout.p_distractor,
+            "accuracy": readout.correct,
+            "kl": readout.kl,
         }
+        return {
+            "logit_diff": self.bootstrap.mean(readout.logit_diff),
+            "recovery": self.bootstrap.recovery(readout.logit_diff, clean, corrupted),
+        } | {name: self.bootstrap.mean(value) for name, value in values.items() if value is not None}
 
     def table(self, selectors: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         """The tidy table: a row an edit set, described by its `selectors`, and its metrics with bounds."""
         import pandas as pd
 
-        table = pd.DataFrame(selectors, columns=list(SELECTORS)).astype({"layer": "Int64", "head": "Int64"})
+        extra = [name for name in (selectors[0] if selectors else {}) if name not in SELECTORS]
+        table = pd.DataFrame(selectors, columns=[*SELECTORS, *extra]).astype({"layer": "Int64", "head": "Int64"})
         for name, estimate in self.edited_estimates.items():
             table[name], table[f"{name}_low"], table[f"{name}_high"] = estimate.value, estimate.low, estimate.high
         return table
@@ -121,8 +127,15 @@ class Intervention(LabConfig):
         """The run that the edits act on."""
 
     @abstractmethod
-    def plan(self, shape: ModelShape, prompts: PromptPairs) -> list[EditSet]:
-        """The edit sets to evaluate; a `LabError` for a selector that the model or the prompts lack."""
+    def plan(self, engine: Engine) -> list[EditSet]:
+        """The edit sets to evaluate; a `LabError` for a selector that the model or the prompts lack.
+
+        The engine tells model and prompts, and what activations are where an edit's value depends on them.
+        """
+
+    def observe(self, engine: Engine) -> Any:
+        """What the report needs beside the readout of the plan, such as estimates or activations."""
+        return None
 
     @abstractmethod
     def report(self, measurement: Measurement) -> Report:

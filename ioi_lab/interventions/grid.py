@@ -1,4 +1,4 @@
-"""A grid of sites, one edit each: what every intervention over component × layer × head × position shares.
+"""A grid of sites: what every intervention over component × layer × head × position shares.
 
 An intervention that inherits from `GridIntervention` says which run it edits and what it does at a site; selectors,
 table, figures and ranking come from here.
@@ -7,7 +7,8 @@ table, figures and ranking come from here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -15,18 +16,23 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ioi_lab import plots
-from ioi_lab.edits import HEAD_COMPONENTS, Component, Edit, EditSet, ModelShape, Site, check_range
+from ioi_lab.edits import HEAD_COMPONENTS, Component, Edit, EditSet, ModelShape, Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Measurement, Report, scalars
+from ioi_lab.interventions.heads import HeadName, heads_of
 from ioi_lab.metrics import FEWEST_PROMPTS, Array
 from ioi_lab.tasks.prompts import Position, PromptPairs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ioi_lab.engine import Engine
+
 Index = Annotated[int, Field(ge=0)]
 IndexSelector = Literal["all"] | Index | Annotated[list[Index], Field(min_length=1)]
+HeadSelector = IndexSelector | HeadName | Annotated[list[HeadName], Field(min_length=1)]
 PositionSelector = Position | Annotated[list[Position], Field(min_length=1)]
+Sets = Literal["each", "together", "except"]
 
 MOST_BARS: Final = 15
 SMALLEST_BAR: Final = 0.02
@@ -35,26 +41,49 @@ SMALLEST_BAR: Final = 0.02
 MARKED: Final = 3
 
 
-class GridIntervention(Intervention):
-    """Edit `component` at each selected layer × head × position, one at a time.
+@dataclass(frozen=True)
+class Row:
+    """One row of the results: the sites that are edited together, and how the row is called."""
 
-    `layer` and `head` take an index, a list or `all`. `position`: `all` (together), `each` (a position axis), a label,
-    a token index, or a list of these.
+    sites: Sequence[Site]
+    label: str
+    """Such as `9.9`, or `layer 3` where there are no heads."""
+
+    @property
+    def position(self) -> Position:
+        """The position that the row's sites share."""
+        return self.sites[0].position
+
+    @property
+    def site(self) -> Site | None:
+        """The row's site, if it is one alone."""
+        return self.sites[0] if len(self.sites) == 1 else None
+
+
+class GridIntervention(Intervention):
+    """Edit `component` at each selected layer × head × position.
+
+    `layer` and `head` take an index, a list or `all`; `head` also takes names (`"9.9"`), with `layer: all`. Of `k` and
+    `v`, heads are key/value heads. `position`: `all` (together), `each` (a position axis), a label, a token index, or a
+    list of these. `sets`: edit each selected site alone, all `together`, or all of the component `except` them.
     """
 
     component: Component
     layer: IndexSelector
-    head: IndexSelector
+    head: HeadSelector
     position: PositionSelector
+    sets: Sets
 
     @model_validator(mode="after")
     def _head_needs_heads(self) -> GridIntervention:
         if self.head != "all" and self.component not in HEAD_COMPONENTS:
             raise LabError(f"intervention.head: got {self.head}, but {self.component} has no heads; expected 'all'")
+        if self._head_names() and self.layer != "all":
+            raise LabError(f"intervention.layer: got {self.layer}, but head names its layers already; expected 'all'")
         return self
 
     @abstractmethod
-    def edit(self, site: Site) -> Edit:
+    def editor(self, engine: Engine) -> Callable[[Site], Edit]:
         """What is done at a site."""
 
     @property
@@ -67,66 +96,100 @@ class GridIntervention(Intervention):
     def details(self) -> str:
         """How it is done, as that line ends, such as `denoise: clean → corrupted`."""
 
-    def sites(self, shape: ModelShape, prompts: PromptPairs) -> list[Site]:
-        """The grid: layer, then head, then position."""
-        layers = _indices("layer", self.layer, shape.n_layers, shape.name)
-        heads: list[int | None] = [None]
-        if self.component in HEAD_COMPONENTS:
-            heads = list(_indices("head", self.head, shape.n_heads, shape.name))
+    def rows(self, shape: ModelShape, prompts: PromptPairs) -> list[Row]:
+        """What is edited together: layer, then head, then position; of sets, only position."""
+        shape.check_component(self.component, "intervention.component")
+        cells = self._cells(shape)
         positions = _positions(self.position, prompts)
-        return [Site(self.component, *cell) for cell in product(layers, heads, positions)]
+        if self.sets == "each":
+            pairs = product(cells, positions)
+            return [Row([Site(self.component, *cell, position)], _name(cell)) for cell, position in pairs]
+        label = " ".join(_name(cell) for cell in cells)
+        if self.sets == "except":
+            cells = [cell for cell in self._all_cells(shape) if cell not in cells]
+            label = f"all but {label}"
+        if not cells:
+            raise LabError("intervention.sets: got 'except' of everything, which leaves nothing to edit")
+        return [Row([Site(self.component, *cell, position) for cell in cells], label) for position in positions]
 
-    def plan(self, shape: ModelShape, prompts: PromptPairs) -> list[EditSet]:
+    def plan(self, engine: Engine) -> list[EditSet]:
         """One edit a site."""
-        return [(self.edit(site),) for site in self.sites(shape, prompts)]
+        edit = self.editor(engine)
+        return [[edit(site) for site in row.sites] for row in self.rows(engine.shape, engine.prompts)]
 
     def report(self, measurement: Measurement) -> Report:
-        """Recovery at each site: table, head map or layer × position map, and the strongest sites ranked."""
-        sites = self.sites(measurement.shape, measurement.prompts)
-        findings = _Findings(self, measurement, sites)
+        """Recovery of each row: table, head map or layer × position map, and the strongest rows ranked."""
+        rows = self.rows(measurement.shape, measurement.prompts)
+        findings = Findings(self, measurement, rows)
         return Report(
-            table=measurement.table([_selectors(site) for site in sites]),
+            table=measurement.table([self._selectors(row) for row in rows]),
             metrics=findings.metrics(),
             figures=findings.figures(),
             summary=findings.summary(),
         )
 
+    def _head_names(self) -> list[str | float]:
+        chosen = self.head if isinstance(self.head, list) else [self.head]
+        return [name for name in chosen if isinstance(name, str | float) and name != "all"]
 
-class _Findings:
-    """The measured grid of sites, ranked by the size of their effect, as scalars, figures and lines of text."""
+    def _all_cells(self, shape: ModelShape) -> list[tuple[int, int | None]]:
+        heads = range(shape.heads(self.component)) if self.component in HEAD_COMPONENTS else [None]
+        return list(product(range(shape.n_layers), heads))
 
-    def __init__(self, intervention: GridIntervention, measurement: Measurement, sites: list[Site]) -> None:
+    def _cells(self, shape: ModelShape) -> list[tuple[int, int | None]]:
+        """Layer and head (None where there are none) of each selected site."""
+        if names := self._head_names():
+            return list(heads_of(names, shape, self.component, "intervention.head"))
+        layers = _indices(self.layer, shape.n_layers)
+        for layer in layers:
+            shape.check_layer(layer, "intervention.layer")
+        heads: list[int | None] = [None]
+        if self.component in HEAD_COMPONENTS:
+            chosen = _indices(self.head, shape.heads(self.component))
+            for head in chosen:
+                shape.check_head(self.component, head, "intervention.head")
+            heads = list(chosen)
+        return list(product(layers, heads))
+
+    def _selectors(self, row: Row) -> dict[str, Any]:
+        if row.site is None or self.sets != "each":
+            return {"component": self.component, "position": row.position, "sites": row.label}
+        site = row.site
+        return {"component": site.component, "layer": site.layer, "head": site.head, "position": site.position}
+
+
+class Findings:
+    """The measured rows of a grid, ranked by the size of their effect, as scalars, figures and lines of text."""
+
+    def __init__(self, intervention: GridIntervention, measurement: Measurement, rows: list[Row]) -> None:
         self._intervention = intervention
         self._measurement = measurement
-        self._sites = sites
+        self._rows = rows
         # An edit without effect leaves the base run, whose recovery is 0 if it is the corrupted one and 1 if the clean.
         unedited = 0.0 if intervention.base == "corrupted" else 1.0
         self._effect = measurement.edited_estimates["recovery"].minus(unedited)
         self._ranking: list[int] = np.argsort(-np.abs(self._effect.value), kind="stable").tolist()
 
     def metrics(self) -> dict[str, float]:
-        """The baselines, and all metrics of the site with the largest effect (`best_row` of `results.csv`, from 0)."""
+        """The baselines, and all metrics of the row with the largest effect (`best_row` of `results.csv`, from 0)."""
         best = self._ranking[0]
-        site = self._sites[best]
-        metrics = self._measurement.baseline_metrics() | {
-            "n_edits": len(self._sites),
-            "best_row": best,
-            "best_layer": site.layer,
-        }
-        if site.head is not None:
-            metrics["best_head"] = site.head
+        site = self._rows[best].site
+        metrics = self._measurement.baseline_metrics() | {"n_edits": len(self._rows), "best_row": best}
+        if site is not None:
+            metrics["best_layer"] = site.layer
+            if site.head is not None:
+                metrics["best_head"] = site.head
         for name, estimate in self._measurement.edited_estimates.items():
             metrics |= scalars(f"best_{name}", estimate, best)
         return metrics
 
     def summary(self) -> list[str]:
-        """The five strongest sites, on the scale of the figures."""
-        noun = "heads" if self._intervention.component in HEAD_COMPONENTS else "sites"
+        """The five strongest rows, on the scale of the figures."""
         effect = self._effect
         note = "with 95 % intervals over prompts"
         if not effect.has_bounds:
             note = f"no intervals (fewer than {FEWEST_PROMPTS} prompts, or a gap that may vanish)"
-        lines = [f"top {noun}{self._where} by {' '.join(self._scale_label.split())}, {note}:"]
+        lines = [f"top {self._noun}s{self._where} by {' '.join(self.scale_label.split())}, {note}:"]
         for row in self._ranking[:5]:
             interval = f"   [{effect.low[row]:.3f}, {effect.high[row]:.3f}]" if effect.has_bounds else ""
             lines.append(f"  {self._name(row):<14} {effect.value[row]:7.3f}{interval}")
@@ -134,27 +197,44 @@ class _Findings:
 
     def figures(self) -> dict[str, Figure]:
         """The map of the grid in the shape that it has, and the ranking."""
-        heads = list(dict.fromkeys(site.head for site in self._sites if site.head is not None))
-        layers = _axis("layer", list(dict.fromkeys(site.layer for site in self._sites)))
-        positions = list(dict.fromkeys(site.position for site in self._sites))
+        if not self._is_rectangle:
+            return {"top_effects": self._ranked_bars()}
+        sites = [row.sites[0] for row in self._rows]
+        heads = list(dict.fromkeys(site.head for site in sites if site.head is not None))
+        layers = _axis("layer", list(dict.fromkeys(site.layer for site in sites)))
+        positions = list(dict.fromkeys(site.position for site in sites))
         names = [self._measurement.prompts.position_name(position) for position in positions]
         grid = self._effect.value.reshape(len(layers.ticks), max(1, len(heads)), len(positions))
         if heads:
             panels = {name if len(names) > 1 else "": grid[:, :, i] for i, name in enumerate(names)}
-            figures = {"recovery_by_head": self._head_maps(panels, layers, _axis("head", heads))}
+            figures = {"recovery_by_head": self._head_maps(panels, layers, _axis(self._noun, heads))}
         elif len(positions) > 1:
             figures = {"recovery_by_position": self._position_map(grid[:, 0], layers, _axis("position", names))}
         else:
             figures = {"recovery_by_layer": self._layer_line(layers)}
         return figures | {"top_effects": self._ranked_bars()}
 
+    @property
+    def labels(self) -> list[str]:
+        """What each row is called in figures."""
+        return [self._name(row) for row in range(len(self._rows))]
+
+    @property
+    def _is_rectangle(self) -> bool:
+        """Whether the rows are single sites, and every layer has the same heads and positions."""
+        if self._intervention.sets != "each":
+            return False
+        sites = [row.sites[0] for row in self._rows]
+        axes = [dict.fromkeys(getattr(site, name) for site in sites) for name in ("layer", "head", "position")]
+        return [(site.layer, site.head, site.position) for site in sites] == list(product(*axes))
+
     def _head_maps(self, panels: dict[str, Array], layers: plots.Axis, heads: plots.Axis) -> Figure:
         mark = MARKED if len(panels) == 1 else 0
         note = "\noutlined: the strongest" if mark else ""
-        return plots.heat_maps(panels, layers, heads, self._title + note, self._scale_label, mark)
+        return plots.heat_maps(panels, layers, heads, self.title + note, self.scale_label, mark)
 
     def _position_map(self, effect: Array, layers: plots.Axis, positions: plots.Axis) -> Figure:
-        return plots.heat_maps({"": effect}, layers, positions, self._title, self._scale_label)
+        return plots.heat_maps({"": effect}, layers, positions, self.title, self.scale_label)
 
     def _layer_line(self, layers: plots.Axis) -> Figure:
         return plots.interval_line(
@@ -162,64 +242,75 @@ class _Findings:
             self._effect.value,
             self._effect.low,
             self._effect.high,
-            value_label=self._scale_label,
-            title=self._title,
+            value_label=self.scale_label,
+            title=self.title,
         )
 
     def _ranked_bars(self) -> Figure:
         sizes = np.abs(self._effect.value)
         top = [row for row in self._ranking[:MOST_BARS] if sizes[row] >= SMALLEST_BAR * sizes.max()]
-        has_heads = self._intervention.component in HEAD_COMPONENTS
+        axis_label = {"head": "layer.head", "key/value head": "layer.key/value head"}.get(self._noun, self._noun)
         return plots.ranked_bars(
-            plots.Axis("layer.head" if has_heads else "site", [self._name(row) for row in top]),
+            plots.Axis(axis_label, [self._name(row) for row in top]),
             self._effect.value[top],
             self._effect.low[top],
             self._effect.high[top],
-            value_label=self._scale_label,
-            title=f"{self._title}, strongest first",
+            value_label=self.scale_label,
+            title=f"{self.title}, strongest first",
         )
 
     @property
-    def _scale_label(self) -> str:
+    def _noun(self) -> str:
+        """What a row is."""
+        if self._intervention.sets != "each":
+            return "set"
+        component = self._intervention.component
+        return self._measurement.shape.head_noun(component) if component in HEAD_COMPONENTS else "site"
+
+    @property
+    def scale_label(self) -> str:
+        """What the values of all figures are."""
         if self._intervention.base == "corrupted":
             return "recovery of the logit difference\n(0 = corrupted, 1 = clean)"
         return "change of recovery\n(0 = clean, −1 = corrupted)"
 
     @property
     def _where(self) -> str:
-        """The position that all sites share, unless that is the whole prompt."""
-        shared = {site.position for site in self._sites}
+        """The position that all rows share, unless that is the whole prompt."""
+        shared = {row.position for row in self._rows}
         if len(shared) > 1 or shared == {"all"}:
             return ""
         return f" at {self._measurement.prompts.position_name(shared.pop())}"
 
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
+        """What was done, where, on what: the title of all figures."""
         n = len(self._measurement.prompts)
         what = f"{self._intervention.action} {self._intervention.component}{self._where}, {self._intervention.details}"
         data = f"{self._measurement.shape.name}, {self._measurement.task_title}, {n} prompt{'s' if n > 1 else ''}"
         return f"{what}\n{data}"
 
     def _name(self, row: int) -> str:
-        """Such as `9.9`, or `layer 3` where there are no heads; with the position where positions differ."""
-        site = self._sites[row]
-        name = f"{site.layer}.{site.head}" if site.head is not None else f"layer {site.layer}"
-        if len({other.position for other in self._sites}) == 1:
+        """The row's label, with the position where positions differ."""
+        name = self._rows[row].label
+        if len({other.position for other in self._rows}) == 1:
             return name
-        return f"{name} @ {self._measurement.prompts.position_name(site.position)}"
+        return f"{name} @ {self._measurement.prompts.position_name(self._rows[row].position)}"
 
 
 def _axis(label: str, ticks: Sequence[object]) -> plots.Axis:
     return plots.Axis(label, [str(tick) for tick in ticks])
 
 
-def _indices(key: str, selector: Literal["all"] | int | list[int], size: int, model_name: str) -> list[int]:
+def _name(cell: tuple[int, int | None]) -> str:
+    layer, head = cell
+    return f"layer {layer}" if head is None else f"{layer}.{head}"
+
+
+def _indices(selector: Any, size: int) -> list[int]:
     if selector == "all":
         return list(range(size))
-    chosen = [selector] if isinstance(selector, int) else selector
-    for index in chosen:
-        check_range(f"intervention.{key}", index, size, model_name)
-    return list(dict.fromkeys(chosen))
+    return list(dict.fromkeys([selector] if isinstance(selector, int) else selector))
 
 
 def _positions(selector: Position | list[Position], prompts: PromptPairs) -> list[Position]:
@@ -231,7 +322,3 @@ def _positions(selector: Position | list[Position], prompts: PromptPairs) -> lis
     for position in chosen:
         prompts.check_position(position, "intervention.position", words=("all", "each"))
     return list(dict.fromkeys(chosen))
-
-
-def _selectors(site: Site) -> dict[str, Any]:
-    return {"component": site.component, "layer": site.layer, "head": site.head, "position": site.position}

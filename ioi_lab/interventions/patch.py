@@ -6,10 +6,14 @@ follow Heimersheim & Nanda 2024 (arXiv 2404.15255).
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 from ioi_lab.edits import OTHER_RUN, Edit, FromRun, Run, Site
 from ioi_lab.interventions.grid import GridIntervention
+
+if TYPE_CHECKING:
+    from ioi_lab.engine import Engine
 
 
 class Patch(GridIntervention):
@@ -45,6 +49,6 @@ class Patch(GridIntervention):
         """The run whose activations are written."""
         return OTHER_RUN[self.base]
 
-    def edit(self, site: Site) -> Edit:
+    def editor(self, engine: Engine) -> Callable[[Site], Edit]:
         """Replace what the site holds."""
-        return Edit(site, "replace", FromRun(self.source))
+        return lambda site: Edit(site, "replace", FromRun(self.source))

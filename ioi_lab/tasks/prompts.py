@@ -76,6 +76,12 @@ class PromptPair:
     def __len__(self) -> int:
         return len(self.clean_tokens)
 
+    @property
+    def first_difference(self) -> int:
+        """The first position at which the runs differ; up to there a causal model computes the same in both."""
+        differs = (a != b for a, b in zip(self.clean_tokens, self.corrupted_tokens, strict=True))
+        return next((position for position, differ in enumerate(differs) if differ), len(self))
+
     def positions(self, position: Position) -> range:
         """The token indices that `position` selects in this prompt."""
         if position == "all":
@@ -104,6 +110,7 @@ class PromptPairs:
             raise LabError("task: no prompts; at least one is needed")
         self._pairs = tuple(pairs)
         self._shortest = min(len(pair) for pair in pairs)
+        self.longest = max(len(pair) for pair in pairs)
         shared = [label for label in pairs[0].labels if all(label in pair.labels for pair in pairs)]
         self._labels = sorted(shared, key=lambda label: mean(pair.labels[label] for pair in pairs))
 
@@ -115,6 +122,12 @@ class PromptPairs:
 
     def __iter__(self) -> Iterator[PromptPair]:
         return iter(self._pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PromptPairs) and self._pairs == other._pairs
+
+    def __hash__(self) -> int:
+        return hash(tuple((pair.clean_tokens, pair.corrupted_tokens, pair.answer_id) for pair in self._pairs))
 
     def buckets(self) -> dict[int, list[int]]:
         """Prompt indices by prompt length, shortest first."""

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from ioi_lab.edits import Edit, FromRun, ModelShape, Site
+from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import SELECTORS, Measurement
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.metrics import Bootstrap, Readout
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 
-SHAPE = ModelShape("toy", n_layers=2, n_heads=3, d_model=6, d_head=2, n_ctx=16)
+SHAPE = ModelShape("toy", n_layers=2, n_heads=3, n_kv_heads=1, d_model=6, d_head=2, n_ctx=16)
 PAIR = PromptPair("x", "y", " a", " b", (0, 1, 2), (0, 2, 1), 1, 2, {"S2": 1, "END": 2}, ("x", "y", "z"))
 PROMPTS = PromptPairs([PAIR] * 4)
+ENGINE = SimpleNamespace(shape=SHAPE, prompts=PROMPTS)  # all that a plan of patching asks of the engine
 
 
 def patch(**changes):
-    values = {"component": "z", "layer": "all", "head": "all", "position": "all", "direction": "denoise"}
+    values = {"component": "z", "layer": "all", "head": "all", "position": "all", "sets": "each", "direction": "denoise"}
     return Patch.from_config({"name": "patch"} | values | changes, "intervention")
 
 
 def readout(logit_diffs):
     """Each edit set's logit difference, the same for every prompt."""
     values = np.repeat(np.asarray(logit_diffs, dtype=float)[:, None], len(PROMPTS), axis=1)
-    return Readout(values, np.zeros_like(values), *(np.full_like(values, 0.25) for _ in range(3)))
+    quarter = np.full_like(values, 0.25)
+    return Readout(values, p_answer=quarter, p_distractor=quarter, kl=quarter)
 
 
 def report(intervention, edited):
@@ -35,7 +41,7 @@ def report(intervention, edited):
 
 
 def test_plan_is_layer_then_head_then_position():
-    plan = patch(layer=[1, 0], head=[2], position=["S2", -1]).plan(SHAPE, PROMPTS)
+    plan = patch(layer=[1, 0], head=[2], position=["S2", -1]).plan(ENGINE)
     assert [edits[0].site for edits in plan] == [
         Site("z", 1, 2, "S2"), Site("z", 1, 2, -1), Site("z", 0, 2, "S2"), Site("z", 0, 2, -1),
     ]  # fmt: skip
@@ -48,7 +54,7 @@ def test_plan_is_layer_then_head_then_position():
 def test_direction(direction, base, source):
     intervention = patch(direction=direction)
     assert intervention.base == base
-    assert {edits[0].value for edits in intervention.plan(SHAPE, PROMPTS)} == {FromRun(source)}
+    assert {edits[0].value for edits in intervention.plan(ENGINE)} == {FromRun(source)}
 
 
 def test_titles():
@@ -114,8 +120,57 @@ def test_selector_columns():
 )
 def test_figures_follow_the_grid(changes, figure, panels):
     intervention = patch(**changes)
-    found = report(intervention, np.linspace(-1, 3, len(intervention.plan(SHAPE, PROMPTS))))
+    found = report(intervention, np.linspace(-1, 3, len(intervention.plan(ENGINE))))
     assert set(found.figures) == {figure, "top_effects"}
     axes = found.figures[figure].axes
     assert [ax.get_title() for ax in axes[: len(panels)]] == panels
     assert "toy, toy task, 4 prompts" in found.figures[figure].get_suptitle()
+
+
+def test_heads_by_name():
+    plan = patch(head=["1.2", 0.1]).plan(ENGINE)
+    assert [edits[0].site for edits in plan] == [Site("z", 1, 2), Site("z", 0, 1)]
+    found = report(patch(head=["1.2", 0.1]), [3, -1])
+    assert set(found.figures) == {"top_effects"}  # two heads are no grid
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"head": ["2.0"]}, r"intervention.head: got 2, expected 0 to 1 \(toy\)"),
+        ({"head": "1.7"}, r"intervention.head: got 7, expected 0 to 2"),
+        ({"head": "1.2", "layer": 1}, "intervention.layer: got 1, but head names its layers already"),
+        ({"component": "k", "head": 1}, "intervention.head: got 1, expected 0 to 0 .* k is addressed by its 1 key/value"),
+        ({"sets": "except"}, "intervention.sets: got 'except' of everything"),
+        ({"position": ["each", "S2"]}, "intervention.position: got .*each.* alone"),
+    ],
+)
+def test_selectors_that_fit_nothing_are_told(changes, line):
+    with pytest.raises(LabError, match=line):
+        patch(**changes).plan(ENGINE)
+
+
+def test_a_number_that_may_be_two_heads_is_told():
+    shape = replace(SHAPE, n_heads=12)
+    with pytest.raises(LabError, match=r"may be head 1 or 10; quote it: '1.1'"):
+        patch(head=1.1).plan(SimpleNamespace(shape=shape, prompts=PROMPTS))
+    plan = patch(head=[1.2, "1.10"]).plan(SimpleNamespace(shape=shape, prompts=PROMPTS))
+    assert [edits[0].site.head for edits in plan] == [2, 10]
+
+
+def test_sets_are_edited_together():
+    (together,) = patch(head=["1.2", "0.1"], sets="together").plan(ENGINE)
+    assert [edit.site for edit in together] == [Site("z", 1, 2), Site("z", 0, 1)]
+    (rest,) = patch(head=["1.2", "0.1"], sets="except").plan(ENGINE)
+    assert [(edit.site.layer, edit.site.head) for edit in rest] == [(0, 0), (0, 2), (1, 0), (1, 1)]
+    found = report(patch(head=["1.2", "0.1"], sets="except", position=["S2", "END"]), [3, -1])
+    assert found.table["sites"].tolist() == ["all but 1.2 0.1"] * 2
+    assert found.table["position"].tolist() == ["S2", "END"]
+    assert found.table["layer"].isna().all()
+    assert found.figures["top_effects"].axes[0].get_yticklabels()[0].get_text() == "all but 1.2 0.1 @ S2"
+
+
+def test_key_value_heads_are_called_so():
+    found = report(patch(component="v"), [3, -1])
+    assert found.figures["recovery_by_head"].axes[0].get_xlabel() == "key/value head"
+    assert found.summary[0].startswith("top key/value heads by")

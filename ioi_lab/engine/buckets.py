@@ -1,0 +1,80 @@
+"""Prompts of one length as tensors: what one forward pass can hold without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ioi_lab.edits import Edit, FromRun, Run
+from ioi_lab.tasks.prompts import Position, PromptPairs
+
+Places = tuple[Int[Tensor, "place"], Int[Tensor, "place"]]
+"""Row and position of each of some places in a bucket."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bucket:
+    """Some prompts of one length on the model's device; `rows` are their indices among all prompts."""
+
+    prompts: PromptPairs
+    rows: Sequence[int]
+    device: torch.device
+    length: int = field(init=False)
+    index: Int[Tensor, "row"] = field(init=False)
+    answer: Int[Tensor, "row"] = field(init=False)
+    distractor: Int[Tensor, "row"] = field(init=False)
+    _tokens: dict[Run, Int[Tensor, "row pos"]] = field(init=False)
+    _places: dict[Position, Places] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pairs = [self.prompts[row] for row in self.rows]
+        for name, value in {
+            "length": len(pairs[0]),
+            "index": self._tensor(list(self.rows)),
+            "answer": self._tensor([pair.answer_id for pair in pairs]),
+            "distractor": self._tensor([pair.distractor_id for pair in pairs]),
+            "_tokens": {
+                "clean": self._tensor([pair.clean_tokens for pair in pairs]),
+                "corrupted": self._tensor([pair.corrupted_tokens for pair in pairs]),
+            },
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def tokens(self, run: Run) -> Int[Tensor, "row pos"]:
+        """The prompts of a run."""
+        return self._tokens[run]
+
+    def places(self, position: Position) -> Places:
+        """Where a position is in each prompt."""
+        if position not in self._places:
+            found = [(i, p) for i, row in enumerate(self.rows) for p in self.prompts[row].positions(position)]
+            selected = self._tensor(found)
+            self._places[position] = selected[:, 0], selected[:, 1]
+        return self._places[position]
+
+    def first_change(self, edit: Edit, base: Run, *, end_only: bool) -> int:
+        """The first position that the edit can change in any of the prompts; `length` if it can change none.
+
+        Writing the other run's activation changes nothing before the first token that differs. `end_only`: nothing but
+        END is read of what the edit changes.
+        """
+        from_other_run = edit.operation == "replace" and isinstance(edit.value, FromRun) and edit.value.run != base
+        changes = []
+        for row in self.rows:
+            pair = self.prompts[row]
+            positions = pair.positions(edit.site.position)
+            changed_from = pair.first_difference if from_other_run else 0
+            if end_only:
+                changed_from = max(changed_from, self.length - 1)
+            changes.append(max(positions.start, changed_from) if positions.stop > changed_from else self.length)
+        return min(changes)
+
+    def _tensor(self, values: object) -> Tensor:
+        return torch.tensor(values, device=self.device)

@@ -1,0 +1,418 @@
+"""The engine: baselines, exact batched execution of edits, and what activations hold while they act.
+
+Every result equals a plain full forward pass with the edits applied by hand (see `tests/engine/`). Prompts of different
+length are never padded into one batch. What a change cannot reach is not run again: see `forward.Part`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+from transformers.cache_utils import DynamicCache
+
+from ioi_lab.edits import COMPONENTS, OTHER_RUN, Component, Edit, EditSet, FromRun, ModelShape, Run, Site
+from ioi_lab.engine.buckets import Bucket
+from ioi_lab.engine.forward import BaseRun, Forward, Part
+from ioi_lab.engine.gradients import INPUT, first_order, gradients, sites_of
+from ioi_lab.engine.memory import GB, Footprint, MemoryGb, bound_in_bytes, keep_freed_memory
+from ioi_lab.engine.pooling import ReadoutKind, Work, part_of, pooled, works
+from ioi_lab.engine.writing import Hook, Recorded, by_position, edit_hooks
+from ioi_lab.errors import LabError, folded
+from ioi_lab.metrics import Array, Readout
+from ioi_lab.models import LabModel
+from ioi_lab.tasks.prompts import PromptPairs
+
+log = logging.getLogger(__name__)
+
+_AGREEMENT: Final = 1e-4
+"""How far, in logits, a part of a pass may be from the whole one; or, in low precision, this many rounding errors:"""
+
+_ROUNDING: Final = 4
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What one batch gave: logits `[slot, row, token]` of the edit sets `indices` over a bucket."""
+
+    bucket: Bucket
+    indices: list[int]
+    logits: Tensor
+    base_log_probs: Tensor
+    captured: dict[Site, Tensor]
+
+
+class Engine:
+    """Evaluates edits on one model and one list of prompt pairs.
+
+    `memory_gb` bounds what a pass may use beyond the model's weights. `readout="logit_diff"` unembeds the answer and the
+    distractor alone: faster for edits at END, and without probabilities and KL.
+    """
+
+    def __init__(
+        self, model: LabModel, prompts: PromptPairs, memory_gb: MemoryGb = "auto", readout: ReadoutKind = "full"
+    ) -> None:
+        if prompts.longest > model.shape.n_ctx:
+            raise LabError(
+                f"task: a prompt has {prompts.longest} tokens, but {model.shape.name} reads {model.shape.n_ctx}"
+            )
+        self.prompts = prompts
+        self.shape: ModelShape = model.shape
+        self.pair_only = readout == "logit_diff"
+        self._model = model
+        self._memory_gb = memory_gb
+        self._footprint = Footprint.of(model)
+        self._forward = Forward(model)
+        if model.device.type == "cpu":
+            keep_freed_memory()
+        self._bound = bound_in_bytes(memory_gb, model.device)
+        self._baselines: dict[Run, Readout] = {}
+
+    def baseline(self, run: Run) -> Readout:
+        """The unedited run, as a readout with one edit set: `[1, prompt]`; kept as long as the engine."""
+        if run not in self._baselines:
+            self._baselines[run] = self.run([()], base=run, progress=False)
+        return self._baselines[run]
+
+    @torch.no_grad()
+    def run(self, edit_sets: Sequence[EditSet], base: Run, *, progress: bool = True) -> Readout:
+        """Evaluate each edit set in its own pass over the `base` run of every prompt.
+
+        Returns the readout `[edit_set, prompt]`, where KL is from the unedited base run. Raises a `LabError` for an
+        edit that the model or the prompts cannot take, for no edits, for activations that are not finite, and for a
+        memory bound below what one prompt needs.
+        """
+        self._check(edit_sets)
+        readout = Readout.empty(len(edit_sets), len(self.prompts), probabilities=not self.pair_only)
+        total = len(edit_sets) * len(self.prompts)
+        with tqdm(total=total, desc="edits × prompts", disable=None if progress else True, leave=False) as bar:
+            for result in self._execute(edit_sets, base):
+                _read(result, readout)
+                bar.update(len(result.indices) * len(result.bucket))
+        if not readout.is_finite():
+            self._tell_first_bad_site(edit_sets, base, readout)
+        return readout
+
+    @torch.no_grad()
+    def capture(
+        self, edit_sets: Sequence[EditSet], base: Run, sites: Sequence[Site]
+    ) -> dict[Site, Float[Tensor, "edit_set prompt pos width"]]:
+        """What the sites hold, at every position, in the `base` run under each edit set.
+
+        `width` is `Site.width`; prompts shorter than the longest are filled with zeros. The sites' own positions are
+        not looked at.
+        """
+        self._check(edit_sets)
+        for site in sites:
+            site.check(self.shape, self.prompts)
+        longest = self.prompts.longest
+        captured = {
+            site: torch.zeros(
+                len(edit_sets), len(self.prompts), longest, site.width(self.shape, longest), device=self._model.device
+            )
+            for site in sites
+        }
+        for result in self._execute(edit_sets, base, sites):
+            where = torch.tensor(result.indices, device=self._model.device)[:, None], result.bucket.index[None]
+            for site, activation in result.captured.items():
+                n_positions, width = activation.shape[2:]
+                captured[site][(*where, slice(n_positions), slice(width))] = activation.to(captured[site].dtype)
+        return captured
+
+    def record(self, run: Run, sites: Sequence[Site]) -> dict[Site, Float[Tensor, "prompt pos width"]]:
+        """What the sites hold, at every position, in an unedited run."""
+        return {site: activation[0] for site, activation in self.capture([()], run, sites).items()}
+
+    def estimate(self, edit_sets: Sequence[EditSet], base: Run, *, ig_steps: int = 0) -> Readout:
+        """Estimate, to first order, the logit difference `[edit_set, prompt]` under each edit set; not exact.
+
+        Two passes forward and one back for all edit sets together (attribution patching: Nanda 2023; Syed et al. 2023,
+        arXiv 2310.10348), or `ig_steps` of each with integrated gradients.
+        """
+        self._check(edit_sets)
+        if any(edit.site.component == "resid_mid" for edit_set in edit_sets for edit in edit_set):
+            self._parts_are_exact({"resid_mid"})  # raises where there is no such component
+        readout = Readout(self.baseline(base).logit_diff.repeat(len(edit_sets), axis=0))
+        sites = sites_of(edit_sets)
+        for length, rows in self.prompts.buckets().items():
+            row_bytes = self._footprint.backward_row(length) + self._footprint.recorded_row(2 * sites, 0, length)
+            size = int(self._bound / row_bytes)
+            if size == 0:
+                raise LabError(
+                    f"engine.memory_gb: got {self._memory_gb}, but the gradients of one prompt of {length} tokens need "
+                    f"{row_bytes / GB:.4f} ({self.shape.name}); raise the bound"
+                )
+            for start in range(0, len(rows), size):
+                bucket = Bucket(self.prompts, rows[start : start + size], self._model.device)
+                recorded = self._record_sites(bucket, dict.fromkeys(OTHER_RUN, {*sites, INPUT}))
+                slopes = gradients(self._forward, bucket, base, sites, recorded, ig_steps)
+                for index, edit_set in enumerate(edit_sets):
+                    change = first_order(edit_set, base, bucket, recorded, slopes)
+                    readout.logit_diff[index, bucket.rows] += _array(change)
+        if not readout.is_finite():
+            raise LabError(f"model: gradients that are not finite in the {base} run of {self.shape.name}")
+        return readout
+
+    @torch.no_grad()
+    def _record_sites(self, bucket: Bucket, needed: dict[Run, set[Site]]) -> Recorded:
+        recorded: Recorded = {}
+        for run, sites in needed.items():
+            hooks = [_recording(site, run, recorded) for site in sites]
+            self._forward.record(bucket, run, hooks, None)
+        return recorded
+
+    def _execute(self, edit_sets: Sequence[EditSet], base: Run, capture: Sequence[Site] = ()) -> Iterator[_Result]:
+        """Run everything, batch by batch. Results come in any order, each edit set once a bucket."""
+        components = {edit.site.component for edit_set in edit_sets for edit in edit_set}
+        in_parts = self._parts_are_exact(components)
+        for bucket in self._buckets(edit_sets, capture):
+            if in_parts and not capture:
+                todo = works(bucket, edit_sets, base, self.shape)
+            else:
+                todo = [_whole_work(index, edit_set) for index, edit_set in enumerate(edit_sets)]
+            untouched = sorted(set(range(len(edit_sets))) - {work.index for work in todo})
+            batches = list(pooled(todo, bucket, self._model.device.type, self._most_slots(bucket, edit_sets, capture)))
+            parts = [self._part(batch, capture) if in_parts else None for batch in batches]
+            base_run, base_logits = self._record(bucket, todo, base, [part for part in parts if part])
+            base_log_probs = base_logits.log_softmax(dim=-1)
+            if untouched:  # they provably change nothing
+                logits = self._selected(base_logits[None], bucket).expand(len(untouched), -1, -1)
+                yield _Result(bucket, untouched, logits, base_log_probs, {})
+            for batch, part in zip(batches, parts, strict=True):
+                logits, captured = self._run_batch(batch, part, base_run, capture)
+                yield _Result(bucket, [work.index for work in batch], logits, base_log_probs, captured)
+
+    def _run_batch(
+        self, batch: Sequence[Work], part: Part | None, base: BaseRun, capture: Sequence[Site]
+    ) -> tuple[Float[Tensor, "slot row token"], dict[Site, Tensor]]:
+        captured: dict[Site, Tensor] = {}
+        hooks = edit_hooks([work.edits for work in batch], base.bucket, base.recorded)
+        for site in capture:
+            hooks.append(_capturing(site, len(batch), self.prompts.longest, captured))
+        try:
+            if part is not None:
+                return self._forward.part(base, part, hooks, len(batch), pair_only=self.pair_only), captured
+            return self._selected(self._forward.whole(base.bucket, base.run, hooks, len(batch)), base.bucket), captured
+        except torch.OutOfMemoryError as error:
+            raise LabError(
+                f"engine.memory_gb: got {self._memory_gb}, but a batch of {len(batch) * len(base.bucket)} prompts does "
+                "not fit the device's memory; set a smaller bound"
+            ) from error
+
+    def _selected(self, logits: Float[Tensor, "slot row vocab"], bucket: Bucket) -> Float[Tensor, "slot row token"]:
+        """The logits that are read: all, or those of answer and distractor."""
+        return _pair(logits, bucket) if self.pair_only else logits
+
+    def _part(self, batch: Sequence[Work], capture: Sequence[Site]) -> Part:
+        """The part that a batch needs; where activations are captured, at every position and up to the last of them."""
+        if not capture:
+            return part_of(batch, self.shape)
+        layers = [site.layer for site in capture]
+        first = min([work.first for work in batch] + layers)
+        return Part(first=first, last=max(layers))
+
+    def _record(
+        self, bucket: Bucket, todo: Sequence[Work], base: Run, parts: Sequence[Part]
+    ) -> tuple[BaseRun, Float[Tensor, "row vocab"]]:
+        """The activations that edits read and parts start from, and the base run's logits at END."""
+        needed = _read_by([work.edits for work in todo])
+        needed.setdefault(base, set()).update(site for part in parts for site in part.reads())
+        recorded: Recorded = {}
+        kept_layers = [part.first for part in parts if part.start > 0]
+        cache = DynamicCache() if kept_layers else None
+        for run, sites in needed.items():
+            hooks = [_recording(site, run, recorded) for site in sorted(sites, key=lambda site: (site.layer, site.stage))]
+            logits = self._forward.record(bucket, run, hooks, cache if run == base else None)
+            if run == base:
+                base_logits = logits
+        keys_values = {}
+        if cache is not None:
+            for layer in range(min(kept_layers), self.shape.n_layers):
+                kept = cache.layers[layer]
+                assert kept.keys is not None and kept.values is not None
+                keys_values[layer] = (kept.keys, kept.values)
+        return BaseRun(bucket, base, recorded, keys_values), base_logits
+
+    def _buckets(self, edit_sets: Sequence[EditSet], capture: Sequence[Site]) -> Iterator[Bucket]:
+        """Prompts of one length, as many as fit the memory bound with one edit set."""
+        for length, rows in self.prompts.buckets().items():
+            needed = self._held_row(edit_sets, length, capture)
+            needed += self._footprint.batch_row(length, length, vocabulary=True)
+            if needed > self._bound:
+                raise LabError(
+                    f"engine.memory_gb: got {self._memory_gb}, but one edit of one prompt of {length} tokens needs "
+                    f"{needed / GB:.4f} ({self.shape.name}); raise the bound"
+                )
+            size = int(self._bound / needed)
+            for start in range(0, len(rows), size):
+                yield Bucket(self.prompts, rows[start : start + size], self._model.device)
+
+    def _most_slots(
+        self, bucket: Bucket, edit_sets: Sequence[EditSet], capture: Sequence[Site]
+    ) -> Callable[[int], int]:
+        """How many edit sets fit in a batch that runs the positions from `start` on, beside what is held."""
+        free = self._bound - len(bucket) * self._held_row(edit_sets, bucket.length, capture)
+
+        def most(start: int) -> int:
+            row = self._footprint.batch_row(bucket.length - start, bucket.length, vocabulary=not self.pair_only)
+            return max(1, int(free / (row * len(bucket))))
+
+        return most
+
+    def _held_row(self, edit_sets: Sequence[EditSet], length: int, capture: Sequence[Site]) -> float:
+        """Bytes that are held a prompt through all batches: an upper bound of what edits read and parts start from."""
+        sites = [site for sites in _read_by(edit_sets).values() for site in sites]
+        for layer in {edit.site.layer for edit_set in edit_sets for edit in edit_set}:
+            sites += [Site("resid_pre", layer), Site("z", layer), Site("mlp_out", layer)]
+        captured = sum(site.width(self.shape, length) for site in capture) * len(edit_sets) * length * 4
+        return self._footprint.recorded_row(sites, self.shape.n_layers, length) + captured
+
+    def _check(self, edit_sets: Sequence[EditSet]) -> None:
+        if not edit_sets:
+            raise LabError("edits: the list is empty; nothing to run")
+        for edit in (edit for edit_set in edit_sets for edit in edit_set):
+            edit.check(self.shape, self.prompts)
+            if edit.site.hook not in self._model.bridge.hook_dict:
+                raise LabError(f"component: got {edit.site.component!r}, which {self.shape.name} does not have")
+
+    def _parts_are_exact(self, components: set[Component]) -> bool:
+        """Whether parts of passes give this model's own logits; each component is tried once a model."""
+        known = self._model.exact_parts
+        for component in sorted(components | {"resid_pre"}, key=COMPONENTS.index):
+            key = component, self.pair_only
+            if key not in known:
+                known[key] = self._part_is_exact(component)
+                if not known[key]:
+                    log.warning("engine: whole passes for %s, as parts of them fail on %s", component, self.shape.name)
+        return all(known[component, self.pair_only] for component in components | {"resid_pre"})
+
+    def _part_is_exact(self, component: Component) -> bool:
+        """Try edits early, amid and late in the model, on one prompt, in whole passes and in parts of them."""
+        bucket = Bucket(self.prompts, [0], self._model.device)
+        if component == "resid_mid":
+            self._check_resid_mid(bucket)
+        last = self.shape.n_layers - 1
+        for layer, position in ((0, bucket.length // 2), (last // 2, bucket.length // 2), (last, bucket.length - 1)):
+            edit_set = (Edit(Site(component, layer, None, position), "scale", scale=0.5),)
+            expected = self._selected(self._forward.whole(bucket, "clean", edit_hooks([edit_set], bucket, {})), bucket)
+            todo = works(bucket, [edit_set], "clean", self.shape)
+            part = part_of(todo, self.shape)
+            try:
+                base, _ = self._record(bucket, todo, "clean", [part])
+                got, _ = self._run_batch(todo * 2, part, base, ())
+            except Exception as error:  # an architecture that resists in whichever way
+                log.debug("engine: %s at layer %d: %s", component, layer, folded(error))
+                return False
+            rounding = _ROUNDING * torch.finfo(next(self._model.bridge.parameters()).dtype).eps * expected.abs().max()
+            if not (got - expected).abs().max() <= max(_AGREEMENT, float(rounding)):
+                return False
+        return True
+
+    def _check_resid_mid(self, bucket: Bucket) -> None:
+        """Raise a `LabError` unless the stream before the MLP is the block's input plus what attention adds."""
+        sites = [Site(component, 0) for component in ("resid_pre", "attn_out", "resid_mid")]
+        recorded: Recorded = {}
+        self._forward.record(bucket, "clean", [_recording(site, "clean", recorded) for site in sites], None)
+        before, added, middle = (recorded["clean", site.hook] for site in sites)
+        if not torch.allclose(before + added, middle, rtol=1e-2 if middle.dtype != torch.float32 else 1e-4, atol=1e-4):
+            raise LabError(f"component: got 'resid_mid', which cannot be told apart in the blocks of {self.shape.name}")
+
+    def _tell_first_bad_site(self, edit_sets: Sequence[EditSet], base: Run, readout: Readout) -> NoReturn:
+        """Run the first edit set and prompt with a bad readout once more, and raise a `LabError` that says where."""
+        index, row = np.argwhere(~np.isfinite(readout.logit_diff))[0].tolist()
+        bucket = Bucket(self.prompts, [row], self._model.device)
+        edit_set = edit_sets[index]
+        base_run, _ = self._record(bucket, [_whole_work(0, edit_set)], base, [])
+        names = self._model.bridge.hook_dict
+        sites = [Site(component, layer) for layer in range(self.shape.n_layers) for component in COMPONENTS]
+        bad: list[Site] = []
+
+        def watch(site: Site) -> Hook:
+            def look(activation: Tensor, hook: object) -> None:
+                if not activation.isfinite().all():
+                    bad.append(site)
+
+            return site.hook, look
+
+        hooks = edit_hooks([edit_set], bucket, base_run.recorded)
+        self._forward.whole(bucket, base, [*hooks, *(watch(site) for site in sites if site.hook in names)])
+        where = f"first {bad[0].component} of layer {bad[0].layer}" if bad else "the logits"
+        run = f"the {base} run" if not edit_set else f"an edited {base} run"
+        raise LabError(
+            f"model: activations that are not finite in {run} of {self.shape.name}: {where}, prompt "
+            f"{self.prompts[row].clean!r}"
+        )
+
+
+def _whole_work(index: int, edit_set: EditSet) -> Work:
+    """All of an edit set, at all positions; without edits, from whichever layer on."""
+    first = min((edit.site.layer for edit in edit_set), default=sys.maxsize)
+    return Work(index, edit_set, first, start=0)
+
+
+def _read_by(edit_sets: Sequence[EditSet]) -> dict[Run, set[Site]]:
+    """The sites whose activations edits take from a run: whole ones, without head and position."""
+    sites: dict[Run, set[Site]] = {}
+    for edit in (edit for edit_set in edit_sets for edit in edit_set):
+        if isinstance(edit.value, FromRun):
+            sites.setdefault(edit.value.run, set()).add(Site(edit.site.component, edit.site.layer))
+    return sites
+
+
+def _recording(site: Site, run: Run, recorded: Recorded) -> Hook:
+    def record(activation: Tensor, hook: object) -> None:
+        recorded[run, site.hook] = by_position(activation, site).clone()
+
+    return site.hook, record
+
+
+def _capturing(site: Site, n_slots: int, longest: int, captured: dict[Site, Tensor]) -> Hook:
+    """Keep what a site holds as `[slot, row, pos, width]`, patterns padded to as many keys as the longest prompt has."""
+
+    def keep(activation: Tensor, hook: object) -> None:
+        kept = by_position(activation, site)
+        if site.component == "pattern":
+            kept = functional.pad(kept, (0, longest - kept.shape[-1]))
+        kept = kept[:, :, site.head] if site.head is not None else kept.flatten(2)
+        captured[site] = kept.unflatten(0, (n_slots, -1)).clone()
+
+    return site.hook, keep
+
+
+def _read(result: _Result, readout: Readout) -> None:
+    """Write what the metrics need of a batch's logits into `readout`."""
+    where = np.ix_(result.indices, result.bucket.rows)
+    logits = result.logits
+    if logits.shape[-1] > 2:
+        log_probs = logits.log_softmax(dim=-1)
+        base = result.base_log_probs
+        p_answer, p_distractor = _pair(log_probs, result.bucket).exp().unbind(-1)
+        kl = (base.exp() * (base - log_probs)).sum(dim=-1).clamp_min(0)
+        readout.write(where, p_answer=_array(p_answer), p_distractor=_array(p_distractor), kl=_array(kl))
+        logits = _pair(logits, result.bucket)
+    answer, distractor = logits.unbind(-1)
+    readout.write(
+        where,
+        answer_logit=_array(answer),
+        distractor_logit=_array(distractor),
+        logit_diff=_array(answer - distractor),
+    )
+
+
+def _pair(values: Float[Tensor, "slot row vocab"], bucket: Bucket) -> Float[Tensor, "slot row 2"]:
+    """Of values over the vocabulary, those of each row's answer and distractor."""
+    pair = torch.stack([bucket.answer, bucket.distractor], dim=1)
+    return values.gather(-1, pair.expand(len(values), -1, -1))
+
+
+def _array(values: Tensor) -> Array:
+    return values.double().cpu().numpy()

@@ -1,0 +1,208 @@
+"""One forward pass through TransformerBridge, whole or only the part of it that a change can reach.
+
+A part leaves out, and takes from the recorded base run: the blocks before the first edit, the positions before it (their
+keys and values are handed to the model as a Hugging Face cache, as in generation), the attention or MLP of the first
+block where the edits lie behind them, and in the last block everything but END. Whatever the model does beside (masks,
+rotary angles, norms, logit scaling) stays its own code. The engine uses a part only after it has seen it agree with the
+whole pass on the model at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, DynamicLayer
+
+from ioi_lab.edits import Run, Site
+from ioi_lab.engine.buckets import Bucket
+from ioi_lab.engine.writing import Hook, Recorded
+from ioi_lab.models import LabModel
+
+KeysValues = tuple[Float[Tensor, "row kv_head pos d_head"], Float[Tensor, "row kv_head pos d_head"]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a pass that is run: blocks `first` to `last`, positions from `start` on.
+
+    `attention`: whether that of the first block is run, made from its recorded `z` (which edits may then change), or
+    kept as it was; `keep_mlp` the same for its MLP. `end_only`: in the last block, only END is computed.
+    """
+
+    first: int
+    last: int
+    start: int = 0
+    attention: Literal["run", "from_z", "keep"] = "run"
+    keep_mlp: bool = False
+    end_only: bool = False
+
+    def reads(self) -> list[Site]:
+        """What has to be recorded in the base run for this part to start from."""
+        sites = [Site("resid_pre", self.first)] if self.first > 0 else []
+        if self.attention != "run":
+            sites.append(Site("z" if self.attention == "from_z" else "attn_out", self.first))
+        return sites + ([Site("mlp_out", self.first)] if self.keep_mlp else [])
+
+
+@dataclass(frozen=True)
+class BaseRun:
+    """An unedited run of a bucket: what passes over it start from."""
+
+    bucket: Bucket
+    run: Run
+    recorded: Recorded
+    keys_values: dict[int, KeysValues]
+    """By layer, for the layers and positions that parts leave out."""
+
+
+class Forward:
+    """Runs a model up to its logits at END: of the whole vocabulary, or of the answer and the distractor alone."""
+
+    def __init__(self, model: LabModel) -> None:
+        self._bridge = model.bridge
+        self._n_layers = model.shape.n_layers
+
+    def whole(
+        self, bucket: Bucket, run: Run, hooks: Sequence[Hook], n_slots: int = 1, *, pair_only: bool = False
+    ) -> Float[Tensor, "slot row token"]:
+        """A plain pass: logits in float32, for answer and distractor alone if `pair_only`."""
+        tokens = bucket.tokens(run).repeat(n_slots, 1)
+        return self._end_logits(tokens, hooks, bucket, n_slots, pair_only=pair_only)
+
+    def record(self, bucket: Bucket, run: Run, hooks: Sequence[Hook], cache: Cache | None) -> Float[Tensor, "row vocab"]:
+        """A plain pass that also fills `cache` with keys and values."""
+        return self._end_logits(bucket.tokens(run), hooks, bucket, 1, pair_only=False, cache=cache)[0]
+
+    def part(
+        self, base: BaseRun, part: Part, hooks: Sequence[Hook], n_slots: int, *, pair_only: bool
+    ) -> Float[Tensor, "slot row token"]:
+        """The same logits as `whole`, from a part of the pass. If `part.last` is not the last block, they mean nothing."""
+        blocks = self._bridge.blocks
+        tokens = base.bucket.tokens(base.run)[:, part.start :].repeat(n_slots, 1)
+
+        def kept(component: Literal["resid_pre", "z", "attn_out", "mlp_out"]) -> Tensor:
+            activation = base.recorded[base.run, Site(component, part.first).hook][:, part.start :]
+            return activation.repeat(n_slots, *[1] * (activation.dim() - 1))
+
+        with ExitStack() as stack:
+            for index, block in enumerate(blocks):
+                if not part.first <= index <= part.last:
+                    stack.enter_context(_overridden(block, _pass_through))
+            first, last = blocks[part.first], blocks[part.last]
+            if part.attention == "from_z":
+                z = kept("z").flatten(2)
+                stack.enter_context(_overridden(first.attn, lambda *_, **__: (first.attn.hook_out(first.attn.o(z)), None)))
+            elif part.attention == "keep":
+                attention = kept("attn_out")
+                stack.enter_context(_overridden(first.attn, lambda *_, **__: (first.attn.hook_out(attention), None)))
+            if part.keep_mlp:
+                mlp = kept("mlp_out")
+                stack.enter_context(_overridden(first.mlp, lambda *_, **__: first.mlp.hook_out(mlp)))
+            if part.end_only and tokens.shape[1] > 1:
+                kept_ones = [first.attn] if part.attention == "keep" else []
+                kept_ones += [first.mlp] if part.keep_mlp else []
+                for component in (last.attn.q, last.attn.o, last.mlp):
+                    if component not in kept_ones:
+                        stack.enter_context(_overridden(component, _end_only(component.forward)))
+            resume = [(Site("resid_pre", part.first).hook, lambda *_, **__: residual)] if part.first > 0 else []
+            residual = kept("resid_pre") if part.first > 0 else None
+            cache = self._prefix_cache(base, part) if part.start > 0 else None
+            return self._end_logits(tokens, [*resume, *hooks], base.bucket, n_slots, pair_only=pair_only, cache=cache)
+
+    def _end_logits(
+        self,
+        tokens: Tensor,
+        hooks: Sequence[Hook],
+        bucket: Bucket,
+        n_slots: int,
+        *,
+        pair_only: bool,
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "slot row token"]:
+        end: Hook = ("unembed.hook_in", lambda residual, hook: residual[:, -1:])
+        with ExitStack() as stack:
+            if pair_only:
+                pair = torch.stack([bucket.answer, bucket.distractor], dim=1)
+                stack.enter_context(_overridden(self._bridge.unembed, _unembed_pair(self._bridge.unembed, pair)))
+            else:
+                hooks = [*hooks, end]
+            stack.enter_context(self._bridge.hooks(fwd_hooks=list(hooks)))
+            logits: Tensor = self._bridge(tokens, past_key_values=cache)
+        return logits[:, -1].float().unflatten(0, (n_slots, len(bucket)))
+
+    def _prefix_cache(self, base: BaseRun, part: Part) -> Cache:
+        """The base run's keys and values before `start`; the layers that are not run only tell their length."""
+        nothing = next(iter(base.keys_values.values()))[0][:1, :1, : part.start, :1]
+        layers = []
+        for index in range(self._n_layers):
+            keys, values = base.keys_values.get(index, (nothing, nothing))
+            layers.append(_PrefixLayer(keys[:, :, : part.start], values[:, :, : part.start]))
+        return Cache(layers=layers)
+
+
+class _PrefixLayer(DynamicLayer):
+    """Keys and values of the first positions, the same for every slot of a batch; nothing is added to them."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.keys, self.values, self.is_initialized = keys, values, True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """The keys and values of all positions `[slot · row, kv_head, pos, d_head]`."""
+        assert self.keys is not None and self.values is not None
+        return _joined(self.keys, key_states), _joined(self.values, value_states)
+
+
+def _joined(prefix: Float[Tensor, "row head start d"], new: Float[Tensor, "batch head new d"]) -> Tensor:
+    """Each row's prefix before its new positions, copied once."""
+    (rows, n_heads, start, _), (batch, _, n_new, width) = prefix.shape, new.shape
+    whole = new.new_empty(batch, n_heads, start + n_new, width)
+    whole.unflatten(0, (-1, rows))[:, :, :, :start] = prefix
+    whole[:, :, start:] = new
+    return whole
+
+
+def _unembed_pair(unembed: Any, pair: Tensor) -> Callable[..., Tensor]:
+    """Logits `[batch, 1, 2]` of each row's answer and distractor at END."""
+    weight, bias = unembed.original_component.weight, getattr(unembed.original_component, "bias", None)
+    directions = weight[pair]  # [row, 2, d_model]
+
+    def forward(residual: Tensor, *_: Any, **__: Any) -> Tensor:
+        rows = unembed.hook_in(residual[:, -1:]).unflatten(0, (-1, len(pair)))
+        logits = (rows @ directions.transpose(1, 2)).flatten(0, 1)
+        return logits if bias is None else logits + bias[pair].repeat(len(logits) // len(pair), 1)[:, None]
+
+    return forward
+
+
+def _end_only(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`forward` at END, with zeros at the positions before it, which nobody reads."""
+
+    def at_end(activation: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+        end = forward(activation[:, -1:], *arguments, **keywords)
+        padded = end.new_zeros(end.shape[0], activation.shape[1], *end.shape[2:])
+        padded[:, -1:] = end
+        return padded
+
+    return at_end
+
+
+def _pass_through(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden_states
+
+
+@contextmanager
+def _overridden(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let `module` compute something else for a while."""
+    # Into the instance's own dictionary: TransformerBridge's components pass other attributes on to what they wrap.
+    module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        del module.__dict__["forward"]

@@ -1,0 +1,81 @@
+"""First-order estimates of edits: what they would do if the model were linear around a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ioi_lab.edits import OTHER_RUN, EditSet, Run, Site
+from ioi_lab.engine.buckets import Bucket
+from ioi_lab.engine.forward import Forward
+from ioi_lab.engine.writing import Hook, Recorded, apply, by_position
+
+INPUT = Site("resid_pre", 0)
+"""Where integrated gradients go from one run to the other: the embedded prompt."""
+
+
+def gradients(
+    forward: Forward, bucket: Bucket, base: Run, sites: Iterable[Site], recorded: Recorded, ig_steps: int
+) -> dict[Site, Tensor]:
+    """Gradients of each row's logit difference at whole sites, `[row, pos, *width]`.
+
+    At the base run, or, with `ig_steps` > 0, averaged over that many points (midpoint rule) on the straight line from
+    the base run's embedded prompt to the other's, which `recorded` holds (Sundararajan et al. 2017, arXiv 1703.01365; on
+    inputs as in Hanna et al. 2024, arXiv 2403.17806).
+    """
+    start, end = recorded[base, INPUT.hook], recorded[OTHER_RUN[base], INPUT.hook]
+    points = [(step + 0.5) / ig_steps for step in range(ig_steps)] or [0.0]
+    total: dict[Site, Tensor] = {}
+    for point in points:
+        for site, gradient in _at(forward, bucket, base, list(sites), torch.lerp(start, end, point)).items():
+            total[site] = total[site] + gradient if site in total else gradient
+    return {site: gradient / len(points) for site, gradient in total.items()}
+
+
+def _at(forward: Forward, bucket: Bucket, base: Run, sites: list[Site], embedded: Tensor) -> dict[Site, Tensor]:
+    kept: dict[Site, Tensor] = {}
+
+    def keep(site: Site) -> Hook:
+        def retain(activation: Tensor, hook: object) -> Tensor:
+            activation.retain_grad()
+            kept[site] = activation
+            return activation  # else TransformerLens goes on with what it reshaped this from
+
+        # The stream between attention and MLP is the block's input plus `attn_out`, so their gradients are the same.
+        where = Site("attn_out", site.layer) if site.component == "resid_mid" else site
+        return where.hook, retain
+
+    with torch.enable_grad():
+        leaf = embedded.detach().clone().requires_grad_()
+        enter: Hook = (INPUT.hook, lambda activation, hook: leaf)
+        logits = forward.whole(bucket, base, [enter, *map(keep, sites)], pair_only=True)
+        (logits[..., 0] - logits[..., 1]).sum().backward()
+    result = {}
+    for site, activation in kept.items():
+        assert activation.grad is not None
+        result[site] = by_position(activation.grad, site)
+    return result
+
+
+def first_order(
+    edit_set: EditSet, base: Run, bucket: Bucket, recorded: Recorded, slopes: dict[Site, Tensor]
+) -> Tensor:
+    """The estimated change `[row]` of the logit difference: Σ (edited − base activation) · gradient."""
+    change = torch.zeros(len(bucket), device=bucket.device)
+    for edit in edit_set:
+        whole = Site(edit.site.component, edit.site.layer)
+        old, slope = recorded[base, whole.hook], slopes[whole]
+        new = old.clone()
+        apply(edit, new, bucket, recorded)
+        if edit.site.head is not None:
+            old, new, slope = (values[:, :, edit.site.head] for values in (old, new, slope))
+        change += ((new - old).float() * slope.float()).flatten(1).sum(dim=1)
+    return change
+
+
+def sites_of(edit_sets: Iterable[EditSet]) -> list[Site]:
+    """The whole sites, without head and position, that edits touch."""
+    return list(dict.fromkeys(Site(edit.site.component, edit.site.layer) for edits in edit_sets for edit in edits))
+

@@ -1,0 +1,34 @@
+"""Attention heads by name, as in configs: `9.9` is head 9 of layer 9."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from ioi_lab.edits import Component, ModelShape
+from ioi_lab.errors import LabError
+
+HeadName = Annotated[str, Field(pattern=r"^\d+\.\d+$")] | Annotated[float, Field(ge=0)]
+"""`"9.9"`, or the number that YAML makes of it."""
+
+
+def head_of(name: str | float, shape: ModelShape, component: Component, key: str) -> tuple[int, int]:
+    """Layer and head of a name; a `LabError` that names `key` if there is no such head, or if it may be two.
+
+    YAML reads 9.10 as the number 9.1, so where both heads exist, a number is refused.
+    """
+    layer, head = (int(part) for part in str(name).split("."))
+    if isinstance(name, float) and 0 < head and head * 10 < shape.heads(component):
+        raise LabError(f"{key}: got {name}, which may be head {head} or {head * 10}; quote it: '{layer}.{head}'")
+    shape.check_layer(layer, key)
+    shape.check_head(component, head, key)
+    return layer, head
+
+
+def heads_of(
+    names: Sequence[str | float], shape: ModelShape, component: Component, key: str
+) -> list[tuple[int, int]]:
+    """Layer and head of each name, each once."""
+    return list(dict.fromkeys(head_of(name, shape, component, key) for name in names))
