@@ -1,0 +1,127 @@
+"""Ablation against brute force on the plain model, with means and resamples taken by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ioi_lab.edits import Edit, FromRun, Site
+from ioi_lab.engine import Engine
+from ioi_lab.errors import LabError
+from ioi_lab.interventions.ablate import Ablate
+from ioi_lab.models import load_model
+from ioi_lab.tasks.prompts import PromptPairs
+from tests.conftest import hugging_face, ioi_task, model_config
+from tests.oracle import activation, edited_end_logits, tokens
+
+
+def ablate(**changes):
+    values = {
+        "name": "ablate", "component": "z", "layer": 1, "head": 2, "position": "all", "sets": "each",
+        "method": "mean", "reference": "corrupted", "run": "clean", "seed": 0,
+    }  # fmt: skip
+    return Ablate.from_config(values | changes, "intervention")
+
+
+@pytest.fixture(scope="module")
+def setup(folders):
+    """Six prompts of two lengths, at least two of each."""
+    model = load_model(model_config(folders["tiny-gpt2"]))
+    prompts = ioi_task(n=24, corruption="abc").prompt_pairs(model.tokens)
+    buckets = sorted(prompts.buckets().values(), key=len)[-2:]
+    return model, hugging_face(folders["tiny-gpt2"]), PromptPairs([prompts[row] for rows in buckets for row in rows[:3]])
+
+
+def assert_writes(setup, intervention, value_of):
+    """The ablation of head 1.2 equals writing `value_of(row)` `[pos, d_head]` there, on the plain model."""
+    model, plain, prompts = setup
+    engine = Engine(model, prompts)
+    got = engine.run(intervention.plan(engine), intervention.base, progress=False).logit_diff
+    for row, pair in enumerate(prompts):
+        value = torch.zeros(len(prompts), prompts.longest, model.shape.d_head)
+        value[row, : len(pair)] = value_of(row)
+        edit = Edit(Site("z", 1, 2, intervention.position), "replace", value)
+        logits = edited_end_logits(plain, pair, row, [edit], intervention.base)
+        expected = logits[pair.answer_id] - logits[pair.distractor_id]
+        assert got[0, row] == pytest.approx(expected.item(), abs=1e-4)
+    assert abs(got - engine.baseline(intervention.base).logit_diff).max() > 1e-3
+
+
+def held(setup, run):
+    """What head 1.2 holds in each prompt: `[pos, d_head]`."""
+    model, plain, prompts = setup
+    columns = slice(2 * model.shape.d_head, 3 * model.shape.d_head)
+    return [activation(plain, tokens(pair, run), Site("z", 1))[:, columns] for pair in prompts]
+
+
+@pytest.mark.parametrize("run", ["clean", "corrupted"])
+def test_zero(setup, run):
+    assert_writes(setup, ablate(method="zero", run=run), lambda row: torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("reference", ["clean", "corrupted"])
+@pytest.mark.parametrize("position", ["all", "END"])
+def test_mean_over_prompts_and_positions(setup, reference, position):
+    mean = torch.cat(held(setup, reference)).mean(dim=0)
+    assert_writes(setup, ablate(reference=reference, position=position), lambda row: mean)
+
+
+def test_mean_by_position_is_taken_over_prompts_of_one_length(setup):
+    values = held(setup, "corrupted")
+
+    def mean(row):
+        return torch.stack([value for value in values if len(value) == len(values[row])]).mean(dim=0)
+
+    assert_writes(setup, ablate(method="mean_by_position"), mean)
+
+
+def test_mean_at_a_label_is_taken_over_all_prompts(setup):
+    prompts = setup[2]
+    mean = torch.stack([value[pair.labels["S2"]] for value, pair in zip(held(setup, "clean"), prompts, strict=True)])
+    assert_writes(
+        setup,
+        ablate(method="mean_by_position", position="S2", reference="clean"),
+        lambda row: mean.mean(dim=0),
+    )
+
+
+def test_resampling_from_the_twin_is_noising(setup):
+    plan = ablate(method="resample").plan(Engine(setup[0], setup[2]))
+    assert plan[0][0].value == FromRun("corrupted")
+
+
+def test_resampling_takes_each_other_prompt_once(setup):
+    model, _, prompts = setup
+    values = held(setup, "clean")
+    ((edit,),) = ablate(method="resample", reference="random").plan(Engine(model, prompts))
+    donors = []
+    for row, pair in enumerate(prompts):
+        given = edit.value[row, : len(pair)]
+        (donor,) = [i for i, value in enumerate(values) if value.shape == given.shape and torch.allclose(value, given, atol=1e-5)]
+        donors.append(donor)
+    assert sorted(donors) == list(range(len(prompts)))
+    assert all(donor != row for row, donor in enumerate(donors))
+    again = ablate(method="resample", reference="random").plan(Engine(model, prompts))[0][0]
+    assert torch.equal(again.value, edit.value)
+    assert_writes(setup, ablate(method="resample", reference="random"), lambda row: values[donors[row]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"method": "resample", "reference": "clean"}, "reference: got 'clean', the edited run itself.* corrupted or ran"),
+        ({"reference": "random"}, "reference: got 'random', which is for resample"),
+        ({"component": "pattern"}, "method: got 'mean', but a pattern's keys differ"),
+        ({"method": "median"}, "method: got 'median', expected 'zero', 'mean'"),
+    ],
+)
+def test_choices_that_make_no_sense_are_told(changes, line):
+    with pytest.raises(LabError, match=line):
+        ablate(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"method": "mean_by_position"}, {"method": "resample", "reference": "random"}])
+def test_a_prompt_without_company_is_told(setup, changes):
+    model, _, prompts = setup
+    with pytest.raises(LabError, match="needs two prompts of each length, but only one has"):
+        ablate(**changes).plan(Engine(model, PromptPairs([prompts[0], prompts[5]])))

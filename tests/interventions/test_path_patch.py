@@ -1,0 +1,189 @@
+"""Path patching against TransformerLens' direct path patching, and against freezing by hand on the plain model."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+import torch
+from transformer_lens import patching
+
+from ioi_lab.edits import Site
+from ioi_lab.engine import Engine
+from ioi_lab.errors import LabError
+from ioi_lab.interventions.path_patch import PathPatch
+from ioi_lab.models import load_model
+from tests.conftest import ARCHITECTURES, hugging_face, ioi_task, model_config
+from tests.engine.test_engine import same_length
+from tests.oracle import activation, changed, tokens
+
+
+def path_patch(**changes):
+    values = {
+        "name": "path_patch", "component": "z", "layer": "all", "head": "all", "position": "all", "sets": "each",
+        "receiver_input": "logits", "receiver": None, "direction": "denoise",
+    }  # fmt: skip
+    return PathPatch.from_config(values | changes, "intervention")
+
+
+@pytest.fixture(scope="module")
+def setups(folders):
+    result = {}
+    for name in ARCHITECTURES:
+        model = load_model(model_config(folders[name]))
+        result[name] = model, hugging_face(folders[name]), ioi_task(n=4, corruption="abc").prompt_pairs(model.tokens)
+    return result
+
+
+def measured(model, prompts, intervention):
+    engine = Engine(model, prompts)
+    plan = intervention.plan(engine)
+    rows = intervention.rows(engine.shape, prompts)
+    return rows, engine.run(plan, intervention.base, progress=False).logit_diff
+
+
+def frozen(plain, pair, sender, to, base, source):
+    """The logit difference, by freezing every output but the sender's on the plain model."""
+    n_layers = plain.config.num_hidden_layers
+    outputs = {Site(name, layer) for name in ("attn_out", "mlp_out") for layer in range(n_layers)}
+    former = {site: activation(plain, tokens(pair, base), site) for site in outputs}
+    other = activation(plain, tokens(pair, source), Site(sender.component, sender.layer))
+    own = Site("attn_out" if sender.component == "z" else "mlp_out", sender.layer)
+    received = []
+
+    def send(x):
+        if sender.head is None:
+            return other
+        d_head = x.shape[-1] // plain.config.num_attention_heads
+        x = x.clone()
+        x[:, sender.head * d_head : (sender.head + 1) * d_head] = other[
+            :, sender.head * d_head : (sender.head + 1) * d_head
+        ]
+        return x
+
+    def listen(x):
+        received.append(x.clone())
+        return x
+
+    with ExitStack() as stack:
+        stack.enter_context(changed(plain, Site(sender.component, sender.layer), send))
+        if to is not None:
+            stack.enter_context(changed(plain, Site(to.component, to.layer), listen))
+        for site in outputs - {own}:
+            stack.enter_context(changed(plain, site, lambda x, site=site: former[site]))
+        logits = plain(tokens(pair, base)).logits[0, -1]
+
+    def receive(x):
+        if to.head is None:
+            return received[0]
+        n_heads = plain.config.num_attention_heads
+        n_heads = getattr(plain.config, "num_key_value_heads", n_heads) if to.component in "kv" else n_heads
+        x = x.clone().unflatten(-1, (n_heads, -1))
+        x[:, to.head] = received[0].unflatten(-1, (n_heads, -1))[:, to.head]
+        return x.flatten(1)
+
+    if to is not None:
+        with changed(plain, Site(to.component, to.layer), receive):
+            logits = plain(tokens(pair, base)).logits[0, -1]
+    return (logits[pair.answer_id] - logits[pair.distractor_id]).item()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("sender", ["z", "mlp_out"])
+@pytest.mark.parametrize(
+    ("receiver_input", "receiver", "to"),
+    [
+        ("logits", None, None),
+        ("q", "2.3", Site("q", 2, 3)),
+        ("k", "2.1", Site("k", 2, 1)),
+        ("v", ["2.0"], Site("v", 2, 0)),
+        ("mlp", 1, Site("mlp_out", 1)),
+    ],
+)
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_equals_freezing_by_hand(setups, architecture, sender, receiver_input, receiver, to, direction):
+    model, plain, prompts = setups[architecture]
+    intervention = path_patch(component=sender, receiver_input=receiver_input, receiver=receiver, direction=direction)
+    rows, got = measured(model, prompts, intervention)
+    assert rows
+    with torch.no_grad():
+        for index, row in enumerate(rows):
+            for prompt, pair in enumerate(prompts):
+                expected = frozen(plain, pair, row.sites[0], to, intervention.base, intervention.source)
+                assert got[index, prompt] == pytest.approx(expected, abs=1e-4), row.label
+
+
+@pytest.mark.parametrize("component", ["q", "k", "v"])
+def test_equals_transformer_lens(setups, component):
+    model, _, _ = setups["tiny-gpt2"]
+    prompts = same_length(ioi_task(n=24, corruption="swap").prompt_pairs(model.tokens))
+    clean, corrupted = (
+        torch.tensor([getattr(pair, f"{run}_tokens") for pair in prompts]) for run in ("clean", "corrupted")
+    )
+    answer, distractor = (
+        torch.tensor([getattr(pair, f"{role}_id") for pair in prompts]) for role in ("answer", "distractor")
+    )
+    rows = torch.arange(len(prompts))
+
+    def metric(logits):
+        return (logits[rows, -1, answer] - logits[rows, -1, distractor]).mean()
+
+    with torch.no_grad():
+        caches = [model.bridge.run_with_cache(ids)[1] for ids in (clean, corrupted)]
+        expected = patching.get_act_patch_direct_path(
+            model.bridge, corrupted, *caches, metric, src_layer=0, src_head=0, component=component, verbose=False
+        )
+    for layer in range(1, model.shape.n_layers):
+        for head in range(model.shape.n_heads):
+            intervention = path_patch(layer=0, head=0, receiver_input=component, receiver=f"{layer}.{head}")
+            _, got = measured(model, prompts, intervention)
+            assert got.mean() == pytest.approx(expected[layer, head].item(), abs=1e-4)
+
+
+def test_all_senders_at_once_into_the_logits(setups):
+    """With every head and MLP as senders in turn, the direct effects of their sum are those of their set."""
+    model, plain, prompts = setups["tiny-gpt2"]
+    _, together = measured(model, prompts, path_patch(sets="together"))
+    engine = Engine(model, prompts)
+    sites = [Site("attn_out", layer) for layer in range(model.shape.n_layers)]
+    base, other = (engine.record(run, sites) for run in ("corrupted", "clean"))
+    change = sum(other[site] - base[site] for site in sites)
+    for row, pair in enumerate(prompts):
+        end = activation(plain, tokens(pair, "corrupted"), Site("resid_post", model.shape.n_layers - 1))[-1]
+        with torch.no_grad():
+            logits = plain.lm_head(plain.transformer.ln_f(end + change[row, len(pair) - 1]))
+        expected = logits[pair.answer_id] - logits[pair.distractor_id]
+        assert together[0, row] == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_several_receivers_reach_only_later_ones(setups):
+    model, _, prompts = setups["tiny-gpt2"]
+    rows, _ = measured(model, prompts, path_patch(receiver_input="q", receiver=["1.0", "3.1"]))
+    assert {row.sites[0].layer for row in rows} == {0, 1, 2}
+    plan = path_patch(receiver_input="q", receiver=["1.0", "3.1"]).plan(Engine(model, prompts))
+    assert [len(edits) for edits in plan] == [2] * 4 + [1] * 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"receiver_input": "q"}, "intervention.receiver: got None, but receiver_input=q takes a head"),
+        ({"receiver_input": "mlp", "receiver": "1.1"}, "got 1.1, but receiver_input=mlp takes a layer"),
+        ({"receiver": "1.1"}, "got 1.1, but receiver_input=logits takes null"),
+        ({"receiver_input": "q", "receiver": "9.1"}, "intervention.receiver: got 9, expected 0 to 3"),
+        ({"receiver_input": "q", "receiver": "0.1"}, "sender 0.0 does not come before any receiver"),
+        ({"receiver_input": "q", "receiver": "2.1", "layer": [1, 2]}, "sender 2.0 does not come before any receiver"),
+        ({"receiver_input": "mlp", "receiver": 1, "component": "mlp_out", "layer": 1}, "sender layer 1 does not come"),
+    ],
+)
+def test_paths_that_lead_nowhere_are_told(setups, changes, line):
+    model, _, prompts = setups["tiny-gpt2"]
+    with pytest.raises(LabError, match=line):
+        path_patch(**changes).plan(Engine(model, prompts))
+
+
+def test_attention_reaches_the_mlp_of_its_own_block_unless_in_parallel(setups):
+    for architecture, last in (("tiny-gpt2", 1), ("tiny-pythia", 0)):
+        model, _, prompts = setups[architecture]
+        rows = path_patch(receiver_input="mlp", receiver=1).rows(model.shape, prompts)
+        assert max(row.sites[0].layer for row in rows) == last
