@@ -127,6 +127,9 @@ def load_model(config: ModelConfig) -> LabModel:
         raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
     bridge.eval()
     bridge.requires_grad_(False)
+    for parameter in bridge.parameters():
+        # TransformerLens cuts joint q, k, v weights into strided views, which multiply at two thirds of the speed.
+        parameter.data = parameter.data.contiguous()
     return LabModel(bridge, tokens, _shape(bridge, config.label), config, folder)
 
 

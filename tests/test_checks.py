@@ -10,10 +10,7 @@ from ioi_lab.metrics import Readout
 
 
 def readout(*logit_diffs):
-    result = Readout.empty(len(logit_diffs), 1)
-    for row, value in enumerate(logit_diffs):
-        result.answer_logit[row], result.distractor_logit[row] = value, 0.0
-    return result
+    return Readout(np.array(logit_diffs, dtype=float)[:, None])
 
 
 def test_controls_touch_what_the_plan_touches():

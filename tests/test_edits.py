@@ -26,7 +26,10 @@ PROMPTS = PromptPairs([PAIR, PAIR])
         (Edit(Site("z", 0, position=3), "zero"), "position: got 3, expected an index from -3 to 2"),
         (Edit(Site("z", 0), "replace"), "value: replace needs value"),
         (Edit(Site("z", 0), "zero", FromRun("clean")), "value: zero takes no value"),
-        (Edit(Site("z", 0, 1), "add", torch.zeros(12)), r"value: got shape \[12\], expected \[3\], \[2, 3\] or \[2, 3, 3\]"),
+        (
+            Edit(Site("z", 0, 1), "add", torch.zeros(12)),
+            r"value: got shape \[12\], expected \[3\], \[2, 3\] or \[2, 3, 3\]",
+        ),
         (Edit(Site("z", 0), "add", torch.zeros(3, 12)), r"expected \[12\], \[2, 12\] or"),
     ],
 )
@@ -44,5 +47,7 @@ def test_edits_that_can_be_made_pass():
 
 
 def test_parallel_blocks_have_no_stream_between_attention_and_mlp():
-    with pytest.raises(LabError, match="component: got 'resid_mid', but the blocks of toy run attention and MLP in para"):
+    with pytest.raises(
+        LabError, match="component: got 'resid_mid', but the blocks of toy run attention and MLP in para"
+    ):
         Edit(Site("resid_mid", 0), "zero").check(replace(SHAPE, parallel=True), PROMPTS)

@@ -64,12 +64,16 @@ def test_a_gap_that_vanishes_in_a_resample_leaves_no_interval():
     assert np.isnan(estimate.low).all()
 
 
-def test_readout():
-    readout = Readout.empty(2, 3)
-    assert not readout.is_finite()
-    for name in ("answer_logit", "distractor_logit", "p_answer", "p_distractor", "kl"):
-        getattr(readout, name)[:] = 0.5
-    readout.answer_logit[0] = [1.0, 0.5, 0.0]
+@pytest.mark.parametrize("probabilities", [True, False])
+def test_readout(probabilities):
+    readout = Readout.empty(2, 3, probabilities=probabilities)
+    assert (readout.kl is None) is not probabilities
+    names = ["logit_diff", "answer_logit", "distractor_logit"]
+    names += ["p_answer", "p_distractor", "kl"] if probabilities else []
+    for name in names:
+        assert not readout.is_finite()
+        readout.write(np.ix_([0, 1], [0, 1, 2]), **{name: np.full((2, 3), 0.5)})
     assert readout.is_finite()
-    assert readout.correct[0].tolist() == [1, 0, 0]
-    assert readout.select(slice(1)).logit_diff.tolist() == [[0.5, 0.0, -0.5]]
+    readout.write(np.ix_([0], [0, 2]), logit_diff=np.array([[1.0, -0.5]]))
+    assert readout.correct[0].tolist() == [1, 1, 0]
+    assert readout.select(slice(1)).logit_diff.tolist() == [[1.0, 0.5, -0.5]]

@@ -6,7 +6,8 @@ from ioi_lab.errors import LabError
 from ioi_lab.interventions.patch import Patch
 from tests.conftest import ioi_task
 
-PATCH = {"name": "patch", "component": "z", "layer": "all", "head": "all", "position": "all", "direction": "denoise"}
+SELECTORS = {"component": "z", "layer": "all", "head": "all", "position": "all", "sets": "each"}
+PATCH = {"name": "patch", "direction": "denoise", **SELECTORS}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,9 @@ def test_a_wrong_value_is_told_with_its_key_and_the_choices(changes, line):
         ({"layer": "x"}, "intervention.layer: got 'x', expected 'all' or a valid integer or a valid list"),
         ({"head": []}, "intervention.head: got []"),
         ({"head": 2, "component": "mlp_out"}, "intervention.head: got 2, but mlp_out has no heads; expected 'all'"),
-        ({"component": "w"}, "expected 'resid_pre', 'resid_post', 'attn_out', 'mlp_out' or 'z'"),
+        ({"component": "w"}, "expected 'resid_pre', 'q', 'k', 'v', 'pattern', 'z', 'attn_out', 'resid_mid', 'mlp_out'"),
+        ({"head": "a.b"}, "intervention.head: got 'a.b'"),
+        ({"sets": "both"}, "intervention.sets: got 'both', expected 'each', 'together' or 'except'"),
     ],
 )
 def test_selectors_are_checked(changes, line):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from yaml import safe_load
 
+from ioi_lab.experiment import shared_engine
 from tests.conftest import only_run_folder, run_folders
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +73,19 @@ def test_a_grid_gives_complete_runs_in_one_group(sweep, tmp_path):
     configs = [safe_load((run / "config.yaml").read_text()) for run in runs]
     seen = [(config["model"]["name"], config["intervention"]["direction"]) for config in configs]
     assert seen == [(model, way) for model in ("tiny-gpt2", "tiny-pythia") for way in ("denoise", "noise")]
+
+
+def test_the_jobs_of_a_grid_share_model_and_baselines(sweep, tmp_path, monkeypatch):
+    from ioi_lab.engine import Engine
+
+    shared_engine.cache_clear()
+    runs = []
+    right = Engine.run
+    monkeypatch.setattr(Engine, "run", lambda self, plan, *a, **k: runs.append(plan) or right(self, plan, *a, **k))
+    assert sweep("-m", "intervention.layer=0,1,2", "task.n=4", "tracker=none").code == 0
+    assert shared_engine.cache_info().misses == 1
+    assert sum(plan == [()] for plan in runs) == 2  # the clean and the corrupted run, once for all jobs
+    assert len(runs) == 2 + 3
 
 
 def test_a_run_can_be_repeated_from_its_folder(sweep, tmp_path):
@@ -225,6 +239,16 @@ def test_mistakes_in_the_config_end_in_one_line_before_torch(mistake, tmp_path):
         (["intervention.position=[each,END]"], "intervention.position: got ['each', 'END'], but 'each' stands for"),
         (["intervention.position=S3"], "intervention.position: got 'S3', expected one of all, each, BOS, "),
         (["intervention.position=99"], "intervention.position: got 99, expected an index from -"),
+        (
+            ["intervention.component=resid_mid", "model=tiny-pythia"],
+            "intervention.component: got 'resid_mid', but the bl",
+        ),
+        (["intervention.head='9.9'"], "intervention.head: got 9, expected 0 to 3 (tiny-gpt2)"),
+        (["engine.memory_gb=1e-5"], "engine.memory_gb: got 1e-05, but one edit of one prompt of"),
+        (
+            ["intervention=path_patch", "intervention.receiver_input=q", "intervention.receiver='0.1'"],
+            "intervention.layer: sender 0.0 does not come before any receiver (q of 0.1)",
+        ),
         (["model.device=cuda:77"], "model.device: got 'cuda:77', expected one of auto, "),
         (["model=gpt2-small"], "model.path: cannot get 'gpt2' (revision 607a30d783dfa663caf39e06633721c8d4cfcd7e)"),
     ],
@@ -237,6 +261,43 @@ def test_mistakes_that_need_the_model_end_in_one_line(sweep, tmp_path, arguments
     assert status(run) == "failed"
     assert json.loads((run / "status.json").read_text())["error"].startswith(line)
     assert not (run / "metrics.json").exists()
+
+
+INTERVENTIONS = {
+    "patch v of named heads": ["intervention.component=v", "intervention.head=['0.0','1.1']"],
+    "patch a set": ["intervention.head=['2.0','3.1']", "intervention.sets=together"],
+    "patch each mlp": ["intervention.component=mlp_out", "intervention.position=each"],
+    "ablate": ["intervention=ablate"],
+    "ablate all but": ["intervention=ablate", "intervention.head=['0.0','2.0']", "intervention.sets=except"],
+    "resample": ["intervention=ablate", "intervention.method=resample", "intervention.layer=[1,2]"],
+    "paths to the logits": ["intervention=path_patch"],
+    "paths to values": ["intervention=path_patch", "intervention.receiver_input=v", "intervention.receiver='2.0'"],
+    "estimate": ["intervention=attribution_patch", "intervention.position=[S2,END]"],
+    "estimate alone": [
+        "intervention=attribution_patch",
+        "intervention.check=false",
+        "intervention.component=resid_pre",
+    ],
+    "logits alone": ["engine.readout=logit_diff", "engine.memory_gb=1"],
+}
+
+
+@pytest.mark.parametrize("arguments", INTERVENTIONS.values(), ids=INTERVENTIONS)
+def test_every_intervention_leaves_a_complete_checked_run(sweep, tmp_path, arguments):
+    outcome = sweep("tracker=none", "task.n=8", *arguments)
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    assert status(run) == "done"
+    assert {path.name for path in run.iterdir()} >= FILES
+    table = pd.read_csv(run / "results.csv")
+    assert len(table) == metrics(run)["n_edits"]
+    assert table["recovery"].notna().all()
+    assert metrics(run)["check_everything"] == pytest.approx(1, abs=1e-3)
+    assert metrics(run)["check_nothing"] == pytest.approx(0, abs=1e-3)
+    read = {"p_answer", "kl"} & set(table.columns)
+    assert bool(read) == (
+        "engine.readout=logit_diff" not in arguments and "intervention=attribution_patch" not in arguments
+    )
 
 
 def test_a_folder_that_is_no_model_is_told(sweep, tmp_path):

@@ -18,15 +18,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
-from transformers.cache_utils import DynamicCache
 
 from ioi_lab.edits import COMPONENTS, OTHER_RUN, Component, Edit, EditSet, FromRun, ModelShape, Run, Site
 from ioi_lab.engine.buckets import Bucket
-from ioi_lab.engine.forward import BaseRun, Forward, Part
+from ioi_lab.engine.forward import BaseRun, Forward, Part, Recording
 from ioi_lab.engine.gradients import INPUT, first_order, gradients, sites_of
 from ioi_lab.engine.memory import GB, Footprint, MemoryGb, bound_in_bytes, keep_freed_memory
 from ioi_lab.engine.pooling import ReadoutKind, Work, part_of, pooled, works
-from ioi_lab.engine.writing import Hook, Recorded, by_position, edit_hooks
+from ioi_lab.engine.writing import Hook, by_position, edit_hooks
 from ioi_lab.errors import LabError, folded
 from ioi_lab.metrics import Array, Readout
 from ioi_lab.models import LabModel
@@ -38,6 +37,9 @@ _AGREEMENT: Final = 1e-4
 """How far, in logits, a part of a pass may be from the whole one; or, in low precision, this many rounding errors:"""
 
 _ROUNDING: Final = 4
+
+_SHARE_KEPT: Final = 0.25
+"""Of the memory bound, what recorded activations may take between runs, so that the next ones need no passes."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class _Result:
 class Engine:
     """Evaluates edits on one model and one list of prompt pairs.
 
-    `memory_gb` bounds what a pass may use beyond the model's weights. `readout="logit_diff"` unembeds the answer and the
-    distractor alone: faster for edits at END, and without probabilities and KL.
+    `memory_gb` bounds what the engine may use beyond the model's weights. `readout="logit_diff"` unembeds the answer
+    and the distractor alone: faster for edits at END, and without probabilities and KL.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Engine:
             keep_freed_memory()
         self._bound = bound_in_bytes(memory_gb, model.device)
         self._baselines: dict[Run, Readout] = {}
+        self._recordings: dict[tuple[tuple[int, ...], Run], Recording] = {}
 
     def baseline(self, run: Run) -> Readout:
         """The unedited run, as a readout with one edit set: `[1, prompt]`; kept as long as the engine."""
@@ -153,7 +156,11 @@ class Engine:
                 )
             for start in range(0, len(rows), size):
                 bucket = Bucket(self.prompts, rows[start : start + size], self._model.device)
-                recorded = self._record_sites(bucket, dict.fromkeys(OTHER_RUN, {*sites, INPUT}))
+                recorded = {
+                    (run, site.hook): activation
+                    for run in OTHER_RUN
+                    for site, activation in self._recording(bucket, run, {*sites, INPUT}).activations.items()
+                }
                 slopes = gradients(self._forward, bucket, base, sites, recorded, ig_steps)
                 for index, edit_set in enumerate(edit_sets):
                     change = first_order(edit_set, base, bucket, recorded, slopes)
@@ -161,14 +168,6 @@ class Engine:
         if not readout.is_finite():
             raise LabError(f"model: gradients that are not finite in the {base} run of {self.shape.name}")
         return readout
-
-    @torch.no_grad()
-    def _record_sites(self, bucket: Bucket, needed: dict[Run, set[Site]]) -> Recorded:
-        recorded: Recorded = {}
-        for run, sites in needed.items():
-            hooks = [_recording(site, run, recorded) for site in sites]
-            self._forward.record(bucket, run, hooks, None)
-        return recorded
 
     def _execute(self, edit_sets: Sequence[EditSet], base: Run, capture: Sequence[Site] = ()) -> Iterator[_Result]:
         """Run everything, batch by batch. Results come in any order, each edit set once a bucket."""
@@ -226,33 +225,41 @@ class Engine:
         """The activations that edits read and parts start from, and the base run's logits at END."""
         needed = _read_by([work.edits for work in todo])
         needed.setdefault(base, set()).update(site for part in parts for site in part.reads())
-        recorded: Recorded = {}
-        kept_layers = [part.first for part in parts if part.start > 0]
-        cache = DynamicCache() if kept_layers else None
-        for run, sites in needed.items():
-            hooks = [_recording(site, run, recorded) for site in sorted(sites, key=lambda site: (site.layer, site.stage))]
-            logits = self._forward.record(bucket, run, hooks, cache if run == base else None)
-            if run == base:
-                base_logits = logits
-        keys_values = {}
-        if cache is not None:
-            for layer in range(min(kept_layers), self.shape.n_layers):
-                kept = cache.layers[layer]
-                assert kept.keys is not None and kept.values is not None
-                keys_values[layer] = (kept.keys, kept.values)
-        return BaseRun(bucket, base, recorded, keys_values), base_logits
+        cached_from = min((part.first for part in parts if part.start > 0), default=None)
+        recordings = {
+            run: self._recording(bucket, run, sites, cached_from if run == base else None)
+            for run, sites in needed.items()
+        }
+        recorded = {(run, site.hook): recordings[run].activations[site] for run in needed for site in needed[run]}
+        return BaseRun(bucket, base, recorded, recordings[base].keys_values), recordings[base].end_logits
+
+    @torch.no_grad()
+    def _recording(self, bucket: Bucket, run: Run, sites: set[Site], cached_from: int | None = None) -> Recording:
+        """What an unedited run holds at some sites, and keys and values from a layer on: kept from before, or run."""
+        key = tuple(bucket.rows), run
+        kept = self._recordings.pop(key, None)
+        if kept is None or not kept.has(sites, cached_from, self.shape.n_layers):
+            kept = self._forward.record(bucket, run, sites, cached_from, kept)
+        self._recordings[key] = kept  # the latest last
+        held = 0
+        for old in list(reversed(self._recordings)):
+            held += self._recordings[old].bytes
+            if held > _SHARE_KEPT * self._bound:
+                del self._recordings[old]
+        return kept
 
     def _buckets(self, edit_sets: Sequence[EditSet], capture: Sequence[Site]) -> Iterator[Bucket]:
         """Prompts of one length, as many as fit the memory bound with one edit set."""
+        bound = (1 - _SHARE_KEPT) * self._bound
         for length, rows in self.prompts.buckets().items():
             needed = self._held_row(edit_sets, length, capture)
             needed += self._footprint.batch_row(length, length, vocabulary=True)
-            if needed > self._bound:
+            if needed > bound:
                 raise LabError(
                     f"engine.memory_gb: got {self._memory_gb}, but one edit of one prompt of {length} tokens needs "
-                    f"{needed / GB:.4f} ({self.shape.name}); raise the bound"
+                    f"{needed / GB / (1 - _SHARE_KEPT):.4f} ({self.shape.name}); raise the bound"
                 )
-            size = int(self._bound / needed)
+            size = int(bound / needed)
             for start in range(0, len(rows), size):
                 yield Bucket(self.prompts, rows[start : start + size], self._model.device)
 
@@ -260,7 +267,7 @@ class Engine:
         self, bucket: Bucket, edit_sets: Sequence[EditSet], capture: Sequence[Site]
     ) -> Callable[[int], int]:
         """How many edit sets fit in a batch that runs the positions from `start` on, beside what is held."""
-        free = self._bound - len(bucket) * self._held_row(edit_sets, bucket.length, capture)
+        free = (1 - _SHARE_KEPT) * self._bound - len(bucket) * self._held_row(edit_sets, bucket.length, capture)
 
         def most(start: int) -> int:
             row = self._footprint.batch_row(bucket.length - start, bucket.length, vocabulary=not self.pair_only)
@@ -287,13 +294,14 @@ class Engine:
     def _parts_are_exact(self, components: set[Component]) -> bool:
         """Whether parts of passes give this model's own logits; each component is tried once a model."""
         known = self._model.exact_parts
-        for component in sorted(components | {"resid_pre"}, key=COMPONENTS.index):
+        tried: set[Component] = {"resid_pre", *components}
+        for component in sorted(tried, key=COMPONENTS.index):
             key = component, self.pair_only
             if key not in known:
                 known[key] = self._part_is_exact(component)
                 if not known[key]:
                     log.warning("engine: whole passes for %s, as parts of them fail on %s", component, self.shape.name)
-        return all(known[component, self.pair_only] for component in components | {"resid_pre"})
+        return all(known[component, self.pair_only] for component in tried)
 
     def _part_is_exact(self, component: Component) -> bool:
         """Try edits early, amid and late in the model, on one prompt, in whole passes and in parts of them."""
@@ -320,9 +328,8 @@ class Engine:
     def _check_resid_mid(self, bucket: Bucket) -> None:
         """Raise a `LabError` unless the stream before the MLP is the block's input plus what attention adds."""
         sites = [Site(component, 0) for component in ("resid_pre", "attn_out", "resid_mid")]
-        recorded: Recorded = {}
-        self._forward.record(bucket, "clean", [_recording(site, "clean", recorded) for site in sites], None)
-        before, added, middle = (recorded["clean", site.hook] for site in sites)
+        activations = self._forward.record(bucket, "clean", set(sites)).activations
+        before, added, middle = (activations[site] for site in sites)
         if not torch.allclose(before + added, middle, rtol=1e-2 if middle.dtype != torch.float32 else 1e-4, atol=1e-4):
             raise LabError(f"component: got 'resid_mid', which cannot be told apart in the blocks of {self.shape.name}")
 
@@ -368,15 +375,8 @@ def _read_by(edit_sets: Sequence[EditSet]) -> dict[Run, set[Site]]:
     return sites
 
 
-def _recording(site: Site, run: Run, recorded: Recorded) -> Hook:
-    def record(activation: Tensor, hook: object) -> None:
-        recorded[run, site.hook] = by_position(activation, site).clone()
-
-    return site.hook, record
-
-
 def _capturing(site: Site, n_slots: int, longest: int, captured: dict[Site, Tensor]) -> Hook:
-    """Keep what a site holds as `[slot, row, pos, width]`, patterns padded to as many keys as the longest prompt has."""
+    """Keep what a site holds as `[slot, row, pos, width]`; patterns get as many keys as the longest prompt has."""
 
     def keep(activation: Tensor, hook: object) -> None:
         kept = by_position(activation, site)

@@ -1,10 +1,10 @@
 """One forward pass through TransformerBridge, whole or only the part of it that a change can reach.
 
-A part leaves out, and takes from the recorded base run: the blocks before the first edit, the positions before it (their
-keys and values are handed to the model as a Hugging Face cache, as in generation), the attention or MLP of the first
-block where the edits lie behind them, and in the last block everything but END. Whatever the model does beside (masks,
-rotary angles, norms, logit scaling) stays its own code. The engine uses a part only after it has seen it agree with the
-whole pass on the model at hand.
+A part leaves out, and takes from the recorded base run: the blocks before the first edit, the positions before it
+(their keys and values are handed to the model as a Hugging Face cache, as in generation), the attention or MLP of the
+first block where the edits lie behind them, and in the last block everything but END. Whatever the model does beside
+(masks, rotary angles, norms, logit scaling) stays its own code. The engine uses a part only after it has seen it agree
+with the whole pass on the model at hand.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from ioi_lab.edits import Run, Site
 from ioi_lab.engine.buckets import Bucket
-from ioi_lab.engine.writing import Hook, Recorded
+from ioi_lab.engine.writing import Hook, Recorded, by_position
 from ioi_lab.models import LabModel
 
 KeysValues = tuple[Float[Tensor, "row kv_head pos d_head"], Float[Tensor, "row kv_head pos d_head"]]
@@ -51,6 +51,27 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """What an unedited run of a bucket holds: at whole sites, `[row, pos, …]`; keys and values by layer; at END."""
+
+    activations: dict[Site, Tensor]
+    keys_values: dict[int, KeysValues]
+    end_logits: Float[Tensor, "row vocab"]
+
+    def has(self, sites: set[Site], cached_from: int | None, n_layers: int) -> bool:
+        """Whether it holds the sites, and the keys and values from a layer on."""
+        layers = range(cached_from, n_layers) if cached_from is not None else ()
+        return sites <= self.activations.keys() and all(layer in self.keys_values for layer in layers)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that it takes."""
+        tensors = [*self.activations.values(), self.end_logits]
+        tensors += [tensor for pair in self.keys_values.values() for tensor in pair]
+        return sum(tensor.nbytes for tensor in tensors)
+
+
+@dataclass(frozen=True)
 class BaseRun:
     """An unedited run of a bucket: what passes over it start from."""
 
@@ -75,14 +96,39 @@ class Forward:
         tokens = bucket.tokens(run).repeat(n_slots, 1)
         return self._end_logits(tokens, hooks, bucket, n_slots, pair_only=pair_only)
 
-    def record(self, bucket: Bucket, run: Run, hooks: Sequence[Hook], cache: Cache | None) -> Float[Tensor, "row vocab"]:
-        """A plain pass that also fills `cache` with keys and values."""
-        return self._end_logits(bucket.tokens(run), hooks, bucket, 1, pair_only=False, cache=cache)[0]
+    def record(
+        self,
+        bucket: Bucket,
+        run: Run,
+        sites: set[Site],
+        cached_from: int | None = None,
+        known: Recording | None = None,
+    ) -> Recording:
+        """A plain pass that records sites, and keys and values from a layer on, beside what is `known` already."""
+        activations = dict(known.activations) if known else {}
+        keys_values = dict(known.keys_values) if known else {}
+
+        def recording(site: Site) -> Hook:
+            def keep(activation: Tensor, hook: object) -> None:
+                activations[site] = by_position(activation, site).clone()
+
+            return site.hook, keep
+
+        hooks = [recording(site) for site in sites - activations.keys()]
+        cache = DynamicCache() if cached_from is not None else None
+        logits = self._end_logits(bucket.tokens(run), hooks, bucket, 1, pair_only=False, cache=cache)[0]
+        if cache is not None and cached_from is not None:
+            for layer in range(cached_from, self._n_layers):
+                kept = cache.layers[layer]
+                assert kept.keys is not None
+                assert kept.values is not None
+                keys_values[layer] = kept.keys, kept.values
+        return Recording(activations, keys_values, logits)
 
     def part(
         self, base: BaseRun, part: Part, hooks: Sequence[Hook], n_slots: int, *, pair_only: bool
     ) -> Float[Tensor, "slot row token"]:
-        """The same logits as `whole`, from a part of the pass. If `part.last` is not the last block, they mean nothing."""
+        """The same logits as `whole`, from a part of the pass; they mean nothing if the last block is not in it."""
         blocks = self._bridge.blocks
         tokens = base.bucket.tokens(base.run)[:, part.start :].repeat(n_slots, 1)
 
@@ -97,7 +143,9 @@ class Forward:
             first, last = blocks[part.first], blocks[part.last]
             if part.attention == "from_z":
                 z = kept("z").flatten(2)
-                stack.enter_context(_overridden(first.attn, lambda *_, **__: (first.attn.hook_out(first.attn.o(z)), None)))
+                stack.enter_context(
+                    _overridden(first.attn, lambda *_, **__: (first.attn.hook_out(first.attn.o(z)), None))
+                )
             elif part.attention == "keep":
                 attention = kept("attn_out")
                 stack.enter_context(_overridden(first.attn, lambda *_, **__: (first.attn.hook_out(attention), None)))
@@ -110,8 +158,10 @@ class Forward:
                 for component in (last.attn.q, last.attn.o, last.mlp):
                     if component not in kept_ones:
                         stack.enter_context(_overridden(component, _end_only(component.forward)))
-            resume = [(Site("resid_pre", part.first).hook, lambda *_, **__: residual)] if part.first > 0 else []
-            residual = kept("resid_pre") if part.first > 0 else None
+            resume: list[Hook] = []
+            if part.first > 0:
+                residual = kept("resid_pre")
+                resume = [(Site("resid_pre", part.first).hook, lambda *_, **__: residual)]
             cache = self._prefix_cache(base, part) if part.start > 0 else None
             return self._end_logits(tokens, [*resume, *hooks], base.bucket, n_slots, pair_only=pair_only, cache=cache)
 
@@ -125,7 +175,7 @@ class Forward:
         pair_only: bool,
         cache: Cache | None = None,
     ) -> Float[Tensor, "slot row token"]:
-        end: Hook = ("unembed.hook_in", lambda residual, hook: residual[:, -1:])
+        end: Hook = ("unembed.hook_in", lambda residual, hook: _at_end(residual))
         with ExitStack() as stack:
             if pair_only:
                 pair = torch.stack([bucket.answer, bucket.distractor], dim=1)
@@ -134,7 +184,8 @@ class Forward:
                 hooks = [*hooks, end]
             stack.enter_context(self._bridge.hooks(fwd_hooks=list(hooks)))
             logits: Tensor = self._bridge(tokens, past_key_values=cache)
-        return logits[:, -1].float().unflatten(0, (n_slots, len(bucket)))
+        end_logits: Tensor = logits[:, -1].float().unflatten(0, (n_slots, len(bucket)))
+        return end_logits
 
     def _prefix_cache(self, base: BaseRun, part: Part) -> Cache:
         """The base run's keys and values before `start`; the layers that are not run only tell their length."""
@@ -146,7 +197,7 @@ class Forward:
         return Cache(layers=layers)
 
 
-class _PrefixLayer(DynamicLayer):
+class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # Transformers carries no types
     """Keys and values of the first positions, the same for every slot of a batch; nothing is added to them."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -155,7 +206,8 @@ class _PrefixLayer(DynamicLayer):
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """The keys and values of all positions `[slot · row, kv_head, pos, d_head]`."""
-        assert self.keys is not None and self.values is not None
+        assert self.keys is not None
+        assert self.values is not None
         return _joined(self.keys, key_states), _joined(self.values, value_states)
 
 
@@ -174,18 +226,24 @@ def _unembed_pair(unembed: Any, pair: Tensor) -> Callable[..., Tensor]:
     directions = weight[pair]  # [row, 2, d_model]
 
     def forward(residual: Tensor, *_: Any, **__: Any) -> Tensor:
-        rows = unembed.hook_in(residual[:, -1:]).unflatten(0, (-1, len(pair)))
-        logits = (rows @ directions.transpose(1, 2)).flatten(0, 1)
-        return logits if bias is None else logits + bias[pair].repeat(len(logits) // len(pair), 1)[:, None]
+        rows: Tensor = unembed.hook_in(_at_end(residual)).unflatten(0, (-1, len(pair)))
+        logits: Tensor = rows @ directions.transpose(1, 2)
+        logits = logits if bias is None else logits + bias[pair][:, None]
+        return logits.flatten(0, 1)
 
     return forward
+
+
+def _at_end(activation: Float[Tensor, "batch pos width"]) -> Float[Tensor, "batch 1 width"]:
+    # Contiguous: torch multiplies a strided batch by a matrix one row at a time.
+    return activation[:, -1:].contiguous()
 
 
 def _end_only(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`forward` at END, with zeros at the positions before it, which nobody reads."""
 
     def at_end(activation: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
-        end = forward(activation[:, -1:], *arguments, **keywords)
+        end = forward(_at_end(activation), *arguments, **keywords)
         padded = end.new_zeros(end.shape[0], activation.shape[1], *end.shape[2:])
         padded[:, -1:] = end
         return padded

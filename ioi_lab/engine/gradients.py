@@ -22,8 +22,8 @@ def gradients(
     """Gradients of each row's logit difference at whole sites, `[row, pos, *width]`.
 
     At the base run, or, with `ig_steps` > 0, averaged over that many points (midpoint rule) on the straight line from
-    the base run's embedded prompt to the other's, which `recorded` holds (Sundararajan et al. 2017, arXiv 1703.01365; on
-    inputs as in Hanna et al. 2024, arXiv 2403.17806).
+    the base run's embedded prompt to the other's, which `recorded` holds (Sundararajan et al. 2017, arXiv 1703.01365;
+    on inputs as in Hanna et al. 2024, arXiv 2403.17806).
     """
     start, end = recorded[base, INPUT.hook], recorded[OTHER_RUN[base], INPUT.hook]
     points = [(step + 0.5) / ig_steps for step in range(ig_steps)] or [0.0]
@@ -59,9 +59,7 @@ def _at(forward: Forward, bucket: Bucket, base: Run, sites: list[Site], embedded
     return result
 
 
-def first_order(
-    edit_set: EditSet, base: Run, bucket: Bucket, recorded: Recorded, slopes: dict[Site, Tensor]
-) -> Tensor:
+def first_order(edit_set: EditSet, base: Run, bucket: Bucket, recorded: Recorded, slopes: dict[Site, Tensor]) -> Tensor:
     """The estimated change `[row]` of the logit difference: Σ (edited − base activation) · gradient."""
     change = torch.zeros(len(bucket), device=bucket.device)
     for edit in edit_set:
@@ -78,4 +76,3 @@ def first_order(
 def sites_of(edit_sets: Iterable[EditSet]) -> list[Site]:
     """The whole sites, without head and position, that edits touch."""
     return list(dict.fromkeys(Site(edit.site.component, edit.site.layer) for edits in edit_sets for edit in edits))
-

@@ -48,7 +48,7 @@ def bound_in_bytes(memory_gb: MemoryGb, device: torch.device) -> float:
         return _SHARE_OF_CARD * torch.cuda.mem_get_info(device)[0]
     import psutil
 
-    return _SHARE_OF_RAM * psutil.virtual_memory().available
+    return float(_SHARE_OF_RAM * psutil.virtual_memory().available)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from ioi_lab.engine.forward import Part
 ReadoutKind = Literal["full", "logit_diff"]
 """`full` unembeds END into the whole vocabulary, as probabilities and KL need; `logit_diff` into two tokens."""
 
-_ENOUGH_TOKENS: Final = {"cpu": 512, "cuda": 16_384}
+_ENOUGH_TOKENS: Final = {"cpu": 192, "cuda": 16_384}
 """Tokens that keep the device busy: edit sets that need different parts are pooled only up to here."""
 
-_MOST_TOKENS: Final = {"cpu": 1920, "cuda": 262_144}
+_MOST_TOKENS: Final = {"cpu": 2560, "cuda": 262_144}
 """More tokens in a batch gain nothing."""
 
 _Z, _ATTENTION, _MLP = (Site(component, 0).stage for component in ("z", "attn_out", "mlp_out"))

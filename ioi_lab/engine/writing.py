@@ -105,7 +105,7 @@ def _value(edit: Edit, activation: Tensor, bucket: Bucket, recorded: Recorded) -
         return source[:, :, edit.site.head] if edit.site.head is not None else source
     if edit.value is None:
         return None
-    value = edit.value.to(activation)
+    value: Tensor = edit.value.to(activation)
     if value.dim() == 1:
         value = value[None, None]
     elif value.dim() == 2:

@@ -30,8 +30,8 @@ class Ablate(GridIntervention):
 
     `method`: `zero`; `mean` over all prompts and positions; `mean_by_position` over all prompts at each position;
     `resample`, another prompt's activation. `reference`: the prompts that means are taken over (`clean` or
-    `corrupted`); for `resample` the `corrupted` (or `clean`) twin of each prompt, or a `random` other prompt of the same
-    run and length. `run`: the run that is edited.
+    `corrupted`); for `resample` the `corrupted` (or `clean`) twin of each prompt, or a `random` other prompt of the
+    same run and length. `run`: the run that is edited.
     """
 
     method: Literal["zero", "mean", "mean_by_position", "resample"]

@@ -1,8 +1,8 @@
 """Attribution patching: an estimate of the whole patching grid from two forward passes and one backward.
 
-Method: Nanda 2023; Syed et al. 2023 (arXiv 2310.10348); with integrated gradients, Hanna et al. 2024 (arXiv 2403.17806).
-An estimate to first order, which can be far off where the model is not linear between the two runs: with `check`, the
-exact grid is run beside it and their rank correlation is reported.
+Method: Nanda 2023; Syed et al. 2023 (arXiv 2310.10348); with integrated gradients, Hanna et al. 2024 (arXiv
+2403.17806). An estimate to first order, which can be far off where the model is not linear between the two runs: with
+`check`, the exact grid is run beside it and their rank correlation is reported.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class AttributionPatch(Patch):
             report,
             table=table,
             metrics=report.metrics | {name: value for name, value in scores.items() if np.isfinite(value)},
-            figures=report.figures | {"estimate_against_exact": _scatter(findings, estimate.value, exact.value, correlation)},
+            figures=report.figures
+            | {"estimate_against_exact": _scatter(findings, estimate.value, exact.value, correlation)},
             summary=[*report.summary, line],
         )
 

@@ -20,15 +20,13 @@ def head_of(name: str | float, shape: ModelShape, component: Component, key: str
     YAML reads 9.10 as the number 9.1, so where both heads exist, a number is refused.
     """
     layer, head = (int(part) for part in str(name).split("."))
-    if isinstance(name, float) and 0 < head and head * 10 < shape.heads(component):
+    if isinstance(name, float) and head > 0 and head * 10 < shape.heads(component):
         raise LabError(f"{key}: got {name}, which may be head {head} or {head * 10}; quote it: '{layer}.{head}'")
     shape.check_layer(layer, key)
     shape.check_head(component, head, key)
     return layer, head
 
 
-def heads_of(
-    names: Sequence[str | float], shape: ModelShape, component: Component, key: str
-) -> list[tuple[int, int]]:
+def heads_of(names: Sequence[str | float], shape: ModelShape, component: Component, key: str) -> list[tuple[int, int]]:
     """Layer and head of each name, each once."""
     return list(dict.fromkeys(head_of(name, shape, component, key) for name in names))

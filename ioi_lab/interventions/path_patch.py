@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -32,25 +34,29 @@ if TYPE_CHECKING:
 class PathPatch(Patch):
     """Patch each sender along the direct paths into the receivers.
 
-    Senders: heads (`component: z`) or MLPs (`mlp_out`), by the selectors of every grid. `receiver_input`: `logits` (with
-    no `receiver`), `q`, `k` or `v` of the heads that `receiver` names (key/value heads for `k` and `v`), or `mlp` of the
-    layers that it lists.
+    Senders: heads (`component: z`) or MLPs (`mlp_out`), by the selectors of every grid. `receiver_input`: `logits`
+    (with no `receiver`), `q`, `k` or `v` of the heads that `receiver` names (key/value heads for `k` and `v`), or `mlp`
+    of the layers that it lists.
     """
 
     component: Literal["z", "mlp_out"]
     receiver_input: Literal["logits", "q", "k", "v", "mlp"]
-    receiver: None | HeadName | Index | Annotated[list[Index], Field(min_length=1)] | Annotated[
-        list[HeadName], Field(min_length=1)
-    ]
+    receiver: (
+        HeadName
+        | Index
+        | Annotated[list[Index], Field(min_length=1)]
+        | Annotated[list[HeadName], Field(min_length=1)]
+        | None
+    )
 
     @model_validator(mode="after")
     def _receiver_fits_input(self) -> PathPatch:
         wanted = {"logits": "null", "mlp": "a layer or a list of layers"}.get(
             self.receiver_input, "a head or a list of heads, such as ['9.9','9.6']"
         )
-        kinds: dict[str, type | tuple[type, ...]] = {"logits": type(None), "mlp": int}
-        kind = kinds.get(self.receiver_input, (str, float))
-        if not all(isinstance(receiver, kind) for receiver in self._receivers or [None]):
+        kinds: dict[str, tuple[type, ...]] = {"logits": (), "mlp": (int,)}
+        fits = all(isinstance(receiver, kinds.get(self.receiver_input, (str, float))) for receiver in self._receivers)
+        if not fits or (self.receiver_input == "logits") != (self.receiver is None):
             raise LabError(
                 f"intervention.receiver: got {self.receiver}, but receiver_input={self.receiver_input} takes {wanted}"
             )
@@ -59,7 +65,9 @@ class PathPatch(Patch):
     @property
     def title(self) -> str:
         """Such as `path patch z → 9.9 q`."""
-        return f"path patch {self.component} → {self._receiver_name}" + (" (noise)" if self.direction == "noise" else "")
+        return f"path patch {self.component} → {self._receiver_name}" + (
+            " (noise)" if self.direction == "noise" else ""
+        )
 
     @property
     def action(self) -> str:
@@ -138,7 +146,7 @@ class PathPatch(Patch):
         shape = engine.shape
         if self.receiver_input == "logits":
             end = Site("resid_post", shape.n_layers - 1)
-            return [[Edit(end, "add", change)] for change in sum(changes.values())]
+            return [[Edit(end, "add", change)] for change in reduce(add, changes.values())]
         edits: list[list[Edit]] = [[] for _ in next(iter(changes.values()))]
         reads_middle = self.receiver_input == "mlp" and not shape.parallel
         for to in self.receivers(shape):
@@ -146,7 +154,8 @@ class PathPatch(Patch):
             if not before:
                 continue
             stream = Site("resid_mid" if reads_middle else "resid_pre", to.layer)
-            received = engine.capture([[Edit(stream, "add", change)] for change in sum(before)], self.base, [to])[to]
+            seen = [[Edit(stream, "add", change)] for change in reduce(add, before)]
+            received = engine.capture(seen, self.base, [to])[to]
             for sender, value in zip(edits, received, strict=True):
                 sender.append(Edit(to, "replace", value))
         return list(edits)

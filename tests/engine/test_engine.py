@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
@@ -222,6 +223,21 @@ def test_a_memory_bound_below_one_edit_names_what_is_needed(setups):
         Engine(model, prompts, 1e-5).run(steering_grid(model.shape), "clean")
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_low_precision_weights_give_metrics_near_those_of_full_precision(setups, folders, dtype):
+    _, _, prompts = setups["llama-gqa"]
+    exact = setups["llama-gqa"][0]
+    low = load_model(model_config(folders["llama-gqa"], dtype=dtype))
+    plan = [(Edit(Site("z", 1, head, "END"), "zero"),) for head in range(exact.shape.n_heads)]
+    plan += [(Edit(Site("v", 1, 0), "replace", FromRun("corrupted")),)]
+    expected, got = (Engine(model, prompts).run(plan, "clean", progress=False) for model in (exact, low))
+    assert got.logit_diff.dtype == np.float64
+    largest = abs(expected.answer_logit).max()
+    assert abs(got.answer_logit - expected.answer_logit).max() < 0.05 * largest
+    assert abs(got.p_answer - expected.p_answer).max() < 0.05
+    assert all(low.exact_parts.values())
+
+
 def test_no_edits_is_told(setups):
     model, _, prompts = setups["tiny-gpt2"]
     with pytest.raises(LabError, match="edits: the list is empty"):
@@ -232,7 +248,7 @@ def test_no_edits_is_told(setups):
 def test_the_first_site_that_is_not_finite_is_named(setups, readout):
     model, _, prompts = setups["tiny-gpt2"]
     explosion = Edit(Site("mlp_out", 1), "add", torch.full((model.shape.d_model,), torch.inf))
-    with pytest.raises(LabError, match="not finite in an edited clean run of .*: first mlp_out of layer 1, prompt 'W"):
+    with pytest.raises(LabError, match=r"not finite in an edited clean run of .*: first mlp_out of layer 1, prompt 'W"):
         Engine(model, prompts, readout=readout).run([(), (explosion,)], "clean", progress=False)
 
 
@@ -274,52 +290,65 @@ class Calls:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 class TestNothingIsRunThatCannotChange:
-    """Positions that are computed beside those of the base run."""
+    """Positions that are computed in a second run, for which the unedited runs are kept from the first."""
 
     def counted(self, setups, architecture, plan, base="clean"):
         model, _, prompts = setups[architecture]
         engine = Engine(model, prompts)
-        engine.run(plan, base, progress=False)  # tries the parts, which is not counted
+        engine.run(plan, base, progress=False)
         with Calls(model) as calls:
             engine.run(plan, base, progress=False)
-        n_runs = 2 if any(isinstance(edit.value, FromRun) for edit_set in plan for edit in edit_set) else 1
-        whole = n_runs * sum(len(pair) for pair in prompts)
-        return model.shape, prompts, {key: count - whole for key, count in calls.positions.items()}
+        return model.shape, prompts, calls.positions
 
     def test_earlier_blocks_and_positions(self, setups, architecture):
         plan = [(Edit(Site("resid_pre", 1, position="END"), "scale", scale=float(i)),) for i in range(5)]
-        shape, prompts, extra = self.counted(setups, architecture, plan)
-        assert extra["block", 0] == 0
-        assert all(extra["block", layer] == 5 * len(prompts) for layer in range(1, shape.n_layers))
+        shape, prompts, counts = self.counted(setups, architecture, plan)
+        assert counts["block", 0] == 0
+        assert all(counts["block", layer] == 5 * len(prompts) for layer in range(1, shape.n_layers))
 
     def test_attention_before_the_edit(self, setups, architecture):
-        shape, prompts, extra = self.counted(setups, architecture, [(Edit(Site("z", 1, 0, "END"), "zero"),)])
-        assert extra["q", 1] == 0
-        assert extra["mlp", 1] == (0 if shape.parallel else len(prompts))
-        assert extra["q", 2] == extra["mlp", 2] == len(prompts)
+        shape, prompts, counts = self.counted(setups, architecture, [(Edit(Site("z", 1, 0, "END"), "zero"),)])
+        assert counts["q", 1] == 0
+        assert counts["mlp", 1] == (0 if shape.parallel else len(prompts))
+        assert counts["q", 2] == counts["mlp", 2] == len(prompts)
 
     def test_all_but_end_in_the_last_block(self, setups, architecture):
-        shape, prompts, extra = self.counted(setups, architecture, [(Edit(Site("resid_pre", 0), "zero"),)])
+        shape, prompts, counts = self.counted(setups, architecture, [(Edit(Site("resid_pre", 0), "zero"),)])
         last = shape.n_layers - 1
-        assert extra["block", last] == sum(len(pair) for pair in prompts)
-        assert extra["q", last] == extra["mlp", last] == len(prompts)
+        assert counts["block", last] == sum(len(pair) for pair in prompts)
+        assert counts["q", last] == counts["mlp", last] == len(prompts)
 
     def test_positions_before_the_runs_differ(self, setups, architecture):
         plan = [(Edit(Site("resid_pre", 0), "replace", FromRun("clean")),)]
-        shape, prompts, extra = self.counted(setups, architecture, plan, "corrupted")
+        _, prompts, counts = self.counted(setups, architecture, plan, "corrupted")
         buckets = [[prompts[row] for row in rows] for rows in prompts.buckets().values()]
         expected = sum(len(b) * (len(b[0]) - min(pair.first_difference for pair in b)) for b in buckets)
-        assert extra["block", 0] == expected < sum(len(pair) for pair in prompts)
+        assert counts["block", 0] == expected < sum(len(pair) for pair in prompts)
 
     def test_edits_without_effect(self, setups, architecture):
-        model, _, prompts = setups[architecture]
-        last = model.shape.n_layers - 1
+        last = setups[architecture][0].shape.n_layers - 1
         plan = [
             (Edit(Site("mlp_out", last, position="S2"), "zero"),),  # read by nothing
             (Edit(Site("resid_pre", 1, position="BOS"), "replace", FromRun("clean")),),  # the same in both runs
         ]
-        _, _, extra = self.counted(setups, architecture, plan, "corrupted")
-        assert max(extra.values()) <= 0  # nor is the clean run, which nothing reads
+        _, _, counts = self.counted(setups, architecture, plan, "corrupted")
+        assert set(counts.values()) == {0}
+
+
+def test_unedited_runs_are_kept_within_the_bound(setups):
+    model, _, prompts = setups["tiny-gpt2"]
+    plan = [edits for edits in steering_grid(model.shape) if edits[0].site.layer > 0]
+    roomy = Engine(model, prompts, 1.0)
+    expected = roomy.run(plan, "clean", progress=False)
+    size = sum(recording.bytes for recording in roomy._recordings.values())
+    tight = Engine(model, prompts, 2 * size / 1e9)  # a quarter of it cannot hold them all
+    for engine, is_kept in ((roomy, True), (tight, False)):
+        engine.run(plan, "clean", progress=False)
+        assert sum(recording.bytes for recording in engine._recordings.values()) <= 0.25 * engine._bound
+        with Calls(model) as calls:
+            again = engine.run(plan, "clean", progress=False)
+        assert (calls.positions["block", 0] == 0) == is_kept
+        assert again.logit_diff == pytest.approx(expected.logit_diff, abs=1e-4)
 
 
 def test_a_model_that_resists_parts_is_run_whole(setups, monkeypatch, caplog):

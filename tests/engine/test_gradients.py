@@ -82,5 +82,5 @@ def test_the_memory_bound_holds_for_gradients_too(setup):
     plan = [(Edit(Site("z", 1, 0), "replace", FromRun("clean")),)]
     large, small = (Engine(model, prompts, bound).estimate(plan, "corrupted") for bound in (1.0, 0.012))
     assert small.logit_diff == pytest.approx(large.logit_diff, abs=1e-4)
-    with pytest.raises(LabError, match="engine.memory_gb: got 1e-05, but"):
+    with pytest.raises(LabError, match=r"engine.memory_gb: got 1e-05, but"):
         Engine(model, prompts, 1e-5).estimate(plan, "corrupted")

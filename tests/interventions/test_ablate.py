@@ -29,7 +29,11 @@ def setup(folders):
     model = load_model(model_config(folders["tiny-gpt2"]))
     prompts = ioi_task(n=24, corruption="abc").prompt_pairs(model.tokens)
     buckets = sorted(prompts.buckets().values(), key=len)[-2:]
-    return model, hugging_face(folders["tiny-gpt2"]), PromptPairs([prompts[row] for rows in buckets for row in rows[:3]])
+    return (
+        model,
+        hugging_face(folders["tiny-gpt2"]),
+        PromptPairs([prompts[row] for rows in buckets for row in rows[:3]]),
+    )
 
 
 def assert_writes(setup, intervention, value_of):
@@ -97,7 +101,11 @@ def test_resampling_takes_each_other_prompt_once(setup):
     donors = []
     for row, pair in enumerate(prompts):
         given = edit.value[row, : len(pair)]
-        (donor,) = [i for i, value in enumerate(values) if value.shape == given.shape and torch.allclose(value, given, atol=1e-5)]
+        (donor,) = [
+            i
+            for i, value in enumerate(values)
+            if value.shape == given.shape and torch.allclose(value, given, atol=1e-5)
+        ]
         donors.append(donor)
     assert sorted(donors) == list(range(len(prompts)))
     assert all(donor != row for row, donor in enumerate(donors))
@@ -109,7 +117,10 @@ def test_resampling_takes_each_other_prompt_once(setup):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"method": "resample", "reference": "clean"}, "reference: got 'clean', the edited run itself.* corrupted or ran"),
+        (
+            {"method": "resample", "reference": "clean"},
+            "reference: got 'clean', the edited run itself.* corrupted or ran",
+        ),
         ({"reference": "random"}, "reference: got 'random', which is for resample"),
         ({"component": "pattern"}, "method: got 'mean', but a pattern's keys differ"),
         ({"method": "median"}, "method: got 'median', expected 'zero', 'mean'"),

@@ -22,7 +22,14 @@ ENGINE = SimpleNamespace(shape=SHAPE, prompts=PROMPTS)  # all that a plan of pat
 
 
 def patch(**changes):
-    values = {"component": "z", "layer": "all", "head": "all", "position": "all", "sets": "each", "direction": "denoise"}
+    values = {
+        "component": "z",
+        "layer": "all",
+        "head": "all",
+        "position": "all",
+        "sets": "each",
+        "direction": "denoise",
+    }
     return Patch.from_config({"name": "patch"} | values | changes, "intervention")
 
 
@@ -140,7 +147,10 @@ def test_heads_by_name():
         ({"head": ["2.0"]}, r"intervention.head: got 2, expected 0 to 1 \(toy\)"),
         ({"head": "1.7"}, r"intervention.head: got 7, expected 0 to 2"),
         ({"head": "1.2", "layer": 1}, "intervention.layer: got 1, but head names its layers already"),
-        ({"component": "k", "head": 1}, "intervention.head: got 1, expected 0 to 0 .* k is addressed by its 1 key/value"),
+        (
+            {"component": "k", "head": 1},
+            "intervention.head: got 1, expected 0 to 0 .* k is addressed by its 1 key/value",
+        ),
         ({"sets": "except"}, "intervention.sets: got 'except' of everything"),
         ({"position": ["each", "S2"]}, "intervention.position: got .*each.* alone"),
     ],

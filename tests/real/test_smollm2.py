@@ -14,8 +14,9 @@ from ioi_lab.edits import Edit, FromRun, Site
 from ioi_lab.engine import Engine
 from ioi_lab.files import sha256_of_files
 from ioi_lab.models import converted_gguf, gguf_file, load_model
-from tests.conftest import ioi_task, model_config, only_run_folder
-from tests.test_engine import transformer_lens_inputs
+from tests.conftest import hugging_face, ioi_task, model_config, only_run_folder
+from tests.engine.test_engine import transformer_lens_inputs
+from tests.oracle import edited_end_logits
 
 pytestmark = pytest.mark.real
 
@@ -54,7 +55,7 @@ def test_the_head_grid_equals_transformer_lens(smollm2):
         for layer in range(smollm2.shape.n_layers)
         for head in range(smollm2.shape.n_heads)
     ]
-    got = Engine(smollm2, prompts, 64).run(plan, "corrupted", progress=False).logit_diff.mean(axis=1)
+    got = Engine(smollm2, prompts).run(plan, "corrupted", progress=False).logit_diff.mean(axis=1)
     assert np.abs(got - expected.flatten().numpy()).max() < 1e-4
 
 
@@ -73,3 +74,31 @@ def test_the_known_heads_lead_on_the_known_sentence(sweep, tmp_path):
     leading = [f"{layer}.{head}" for layer, head in zip(table["layer"], table["head"], strict=True)][:5]
     assert leading == ["23.3", "29.1", "16.0", "23.2", "23.7"]
     assert table["recovery"].iloc[0] == pytest.approx(0.54, abs=0.02)
+
+
+def test_attribution_patching_ranks_the_heads(sweep, tmp_path):
+    outcome = sweep(
+        "model=smollm2-135m", "model.device=cpu", "task.n=2", "task.corruption=swap", "task.template=0",
+        "intervention=attribution_patch", "intervention.ig_steps=5", "tracker=none",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    table = pd.read_csv(run / "results.csv")
+    metrics = json.loads((run / "metrics.json").read_text())
+    ranks = table[["recovery", "exact_recovery"]].corr(method="spearman").iloc[0, 1]
+    assert metrics["rank_correlation"] == pytest.approx(ranks)
+    assert ranks > 0.7
+    assert f"rank correlation {ranks:.3f}" in outcome.out
+
+
+def test_key_value_heads_are_patched_as_brute_force_does(smollm2):
+    prompts = ioi_task(n=1, template=0).prompt_pairs(smollm2.tokens)
+    plain = hugging_face(smollm2.folder)
+    plan = [
+        (Edit(Site(component, layer, head, position), "replace", FromRun("clean")),)
+        for component, head in (("k", 2), ("v", 0), ("q", 8), ("pattern", 5), ("resid_mid", None))
+        for layer, position in ((3, "all"), (17, "S2"), (29, "END"))
+    ]
+    got = Engine(smollm2, prompts).run(plan, "corrupted", progress=False).answer_logit[:, 0]
+    expected = [edited_end_logits(plain, prompts[0], 0, edits, "corrupted")[prompts[0].answer_id] for edits in plan]
+    assert got == pytest.approx(torch.stack(expected).numpy(), abs=1e-4)

