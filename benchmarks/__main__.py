@@ -102,6 +102,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--output", help="also write the table to this Markdown file")
     options = parser.parse_args()
+    if options.peer_edits < 2:
+        parser.error("--peer-edits: at least 2, one before and one after the engine")
     if options.quick:
         options.models, options.readouts, options.peer_edits = options.models[:1], ["logit_diff"], 8
     return options
@@ -199,8 +201,9 @@ def count_flops(work: Callable[[], object]) -> float:
 
 
 def matmul_peak(device: str, dtype: torch.dtype) -> float:
-    """The best rate of a multiplication of the size that an MLP has, in operations a second."""
-    a, b = (torch.randn(size, device=device, dtype=dtype) for size in ((2048, 768), (768, 3072)))
+    """The best rate of a large matrix multiplication, in operations a second."""
+    size = 8192 if device.startswith("cuda") else 2048  # a card needs more to be busy
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
 
     def once() -> float:
         start = time.perf_counter()
@@ -210,7 +213,7 @@ def matmul_peak(device: str, dtype: torch.dtype) -> float:
         return time.perf_counter() - start
 
     once()
-    return 2 * a.shape[0] * a.shape[1] * b.shape[1] / min(once() for _ in range(50))
+    return 2 * size**3 / min(once() for _ in range(20))
 
 
 def describe_machine(device: str, options: argparse.Namespace) -> str:

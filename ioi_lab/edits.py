@@ -146,6 +146,8 @@ class Edit:
     def check(self, shape: ModelShape, prompts: PromptPairs) -> None:
         """Raise a `LabError` unless the edit can be made on this model and these prompts."""
         self.site.check(shape, prompts)
+        if self.operation not in get_args(Operation):
+            raise LabError(f"operation: got {self.operation!r}, expected one of {', '.join(get_args(Operation))}")
         needs_value = self.operation in ("replace", "add")
         if needs_value != (self.value is not None):
             raise LabError(f"value: {self.operation} {'needs' if needs_value else 'takes no'} value")

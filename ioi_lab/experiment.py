@@ -172,7 +172,7 @@ def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:
     return report, _provenance(experiment, model)
 
 
-@lru_cache(maxsize=4)  # the jobs of a multirun share baselines; no more are kept than a grid alternates between
+@lru_cache(maxsize=2)  # the jobs of a multirun share baselines; two, as of models, which an engine keeps alive
 def shared_engine(model: LabModel, prompts: PromptPairs, config: EngineConfig) -> Engine:
     """The engine for a model and prompts, with its baselines: the same one for jobs with equal ones."""
     from ioi_lab.engine import Engine

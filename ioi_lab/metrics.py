@@ -50,7 +50,12 @@ class Readout:
 
     def is_finite(self) -> bool:
         """Whether every value has been filled with a finite number."""
-        return all(bool(np.isfinite(values).all()) for values in self._arrays().values())
+        return not self.not_finite().any()
+
+    def not_finite(self) -> NDArray[np.bool_]:
+        """Where some value is not a finite number: `[edit_set, prompt]`."""
+        bad: NDArray[np.bool_] = np.logical_or.reduce([~np.isfinite(values) for values in self._arrays().values()])
+        return bad
 
     def select(self, rows: slice) -> Self:
         """Some of the edit sets."""

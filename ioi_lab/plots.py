@@ -147,8 +147,10 @@ def scatter(
         low, high = min(x.min(), y.min()), max(x.max(), y.max())
         ax.plot([low, high], [low, high], color=NEUTRAL, linewidth=0.8, linestyle="--", label="estimate = exact")
         ax.scatter(x, y, color=POSITIVE, s=14, alpha=0.7, linewidths=0)
-        for point in np.argsort(-np.hypot(x, y), kind="stable")[:named]:
-            ax.annotate(labels[point], (x[point], y[point]), xytext=(4, 3), textcoords="offset points", fontsize=8)
+        for rank, point in enumerate(np.argsort(-np.hypot(x, y), kind="stable")[:named]):
+            above = (4, 3) if rank % 2 == 0 else (4, -9)  # neighbours in rank are often neighbours in the figure
+            ax.annotate(labels[point], (x[point], y[point]), xytext=above, textcoords="offset points", fontsize=8)
+        ax.margins(0.08)
         ax.set(xlabel=x_label, ylabel=y_label)
         ax.legend(frameon=False, loc="upper left")
         figure.suptitle(title)

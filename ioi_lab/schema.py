@@ -53,6 +53,7 @@ def _depth(location: tuple[int | str, ...]) -> int:
 def _expectation(message: str) -> str:
     for prefix, plain in (
         ("Input should be ", ""),
+        ("Value error, ", ""),
         ("String should have ", "text with "),
         ("List should have ", "a list with "),
     ):

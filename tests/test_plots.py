@@ -89,6 +89,15 @@ def test_without_intervals_none_are_promised():
     assert [text.get_text() for text in line.axes[0].get_legend().get_texts()] == ["no edit"]
 
 
+def test_scatter_names_the_points_farthest_out():
+    x, y = np.array([0.0, 0.5, -0.9, 0.1]), np.array([0.0, 0.4, -1.0, 0.1])
+    figure = plots.scatter(x, y, ["0.0", "0.1", "0.2", "0.3"], "exact", "estimate", "t", named=2)
+    ax = figure.axes[0]
+    assert texts(ax) == ["0.2", "0.1"]
+    assert ax.lines[0].get_xydata().tolist() == [[-1.0, -1.0], [0.5, 0.5]]  # where both agree
+    assert ax.collections[0].get_offsets().tolist() == np.stack([x, y], axis=1).tolist()
+
+
 def test_png():
     figure = plots.interval_line(plots.Axis("layer", ["0", "1"]), np.ones(2), np.zeros(2), np.full(2, 2.0), "v", "t")
     assert plots.png(figure).startswith(b"\x89PNG")

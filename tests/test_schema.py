@@ -35,7 +35,11 @@ def test_a_wrong_value_is_told_with_its_key_and_the_choices(changes, line):
         ({"head": []}, "intervention.head: got []"),
         ({"head": 2, "component": "mlp_out"}, "intervention.head: got 2, but mlp_out has no heads; expected 'all'"),
         ({"component": "w"}, "expected 'resid_pre', 'q', 'k', 'v', 'pattern', 'z', 'attn_out', 'resid_mid', 'mlp_out'"),
-        ({"head": "a.b"}, "intervention.head: got 'a.b'"),
+        ({"head": "a.b"}, "intervention.head: got 'a.b', expected 'all' or"),
+        ({"head": "a.b"}, "the name of a head, such as '9.9'"),
+        ({"head": [1, "2.0"]}, "intervention.head"),
+        ({"head": 1e-5}, "intervention.head: got 1e-05"),
+        ({"head": 2.05}, "intervention.head: got 2.05"),
         ({"sets": "both"}, "intervention.sets: got 'both', expected 'each', 'together' or 'except'"),
     ],
 )

@@ -247,7 +247,7 @@ def test_mistakes_in_the_config_end_in_one_line_before_torch(mistake, tmp_path):
         (["engine.memory_gb=1e-5"], "engine.memory_gb: got 1e-05, but one edit of one prompt of"),
         (
             ["intervention=path_patch", "intervention.receiver_input=q", "intervention.receiver='0.1'"],
-            "intervention.layer: sender 0.0 does not come before any receiver (q of 0.1)",
+            "intervention.receiver: no sender comes before q of 0.1",
         ),
         (["model.device=cuda:77"], "model.device: got 'cuda:77', expected one of auto, "),
         (["model=gpt2-small"], "model.path: cannot get 'gpt2' (revision 607a30d783dfa663caf39e06633721c8d4cfcd7e)"),

@@ -23,7 +23,7 @@ from ioi_lab.edits import COMPONENTS, OTHER_RUN, Component, Edit, EditSet, FromR
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.forward import BaseRun, Forward, Part, Recording
 from ioi_lab.engine.gradients import INPUT, first_order, gradients, sites_of
-from ioi_lab.engine.memory import GB, Footprint, MemoryGb, bound_in_bytes, keep_freed_memory
+from ioi_lab.engine.memory import Footprint, MemoryGb, bound_in_bytes, in_gb, keep_freed_memory
 from ioi_lab.engine.pooling import ReadoutKind, Work, part_of, pooled, works
 from ioi_lab.engine.writing import Hook, by_position, edit_hooks
 from ioi_lab.errors import LabError, folded
@@ -34,9 +34,13 @@ from ioi_lab.tasks.prompts import PromptPairs
 log = logging.getLogger(__name__)
 
 _AGREEMENT: Final = 1e-4
-"""How far, in logits, a part of a pass may be from the whole one; or, in low precision, this many rounding errors:"""
+"""How far, in logits, a part of a pass may be from the whole one in float32."""
 
 _ROUNDING: Final = 4
+"""How many rounding errors of the largest logit it may be off in low precision."""
+
+_FAINT: Final = 0.01
+"""An edit whose effect is below this share of what counts as agreement has none."""
 
 _SHARE_KEPT: Final = 0.25
 """Of the memory bound, what recorded activations may take between runs, so that the next ones need no passes."""
@@ -49,7 +53,9 @@ class _Result:
     bucket: Bucket
     indices: list[int]
     logits: Tensor
-    base_log_probs: Tensor
+    base_log_probs: Tensor | None
+    """Over the whole vocabulary, if that is read."""
+
     captured: dict[Site, Tensor]
 
 
@@ -152,7 +158,7 @@ class Engine:
             if size == 0:
                 raise LabError(
                     f"engine.memory_gb: got {self._memory_gb}, but the gradients of one prompt of {length} tokens need "
-                    f"{row_bytes / GB:.4f} ({self.shape.name}); raise the bound"
+                    f"{in_gb(row_bytes)} ({self.shape.name}); raise the bound"
                 )
             for start in range(0, len(rows), size):
                 bucket = Bucket(self.prompts, rows[start : start + size], self._model.device)
@@ -182,7 +188,7 @@ class Engine:
             batches = list(pooled(todo, bucket, self._model.device.type, self._most_slots(bucket, edit_sets, capture)))
             parts = [self._part(batch, capture) if in_parts else None for batch in batches]
             base_run, base_logits = self._record(bucket, todo, base, [part for part in parts if part])
-            base_log_probs = base_logits.log_softmax(dim=-1)
+            base_log_probs = None if self.pair_only else base_logits.log_softmax(dim=-1)
             if untouched:  # they provably change nothing
                 logits = self._selected(base_logits[None], bucket).expand(len(untouched), -1, -1)
                 yield _Result(bucket, untouched, logits, base_log_probs, {})
@@ -257,7 +263,7 @@ class Engine:
             if needed > bound:
                 raise LabError(
                     f"engine.memory_gb: got {self._memory_gb}, but one edit of one prompt of {length} tokens needs "
-                    f"{needed / GB / (1 - _SHARE_KEPT):.4f} ({self.shape.name}); raise the bound"
+                    f"{in_gb(needed / (1 - _SHARE_KEPT))} ({self.shape.name}); raise the bound"
                 )
             size = int(bound / needed)
             for start in range(0, len(rows), size):
@@ -300,30 +306,60 @@ class Engine:
             if key not in known:
                 known[key] = self._part_is_exact(component)
                 if not known[key]:
-                    log.warning("engine: whole passes for %s, as parts of them fail on %s", component, self.shape.name)
+                    log.warning(
+                        "engine: whole passes for %s, as parts are not proved on %s", component, self.shape.name
+                    )
         return all(known[component, self.pair_only] for component in tried)
 
     def _part_is_exact(self, component: Component) -> bool:
-        """Try edits early, amid and late in the model, on one prompt, in whole passes and in parts of them."""
+        """Try strong edits early, amid and late in the model, on one prompt, in whole passes and in parts of them.
+
+        Raises a `LabError` if the edits change nothing: then TransformerLens shows the component, but the model does
+        not compute with what is written there.
+        """
         bucket = Bucket(self.prompts, [0], self._model.device)
         if component == "resid_mid":
             self._check_resid_mid(bucket)
-        last = self.shape.n_layers - 1
-        for layer, position in ((0, bucket.length // 2), (last // 2, bucket.length // 2), (last, bucket.length - 1)):
-            edit_set = (Edit(Site(component, layer, None, position), "scale", scale=0.5),)
+        last, middle, end = self.shape.n_layers - 1, bucket.length // 2, bucket.length - 1
+        unedited = self._selected(self._recording(bucket, "clean", set()).end_logits[None], bucket)
+        if not unedited.isfinite().all():
+            return False  # nothing can be proved; the run itself will tell
+        strongest = 0.0
+        for layer, position in ((0, middle), (last // 2, middle), (last, end)):
+            edit_set = [self._strong_edit(bucket, Site(component, layer, None, position))]
             expected = self._selected(self._forward.whole(bucket, "clean", edit_hooks([edit_set], bucket, {})), bucket)
-            todo = works(bucket, [edit_set], "clean", self.shape)
-            part = part_of(todo, self.shape)
-            try:
-                base, _ = self._record(bucket, todo, "clean", [part])
-                got, _ = self._run_batch(todo * 2, part, base, ())
-            except Exception as error:  # an architecture that resists in whichever way
-                log.debug("engine: %s at layer %d: %s", component, layer, folded(error))
-                return False
             rounding = _ROUNDING * torch.finfo(next(self._model.bridge.parameters()).dtype).eps * expected.abs().max()
-            if not (got - expected).abs().max() <= max(_AGREEMENT, float(rounding)):
+            tolerance = max(_AGREEMENT, float(rounding))
+            todo = works(bucket, [edit_set], "clean", self.shape)
+            got = unedited  # if there is nothing to do
+            try:
+                if todo:
+                    part = part_of(todo, self.shape)
+                    base, _ = self._record(bucket, todo, "clean", [part])
+                    got, _ = self._run_batch(todo * 2, part, base, ())
+            except LabError:
+                raise
+            except Exception as error:  # an architecture that resists in whichever way
+                log.warning("engine: %s at layer %d: %s", component, layer, folded(error))
                 return False
-        return True
+            if not (got - expected).abs().max() <= tolerance:
+                return False
+            strongest = max(strongest, float((expected - unedited).abs().max()) / tolerance)
+        if strongest < _FAINT:
+            raise LabError(
+                f"component: got {component!r}, but writing there changes nothing in {self.shape.name}: "
+                "TransformerLens only shows it"
+            )
+        return strongest > 1  # else agreement proves nothing
+
+    def _strong_edit(self, bucket: Bucket, site: Site) -> Edit:
+        """An edit that no norm undoes: noise four times as large as what the site holds, or no attention at all."""
+        if site.component == "pattern":
+            return Edit(site, "zero")
+        whole = Site(site.component, site.layer)
+        held = self._recording(bucket, "clean", {whole}).activations[whole]
+        noise = torch.randn(site.width(self.shape, bucket.length), generator=torch.Generator().manual_seed(0))
+        return Edit(site, "add", 4 * float(held.float().std()) * noise)
 
     def _check_resid_mid(self, bucket: Bucket) -> None:
         """Raise a `LabError` unless the stream before the MLP is the block's input plus what attention adds."""
@@ -335,7 +371,7 @@ class Engine:
 
     def _tell_first_bad_site(self, edit_sets: Sequence[EditSet], base: Run, readout: Readout) -> NoReturn:
         """Run the first edit set and prompt with a bad readout once more, and raise a `LabError` that says where."""
-        index, row = np.argwhere(~np.isfinite(readout.logit_diff))[0].tolist()
+        index, row = np.argwhere(readout.not_finite())[0].tolist()
         bucket = Bucket(self.prompts, [row], self._model.device)
         edit_set = edit_sets[index]
         base_run, _ = self._record(bucket, [_whole_work(0, edit_set)], base, [])
@@ -392,9 +428,8 @@ def _read(result: _Result, readout: Readout) -> None:
     """Write what the metrics need of a batch's logits into `readout`."""
     where = np.ix_(result.indices, result.bucket.rows)
     logits = result.logits
-    if logits.shape[-1] > 2:
+    if (base := result.base_log_probs) is not None:
         log_probs = logits.log_softmax(dim=-1)
-        base = result.base_log_probs
         p_answer, p_distractor = _pair(log_probs, result.bucket).exp().unbind(-1)
         kl = (base.exp() * (base - log_probs)).sum(dim=-1).clamp_min(0)
         readout.write(where, p_answer=_array(p_answer), p_distractor=_array(p_distractor), kl=_array(kl))

@@ -55,7 +55,7 @@ def _at(forward: Forward, bucket: Bucket, base: Run, sites: list[Site], embedded
     result = {}
     for site, activation in kept.items():
         assert activation.grad is not None
-        result[site] = by_position(activation.grad, site)
+        result[site] = by_position(activation.grad.float(), site)
     return result
 
 

@@ -7,15 +7,14 @@ import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch
-from pydantic import Field
 
 from ioi_lab.edits import ModelShape, Site
 from ioi_lab.models import LabModel
 
-MemoryGb = Literal["auto"] | Annotated[float, Field(gt=0)]
+MemoryGb = Literal["auto"] | float
 """Gigabytes (10⁹ bytes) that the engine may use beyond the model's weights, or `auto`."""
 
 GB: Final = 1e9
@@ -49,6 +48,11 @@ def bound_in_bytes(memory_gb: MemoryGb, device: torch.device) -> float:
     import psutil
 
     return float(_SHARE_OF_RAM * psutil.virtual_memory().available)
+
+
+def in_gb(needed: float) -> str:
+    """Bytes as gigabytes for a message, rounded up, so that what it names is enough."""
+    return f"{1.01 * needed / GB:.3g}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ scrubbing). What is left after zeros is far from anything that the model was tra
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Ablate(GridIntervention):
     """Replace the activation at each site by one that says nothing of the prompt.
 
-    `method`: `zero`; `mean` over all prompts and positions; `mean_by_position` over all prompts at each position;
+    `method`: `zero`; `mean` over all prompts and positions; `mean_by_position` over all prompts at each label, or,
+    where sites are not labelled, over prompts of one length at each token index;
     `resample`, another prompt's activation. `reference`: the prompts that means are taken over (`clean` or
     `corrupted`); for `resample` the `corrupted` (or `clean`) twin of each prompt, or a `random` other prompt of the
     same run and length. `run`: the run that is edited.
@@ -92,31 +93,40 @@ class Ablate(GridIntervention):
             return lambda site: Edit(site, "replace", FromRun(twin))
         source: Run = self.run if self.method == "resample" else ("clean" if self.reference == "clean" else "corrupted")
 
-        @cache
+        @lru_cache(maxsize=1)  # sites come layer by layer
         def recorded(layer: int) -> Float[Tensor, "prompt pos heads_width"]:
             whole = Site(self.component, layer)
             return engine.record(source, [whole])[whole]
 
+        @cache  # sites at several positions share what is written
+        def value(layer: int, head: int | None, label: str | None) -> Float[Tensor, "..."]:
+            activation = recorded(layer)
+            if head is not None:
+                activation = activation.unflatten(-1, (engine.shape.heads(self.component), -1))[:, :, head]
+            return self._value(activation, label, engine.prompts)
+
         def edit(site: Site) -> Edit:
-            activation = recorded(site.layer)
-            if site.head is not None:
-                activation = activation.unflatten(-1, (engine.shape.heads(self.component), -1))[:, :, site.head]
-            return Edit(site, "replace", self._value(activation, site, engine.prompts))
+            return Edit(site, "replace", value(site.layer, site.head, self._label(site)))
 
         return edit
 
+    def _label(self, site: Site) -> str | None:
+        """The label at which prompts are compared; None: by token index. The keys of patterns line up by index only."""
+        is_label = isinstance(site.position, str) and site.position != "all"
+        return str(site.position) if is_label and self.method != "mean" and self.component != "pattern" else None
+
     def _value(
-        self, activation: Float[Tensor, "prompt pos width"], site: Site, prompts: PromptPairs
+        self, activation: Float[Tensor, "prompt pos width"], label: str | None, prompts: PromptPairs
     ) -> Float[Tensor, "..."]:
-        """What is written at a site, from what it holds in the reference prompts."""
+        """What is written, from what the site holds in the reference prompts."""
+        rows = list(range(len(prompts)))
+        places = [prompt.positions(label).start for prompt in prompts] if label else []
         if self.method == "mean":
             return _over_all_positions(activation, prompts)
-        if self.method == "mean_by_position" and isinstance(site.position, str) and site.position != "all":
-            places = [prompt.positions(site.position).start for prompt in prompts]
-            return activation[range(len(prompts)), places].mean(dim=0)
         if self.method == "mean_by_position":
-            return _by_position(activation, prompts)
-        return activation[_another_prompt(prompts, self.seed)]
+            return activation[rows, places].mean(dim=0) if label else _by_position(activation, prompts)
+        others = _another_prompt(prompts, self.seed)
+        return activation[others, [places[other] for other in others]] if label else activation[others]
 
 
 def _over_all_positions(activation: Float[Tensor, "prompt pos width"], prompts: PromptPairs) -> Float[Tensor, "width"]:
@@ -151,5 +161,5 @@ def _check_company(length: int, rows: list[int], method: str) -> None:
     if len(rows) < 2:
         raise LabError(
             f"intervention.method: {method} needs two prompts of each length, but only one has {length} tokens; take "
-            "more prompts, one template, or a label as position"
+            "more prompts or one template"
         )

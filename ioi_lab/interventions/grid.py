@@ -103,8 +103,8 @@ class GridIntervention(Intervention):
         positions = _positions(self.position, prompts)
         if self.sets == "each":
             pairs = product(cells, positions)
-            return [Row([Site(self.component, *cell, position)], _name(cell)) for cell, position in pairs]
-        label = " ".join(_name(cell) for cell in cells)
+            return [Row([Site(self.component, *cell, position)], cell_name(*cell)) for cell, position in pairs]
+        label = " ".join(cell_name(*cell) for cell in cells)
         if self.sets == "except":
             cells = [cell for cell in self._all_cells(shape) if cell not in cells]
             label = f"all but {label}"
@@ -302,8 +302,8 @@ def _axis(label: str, ticks: Sequence[object]) -> plots.Axis:
     return plots.Axis(label, [str(tick) for tick in ticks])
 
 
-def _name(cell: tuple[int, int | None]) -> str:
-    layer, head = cell
+def cell_name(layer: int, head: int | None) -> str:
+    """`9.9`, or `layer 9` where there are no heads."""
     return f"layer {layer}" if head is None else f"{layer}.{head}"
 
 

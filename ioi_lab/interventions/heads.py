@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator
 
 from ioi_lab.edits import Component, ModelShape
 from ioi_lab.errors import LabError
 
-HeadName = Annotated[str, Field(pattern=r"^\d+\.\d+$")] | Annotated[float, Field(ge=0)]
+_NAME: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)")
+
+
+def _name(value: object) -> object:
+    if not isinstance(value, str | float) or not _NAME.fullmatch(str(value)):
+        raise ValueError("the name of a head, such as '9.9'")
+    return value
+
+
+HeadName = Annotated[str | float, BeforeValidator(_name)]
 """`"9.9"`, or the number that YAML makes of it."""
 
 

@@ -1,8 +1,9 @@
 """Path patching: how much of a sender's effect goes straight into chosen receivers, all other paths frozen.
 
-Method: Wang et al. 2022 (arXiv 2211.00593), Goldowsky-Dill et al. 2023 (arXiv 2304.05969). The sender's change is added
-to the residual stream that the receiver alone reads; every other component sees the base run, MLPs included. Receivers
-that have got their changed query, key, value or MLP output are then patched into a run that is free behind them.
+Method: Goldowsky-Dill et al. 2023 (arXiv 2304.05969), after Wang et al. 2022 (arXiv 2211.00593). The sender's change
+is added to the residual stream that the receiver alone reads; every other component sees the base run. MLPs are frozen
+too, as in TransformerLens' direct path patching, while Wang et al. count paths through MLPs as direct. Receivers that
+have got their changed query, key, value or MLP output are then patched into a run that is free behind them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 
 from ioi_lab.edits import Edit, EditSet, ModelShape, Site
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.grid import Index, Row
+from ioi_lab.interventions.grid import Index, Row, cell_name
 from ioi_lab.interventions.heads import HeadName, heads_of
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.tasks.prompts import PromptPairs
@@ -110,13 +111,22 @@ class PathPatch(Patch):
         rows, receivers = super().rows(shape, prompts), self.receivers(shape)
         if not receivers:
             return rows
-        reached = [row for row in rows if any(_precedes(site, to, shape) for site in row.sites for to in receivers)]
-        late = next((row for row in rows if row not in reached), None)
-        if late is not None and (self.layer != "all" or self._head_names() or not reached):
-            raise LabError(
-                f"intervention.layer: sender {late.label} does not come before any receiver ({self._receiver_name})"
-            )
-        return reached
+        named = self.sets != "except" and (self.layer != "all" or bool(self._head_names()))
+        reaching = []
+        for row in rows:
+            sites = [site for site in row.sites if any(_precedes(site, to, shape) for to in receivers)]
+            if len(sites) < len(row.sites) and named:
+                late = next(site for site in row.sites if site not in sites)
+                raise LabError(
+                    f"intervention.layer: sender {cell_name(late.layer, late.head)} does not come before any receiver "
+                    f"({self._receiver_name})"
+                )
+            if sites:
+                label = " ".join(cell_name(site.layer, site.head) for site in sites)
+                reaching.append(Row(sites, row.label if self.sets == "except" else label))
+        if not reaching:
+            raise LabError(f"intervention.receiver: no sender comes before {self._receiver_name}")
+        return reaching
 
     def plan(self, engine: Engine) -> list[EditSet]:
         """For each sender, the receivers with what they would be if they alone saw the sender's change."""
@@ -145,8 +155,9 @@ class PathPatch(Patch):
         """For each sender, the edits that stand for what the receivers make of its change."""
         shape = engine.shape
         if self.receiver_input == "logits":
-            end = Site("resid_post", shape.n_layers - 1)
-            return [[Edit(end, "add", change)] for change in reduce(add, changes.values())]
+            end = Site("resid_post", shape.n_layers - 1, position="END")
+            places = list(range(len(engine.prompts))), [len(prompt) - 1 for prompt in engine.prompts]
+            return [[Edit(end, "add", change[places])] for change in reduce(add, changes.values())]
         edits: list[list[Edit]] = [[] for _ in next(iter(changes.values()))]
         reads_middle = self.receiver_input == "mlp" and not shape.parallel
         for to in self.receivers(shape):

@@ -161,7 +161,7 @@ class PromptPairs:
     def position_name(self, position: Position) -> str:
         """How a figure calls `position`: its label and token as far as all prompts share them, else its index."""
         if isinstance(position, str):
-            return position
+            return "all positions" if position == "all" else position
         labels = [label for label in self.labels() if all(pair.labels[label] == position for pair in self)]
         tokens = {pair.token_strings[position].strip() for pair in self}
         if labels:

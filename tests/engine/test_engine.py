@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from transformer_lens import patching
 from transformer_lens.ActivationCache import ActivationCache
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPTJConfig, GPTJForCausalLM
 
 from ioi_lab.edits import COMPONENTS, HEAD_COMPONENTS, Edit, FromRun, Site
 from ioi_lab.engine import Engine
@@ -373,6 +374,48 @@ def test_parts_that_are_wrong_are_not_used(setups, monkeypatch):
     assert_matches_brute_force((model, plain, prompts), steering_grid(model.shape)[:4], "clean")
     assert not any(model.exact_parts.values())
     model.exact_parts.clear()
+
+
+def other_model(folder, tmp_path, plain):
+    """A random model of another architecture, with the tokenizer of a packaged one."""
+    target = tmp_path / "other"
+    plain.save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(target)
+    return load_model(model_config(target)), hugging_face(target)
+
+
+def test_a_component_that_is_only_shown_is_told(folders, tmp_path):
+    """TransformerLens runs GPT-J's own attention, and shows its pattern afterwards."""
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "rotary_dim": 4, "initializer_range": 0.2}
+    plain = GPTJForCausalLM(GPTJConfig(vocab_size=1082, bos_token_id=0, eos_token_id=0, **sizes))
+    model, plain = other_model(folders["tiny-gpt2"], tmp_path, plain)
+    prompts = ioi_task(n=2).prompt_pairs(model.tokens)
+    with pytest.raises(LabError, match="component: got 'pattern', but writing there changes nothing in other"):
+        Engine(model, prompts).run([(Edit(Site("pattern", 1), "zero"),)], "clean")
+    got = Engine(model, prompts).run([(Edit(Site("mlp_out", 1), "zero"),)], "clean", progress=False)
+    assert not np.allclose(got.logit_diff, Engine(model, prompts).baseline("clean").logit_diff, atol=1e-3)
+
+
+def test_a_model_of_one_layer(folders, tmp_path):
+    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 4, "n_positions": 64, "initializer_range": 0.2}
+    plain = GPT2LMHeadModel(GPT2Config(vocab_size=1082, bos_token_id=0, eos_token_id=0, **sizes))
+    model, plain = other_model(folders["tiny-gpt2"], tmp_path, plain)
+    prompts = ioi_task(n=2).prompt_pairs(model.tokens)
+    plan = [
+        (Edit(Site(component, 0, None, position), "zero"),) for component in COMPONENTS for position in ("all", "END")
+    ]
+    assert_matches_brute_force((model, plain, prompts), plan, "clean")
+
+
+def test_logits_of_other_tokens_that_are_not_finite_are_told(folders, tmp_path):
+    plain = hugging_face(folders["tiny-gpt2"])
+    plain.config.tie_word_embeddings = False
+    plain.lm_head.weight = torch.nn.Parameter(plain.lm_head.weight.clone())
+    plain.lm_head.weight.data[5] = torch.inf
+    model, _ = other_model(folders["tiny-gpt2"], tmp_path, plain)
+    prompts = ioi_task(n=2).prompt_pairs(model.tokens)
+    with pytest.raises(LabError, match="not finite in the clean run of other: first the logits"):
+        Engine(model, prompts).baseline("clean")
 
 
 def test_components_are_whole_again_after_an_error(setups):

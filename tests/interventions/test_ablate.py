@@ -89,6 +89,28 @@ def test_mean_at_a_label_is_taken_over_all_prompts(setup):
     )
 
 
+def test_the_mean_pattern_is_one(setup):
+    model, _, prompts = setup
+    for position in ("S2", "END", "all"):
+        ((edit,),) = ablate(method="mean_by_position", component="pattern", position=position).plan(
+            Engine(model, prompts)
+        )
+        for row, pair in enumerate(prompts):
+            weights = edit.value[row, : len(pair), : len(pair)]
+            assert torch.allclose(weights.sum(-1), torch.ones(len(pair)), atol=1e-5)
+            assert not weights.triu(1).any()
+
+
+def test_resampling_at_a_label_takes_the_label_of_the_other(setup):
+    model, _, prompts = setup
+    values = held(setup, "clean")
+    ((edit,),) = ablate(method="resample", reference="random", position="S2").plan(Engine(model, prompts))
+    at_labels = torch.stack([value[pair.labels["S2"]] for value, pair in zip(values, prompts, strict=True)])
+    distances = torch.cdist(edit.value, at_labels)
+    assert distances.min(dim=1).values.max() < 1e-3
+    assert_writes(setup, ablate(method="resample", reference="random", position="S2"), lambda row: edit.value[row])
+
+
 def test_resampling_from_the_twin_is_noising(setup):
     plan = ablate(method="resample").plan(Engine(setup[0], setup[2]))
     assert plan[0][0].value == FromRun("corrupted")

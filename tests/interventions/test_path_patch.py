@@ -156,6 +156,15 @@ def test_all_senders_at_once_into_the_logits(setups):
         assert together[0, row] == pytest.approx(expected.item(), abs=1e-4)
 
 
+def test_sets_hold_the_senders_that_come_before_the_receivers(setups):
+    model, _, prompts = setups["tiny-gpt2"]
+    (row,) = path_patch(receiver_input="q", receiver="1.0", sets="together").rows(model.shape, prompts)
+    assert row.label == "0.0 0.1 0.2 0.3"
+    (rest,) = path_patch(receiver_input="q", receiver="1.0", sets="except", head="0.2").rows(model.shape, prompts)
+    assert rest.label == "all but 0.2"
+    assert [(site.layer, site.head) for site in rest.sites] == [(0, 0), (0, 1), (0, 3)]
+
+
 def test_several_receivers_reach_only_later_ones(setups):
     model, _, prompts = setups["tiny-gpt2"]
     rows, _ = measured(model, prompts, path_patch(receiver_input="q", receiver=["1.0", "3.1"]))
@@ -171,7 +180,11 @@ def test_several_receivers_reach_only_later_ones(setups):
         ({"receiver_input": "mlp", "receiver": "1.1"}, "got 1.1, but receiver_input=mlp takes a layer"),
         ({"receiver": "1.1"}, "got 1.1, but receiver_input=logits takes null"),
         ({"receiver_input": "q", "receiver": "9.1"}, "intervention.receiver: got 9, expected 0 to 3"),
-        ({"receiver_input": "q", "receiver": "0.1"}, "sender 0.0 does not come before any receiver"),
+        ({"receiver_input": "q", "receiver": "0.1"}, "intervention.receiver: no sender comes before q of 0.1"),
+        (
+            {"receiver_input": "q", "receiver": "2.0", "head": ["0.0", "3.1"], "sets": "together"},
+            "sender 3.1 does not come before any receiver",
+        ),
         ({"receiver_input": "q", "receiver": "2.1", "layer": [1, 2]}, "sender 2.0 does not come before any receiver"),
         ({"receiver_input": "mlp", "receiver": 1, "component": "mlp_out", "layer": 1}, "sender layer 1 does not come"),
     ],

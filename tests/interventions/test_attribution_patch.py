@@ -1,0 +1,51 @@
+"""What attribution patching reports: estimates in the columns of patching, exact values beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ioi_lab.interventions.attribution_patch import AttributionPatch
+from ioi_lab.interventions.base import Measurement
+from ioi_lab.metrics import Bootstrap, Readout
+from tests.interventions.test_patch import ENGINE, PROMPTS, SHAPE, readout
+
+
+def attribution_patch(**changes):
+    values = {
+        "name": "attribution_patch", "component": "z", "layer": "all", "head": "all", "position": "all",
+        "sets": "each", "direction": "denoise", "ig_steps": 0, "check": True,
+    }  # fmt: skip
+    return AttributionPatch.from_config(values | changes, "intervention")
+
+
+def report(intervention, estimates, exact):
+    observed = Readout(np.repeat(np.asarray(estimates, dtype=float)[:, None], len(PROMPTS), axis=1))
+    measurement = Measurement(
+        SHAPE, PROMPTS, "toy task", readout([3.0]), readout([-1.0]), readout(exact), Bootstrap(4, seed=0), observed
+    )
+    return intervention.report(measurement)
+
+
+def test_exact_values_stand_beside_the_estimates():
+    found = report(attribution_patch(), [-1, 0, 1, 2, 3, -3], [-1, -1, 0, 1, 3, -2])
+    assert found.table["recovery"].to_numpy() == pytest.approx([0, 0.25, 0.5, 0.75, 1, -0.5])
+    assert found.table["exact_recovery"].to_numpy() == pytest.approx([0, 0, 0.25, 0.5, 1, -0.25])
+    assert found.table["exact_logit_diff"].tolist() == [-1, -1, 0, 1, 3, -2]
+    assert "kl" not in found.table  # an estimate knows no probabilities
+    assert found.metrics["largest_error"] == pytest.approx(0.25)
+    # Spearman by hand: ranks 2 3 4 5 6 1 against 2.5 2.5 4 5 6 1.
+    assert found.metrics["rank_correlation"] == pytest.approx(
+        np.corrcoef([2, 3, 4, 5, 6, 1], [2.5, 2.5, 4, 5, 6, 1])[0, 1]
+    )
+    assert set(found.figures) == {"recovery_by_head", "top_effects", "estimate_against_exact"}
+    assert all("Estimate of patching" in figure.get_suptitle() for figure in found.figures.values())
+
+
+def test_without_check_nothing_exact_is_run_or_claimed():
+    intervention = attribution_patch(check=False, ig_steps=4)
+    assert intervention.plan(ENGINE) == []
+    found = report(intervention, [-1, 0, 1, 2, 3, -3], [])
+    assert not any(column.startswith("exact") for column in found.table)
+    assert "rank_correlation" not in found.metrics
+    assert "4 integrated-gradient steps" in found.figures["top_effects"].get_suptitle()
