@@ -414,7 +414,7 @@ def test_logits_of_other_tokens_that_are_not_finite_are_told(folders, tmp_path):
     plain.lm_head.weight.data[5] = torch.inf
     model, _ = other_model(folders["tiny-gpt2"], tmp_path, plain)
     prompts = ioi_task(n=2).prompt_pairs(model.tokens)
-    with pytest.raises(LabError, match="not finite in the clean run of other: first the logits"):
+    with pytest.raises(LabError, match="not finite in the clean run of other: the logits"):
         Engine(model, prompts).baseline("clean")
 
 
