@@ -32,8 +32,10 @@ def head_of(name: str | float, shape: ModelShape, component: Component, key: str
     layer, head = (int(part) for part in str(name).split("."))
     if isinstance(name, float) and head > 0 and head * 10 < shape.heads(component):
         raise LabError(f"{key}: got {name}, which may be head {head} or {head * 10}; quote it: '{layer}.{head}'")
-    shape.check_layer(layer, key)
-    shape.check_head(component, head, key)
+    last_layer, last_head = shape.n_layers - 1, shape.heads(component) - 1
+    if layer > last_layer or head > last_head:
+        noun = shape.head_noun(component)
+        raise LabError(f"{key}: got {name}, expected a {noun} from 0.0 to {last_layer}.{last_head} ({shape.name})")
     return layer, head
 
 

@@ -144,8 +144,9 @@ def test_heads_by_name():
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"head": ["2.0"]}, r"intervention.head: got 2, expected 0 to 1 \(toy\)"),
-        ({"head": "1.7"}, r"intervention.head: got 7, expected 0 to 2"),
+        ({"head": ["2.0"]}, r"intervention.head: got 2.0, expected a head from 0.0 to 1.2 \(toy\)"),
+        ({"head": "1.7"}, "intervention.head: got 1.7, expected a head from"),
+        ({"head": "1.1", "component": "v"}, "intervention.head: got 1.1, expected a key/value head from 0.0 to 1.0"),
         ({"head": "1.2", "layer": 1}, "intervention.layer: got 1, but head names its layers already"),
         (
             {"component": "k", "head": 1},

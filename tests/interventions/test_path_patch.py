@@ -179,7 +179,7 @@ def test_several_receivers_reach_only_later_ones(setups):
         ({"receiver_input": "q"}, "intervention.receiver: got None, but receiver_input=q takes a head"),
         ({"receiver_input": "mlp", "receiver": "1.1"}, "got 1.1, but receiver_input=mlp takes a layer"),
         ({"receiver": "1.1"}, "got 1.1, but receiver_input=logits takes null"),
-        ({"receiver_input": "q", "receiver": "9.1"}, "intervention.receiver: got 9, expected 0 to 3"),
+        ({"receiver_input": "q", "receiver": "9.1"}, "intervention.receiver: got 9.1, expected a head from 0.0 to 3.3"),
         ({"receiver_input": "q", "receiver": "0.1"}, "intervention.receiver: no sender comes before q of 0.1"),
         (
             {"receiver_input": "q", "receiver": "2.0", "head": ["0.0", "3.1"], "sets": "together"},
