@@ -235,7 +235,7 @@ def test_mistakes_in_the_config_end_in_one_line_before_torch(mistake, tmp_path):
     ("arguments", "line"),
     [
         (["intervention.layer=4"], "intervention.layer: got 4, expected 0 to 3 (tiny-gpt2)"),
-        (["intervention.head=[0,9]"], "intervention.head: got 9.9, expected a head from 0.0 to 3.3 (tiny-gpt2)"),
+        (["intervention.head=[0,9]"], "intervention.head: got 9, expected 0 to 3 (tiny-gpt2)"),
         (["intervention.position=[each,END]"], "intervention.position: got ['each', 'END'], but 'each' stands for"),
         (["intervention.position=S3"], "intervention.position: got 'S3', expected one of all, each, BOS, "),
         (["intervention.position=99"], "intervention.position: got 99, expected an index from -"),
