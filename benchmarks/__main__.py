@@ -47,7 +47,7 @@ class Timing:
 
 
 def main() -> None:
-    """Parse the command line, run, print the table and write it as JSON."""
+    """Parse the command line, run, print the table and write it where asked."""
     options = _options()
     torch.set_num_threads(options.threads)
     device = options.device
@@ -127,9 +127,9 @@ def time_model(model: LabModel, prompts: PromptPairs, options: argparse.Namespac
     peers = {name: Peer(name, **setup) for name in PEERS}
     for grid in options.grids:
         base, edit_sets = plan(grid, model.shape, prompts.longest)
-        edit_sets = edit_sets[:: 3 if options.quick else 1]
-        sample = np.linspace(0, len(edit_sets) - 1, min(options.peer_edits, len(edit_sets))).round().astype(int)
         step = 3 if options.quick else 1
+        edit_sets = edit_sets[::step]
+        sample = np.linspace(0, len(edit_sets) - 1, min(options.peer_edits, len(edit_sets))).round().astype(int)
         for readout in options.readouts:
             engine = Engine(model, prompts, options.memory_gb, readout)
             engine.run(edit_sets[:1], base, progress=False)  # warm up, and try the parts of passes

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ioi_lab.edits import Edit, EditSet, FromRun, ModelShape, Run, Site
+from ioi_lab.tasks.prompts import Position
 
 GRIDS = ("heads, all positions", "heads at END", "residual, layer × position", "steering heads at END")
 STEERED_LAYERS, STEERED_HEADS, STEERING_EDITS = 12, 12, 1296
@@ -42,7 +43,8 @@ def _steering(shape: ModelShape) -> list[EditSet]:
 def hook(edit: Edit, clean_cache: dict[str, Any]) -> tuple[str, Callable[..., Any]]:
     """The edit as a TransformerLens user would write it: a hook for `run_with_hooks`."""
     site = edit.site
-    positions: Any = {"all": slice(None), "END": -1}.get(site.position, site.position)  # type: ignore[arg-type]
+    named: dict[Position, slice | int] = {"all": slice(None), "END": -1}
+    positions: Any = named.get(site.position, site.position)
     where = (slice(None), positions) if site.head is None else (slice(None), positions, site.head)
 
     def change(activation: torch.Tensor, hook: object) -> torch.Tensor:

@@ -99,6 +99,11 @@ class Site:
         return self.component in HEAD_COMPONENTS
 
     @property
+    def whole(self) -> Site:
+        """The component and layer without head and position: what is recorded of it."""
+        return Site(self.component, self.layer)
+
+    @property
     def stage(self) -> int:
         """Where in its block the component is computed: earlier components have smaller numbers."""
         return COMPONENTS.index(self.component)

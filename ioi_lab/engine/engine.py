@@ -356,8 +356,7 @@ class Engine:
         """An edit that no norm undoes: noise four times as large as what the site holds, or no attention at all."""
         if site.component == "pattern":
             return Edit(site, "zero")
-        whole = Site(site.component, site.layer)
-        held = self._recording(bucket, "clean", {whole}).activations[whole]
+        held = self._recording(bucket, "clean", {site.whole}).activations[site.whole]
         noise = torch.randn(site.width(self.shape, bucket.length), generator=torch.Generator().manual_seed(0))
         return Edit(site, "add", 4 * float(held.float().std()) * noise)
 
@@ -407,7 +406,7 @@ def _read_by(edit_sets: Sequence[EditSet]) -> dict[Run, set[Site]]:
     sites: dict[Run, set[Site]] = {}
     for edit in (edit for edit_set in edit_sets for edit in edit_set):
         if isinstance(edit.value, FromRun):
-            sites.setdefault(edit.value.run, set()).add(Site(edit.site.component, edit.site.layer))
+            sites.setdefault(edit.value.run, set()).add(edit.site.whole)
     return sites
 
 

@@ -63,8 +63,7 @@ def first_order(edit_set: EditSet, base: Run, bucket: Bucket, recorded: Recorded
     """The estimated change `[row]` of the logit difference: Σ (edited − base activation) · gradient."""
     change = torch.zeros(len(bucket), device=bucket.device)
     for edit in edit_set:
-        whole = Site(edit.site.component, edit.site.layer)
-        old, slope = recorded[base, whole.hook], slopes[whole]
+        old, slope = recorded[base, edit.site.hook], slopes[edit.site.whole]
         new = old.clone()
         apply(edit, new, bucket, recorded)
         if edit.site.head is not None:
@@ -75,4 +74,4 @@ def first_order(edit_set: EditSet, base: Run, bucket: Bucket, recorded: Recorded
 
 def sites_of(edit_sets: Iterable[EditSet]) -> list[Site]:
     """The whole sites, without head and position, that edits touch."""
-    return list(dict.fromkeys(Site(edit.site.component, edit.site.layer) for edits in edit_sets for edit in edits))
+    return list(dict.fromkeys(edit.site.whole for edits in edit_sets for edit in edits))

@@ -19,7 +19,7 @@ _ENOUGH_TOKENS: Final = {"cpu": 192, "cuda": 16_384}
 _MOST_TOKENS: Final = {"cpu": 2560, "cuda": 262_144}
 """More tokens in a batch gain nothing."""
 
-_Z, _ATTENTION, _MLP = (Site(component, 0).stage for component in ("z", "attn_out", "mlp_out"))
+_Z, _MLP = Site("z", 0).stage, Site("mlp_out", 0).stage
 _BEHIND_KEYS: Final = frozenset({"q", "pattern", "z", "attn_out", "resid_mid", "mlp_out", "resid_post"})
 """Components of the last block of which only END is read: no later attention reads the other positions."""
 

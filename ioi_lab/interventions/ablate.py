@@ -88,10 +88,9 @@ class Ablate(GridIntervention):
         """Write zeros, means or another prompt's activation."""
         if self.method == "zero":
             return lambda site: Edit(site, "zero")
+        source: Run = self.run if self.reference == "random" else self.reference
         if self.method == "resample" and self.reference != "random":
-            twin: Run = "corrupted" if self.reference == "corrupted" else "clean"
-            return lambda site: Edit(site, "replace", FromRun(twin))
-        source: Run = self.run if self.method == "resample" else ("clean" if self.reference == "clean" else "corrupted")
+            return lambda site: Edit(site, "replace", FromRun(source))
 
         @lru_cache(maxsize=1)  # sites come layer by layer
         def recorded(layer: int) -> Float[Tensor, "prompt pos heads_width"]:
