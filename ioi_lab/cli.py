@@ -31,6 +31,7 @@ FLAGS_WITH_VALUE: Final = tuple(
 FLAGS: Final = tuple("--multirun -m --run -r --help -h --hydra-help --version --resolve --shell-completion -sc".split())
 """Hydra's own, as `--hydra-help` lists them."""
 
+TEXT_KEYS: Final = ("task.prompt", "task.corrupt", "task.answer", "task.distractor")
 USER_ERRORS: Final = (LabError, HydraException, OmegaConfBaseException, OSError)
 _show_traceback = False
 
@@ -110,7 +111,7 @@ def _flags_first(arguments: list[str]) -> list[str]:
     rest = iter(arguments)
     for argument in rest:
         if not argument.startswith("-"):
-            overrides.append(argument)
+            overrides.append(_quoted_text(argument))
             continue
         if argument.split("=")[0] not in FLAGS + FLAGS_WITH_VALUE:
             raise LabError(
@@ -120,6 +121,15 @@ def _flags_first(arguments: list[str]) -> list[str]:
         if argument in FLAGS_WITH_VALUE:
             flags.extend(value for value in [next(rest, None)] if value is not None)
     return flags + overrides
+
+
+def _quoted_text(override: str) -> str:
+    """The override with quotes around a sentence, which the shell has taken away and without which commas split it."""
+    key, _, value = override.partition("=")
+    if key not in TEXT_KEYS or value in ("", "null") or value[0] in "'\"":
+        return override
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{escaped}"'
 
 
 def _raised_by_hydra(error: Exception) -> bool:

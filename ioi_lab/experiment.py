@@ -11,7 +11,7 @@ import pydoc
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 ConfigT = TypeVar("ConfigT", bound=LabConfig)
 log = logging.getLogger(__name__)
+
+_PATHS: Final = frozenset({"path", "from_run", "text", "translators"})
+"""Keys of a config group that name a file or a folder."""
 
 
 class EngineConfig(LabConfig):
@@ -93,7 +96,7 @@ def run_experiment(config: DictConfig, folder: Path, group: str | None = None) -
         run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)))
         experiment = Experiment.from_config(resolved)
         report, provenance = _measure(experiment)
-        figures = run.write_report(report)
+        media = run.write_report(report)
         run.finish(provenance)
     except BaseException as error:
         run.fail(error)
@@ -109,7 +112,7 @@ def run_experiment(config: DictConfig, folder: Path, group: str | None = None) -
         config=resolved,
         metrics=report.metrics,
         table=report.table,
-        figures=figures,
+        media=media,
     )
     track(finished, experiment.tracker)
     return report.metrics
@@ -130,12 +133,13 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 
 def _make_paths_absolute(resolved: dict[Any, Any]) -> None:
     """So that the config in the run folder can be run again from anywhere."""
-    for group in (resolved.get("model"), resolved.get("task")):
+    for group in (resolved.get("model"), resolved.get("task"), resolved.get("intervention")):
         if not isinstance(group, dict) or group.get("source") in ("hub", "tiny"):
             continue
-        path = group.get("path")
-        if isinstance(path, str) and Path(path).exists():
-            group["path"] = str(Path(path).resolve())
+        for key in _PATHS & group.keys():
+            path = group[key]
+            if isinstance(path, str) and Path(path).exists():
+                group[key] = str(Path(path).resolve())
 
 
 def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:

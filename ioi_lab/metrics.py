@@ -83,6 +83,10 @@ class Estimate:
         """Whether the intervals are known."""
         return bool(np.isfinite(self.low).all())
 
+    def rows(self, rows: slice) -> Estimate:
+        """Some of the rows."""
+        return Estimate(self.value[rows], self.low[rows], self.high[rows])
+
     def minus(self, constant: float) -> Estimate:
         """The estimate of the statistic less a constant."""
         return Estimate(self.value - constant, self.low - constant, self.high - constant)

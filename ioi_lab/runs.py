@@ -11,17 +11,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from ioi_lab.errors import folded
+from ioi_lab.errors import LabError, folded
 from ioi_lab.files import write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ioi_lab.interventions.base import Report
 
 STATUS: Final = "status.json"
+_RESULTS: Final = (".csv", ".json", ".html", ".safetensors")
 _PACKAGES: Final = (
     "ioi-lab", "torch", "transformers", "transformer-lens", "hydra-core", "omegaconf", "wandb", "numpy", "matplotlib",
 )  # fmt: skip
@@ -43,13 +47,17 @@ class RunFolder:
     def start(self, config_yaml: str) -> None:
         """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml`."""
         self._set_status("running")
-        for name in ("results.csv", "prompts.csv", "metrics.json", "provenance.json"):
-            (self.path / name).unlink(missing_ok=True)
+        for file in self.path.iterdir():
+            if file.suffix in _RESULTS and file.name != STATUS:
+                file.unlink()
         shutil.rmtree(self.path / "plots", ignore_errors=True)
         write_text(self.path / "config.yaml", _CONFIG_HEADER + config_yaml)
 
     def write_report(self, report: Report) -> dict[str, Path]:
-        """Write `results.csv`, `prompts.csv`, `metrics.json` and `plots/*.png`; returns the figures' files by name."""
+        """Write `results.csv`, `prompts.csv`, `metrics.json`, `plots/*.png` and what else the report holds.
+
+        Returns what a dashboard shows or keeps, by name: figures, pages and tensors.
+        """
         from ioi_lab import plots
 
         write_text(self.path / "results.csv", report.table.to_csv(index=False))
@@ -59,7 +67,10 @@ class RunFolder:
         figures = {name: self.path / "plots" / f"{name}.png" for name in report.figures}
         for name, path in figures.items():
             write_bytes(path, plots.png(report.figures[name]))
-        return figures
+        files = {name: self.path / name for name in report.files}
+        for name, path in files.items():
+            write_bytes(path, report.files[name])
+        return figures | {path.stem: path for path in files.values() if path.suffix != ".csv"}
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write `provenance.json`, then mark the folder as done."""
@@ -83,6 +94,48 @@ def is_done(folder: Path) -> bool:
         return bool(json.loads((folder / STATUS).read_text())["status"] == "done")
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """What a finished run has left in its folder."""
+
+    folder: Path
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str, key: str) -> Self:
+        """The run in the folder `path`; a `LabError` that names `key` unless it is there, whole and done."""
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        folder = Path(path)
+        if not (folder / STATUS).is_file():
+            raise LabError(f"{key}: {path!r} is no run folder: it has no {STATUS}")
+        if not is_done(folder):
+            raise LabError(f"{key}: the run in {path!r} is not finished; its {STATUS} does not say done")
+        try:
+            config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+            provenance = json.loads((folder / "provenance.json").read_text())
+        except (OSError, ValueError, OmegaConfBaseException) as error:
+            raise LabError(f"{key}: cannot read the run in {path!r}: {folded(error)}") from error
+        assert isinstance(config, dict)
+        return cls(folder, {str(name): value for name, value in config.items()}, provenance)
+
+    def table(self) -> pd.DataFrame:
+        """Its `results.csv`."""
+        import pandas as pd
+
+        return pd.read_csv(self.folder / "results.csv")
+
+    def check_weights(self, weights_sha256: str, model: str, key: str) -> None:
+        """Raise a `LabError` that names `key` unless the run was of the model with these weights."""
+        theirs = self.provenance["model"]
+        if theirs["weights_sha256"] != weights_sha256:
+            raise LabError(
+                f"{key}: the run in {str(self.folder)!r} is of another model, {theirs['name']}; expected one of {model}"
+            )
 
 
 def environment() -> dict[str, Any]:

@@ -48,11 +48,15 @@ class FinishedRun:
     config: Mapping[str, Any]
     metrics: Mapping[str, float]
     table: pd.DataFrame
-    figures: Mapping[str, Path]
+    media: Mapping[str, Path]
+    """Figures (`.png`), pages (`.html`) and tensors (`.safetensors`) by name."""
 
 
 def track(run: FinishedRun, tracker: TrackerConfig) -> None:
-    """Log config, metrics (as summary), figures (as images) and the table; a failure is told in one line."""
+    """Log config, metrics (as summary), figures, pages, tensors (as artifacts) and the table.
+
+    A failure is told in one line.
+    """
     if tracker.name == "none":
         return
     os.environ.setdefault("WANDB_SILENT", "true")  # the lab prints one line of its own instead
@@ -83,14 +87,26 @@ def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["
     )
     try:
         run.summary.update(dict(finished.metrics))
-        media: dict[str, Any] = {key: wandb.Image(str(path)) for key, path in finished.figures.items()}
-        run.log(media | {"results": _wandb_table(finished.table)})
+        run.log(_shown(finished.media) | {"results": _wandb_table(finished.table)})
+        for name, path in finished.media.items():
+            if path.suffix == ".safetensors":
+                artifact = wandb.Artifact(f"{name}-{run.id}", type="tensors")
+                artifact.add_file(str(path))
+                run.log_artifact(artifact)
     finally:
         run.finish()
     if mode == "online":
         return str(run.url)
     run_folder = os.path.relpath(os.path.dirname(run.dir))
     return f"See it: wandb leet run {run_folder}   Upload it: wandb sync {run_folder}"
+
+
+def _shown(media: Mapping[str, Path]) -> dict[str, Any]:
+    """Images and pages as W&B shows them."""
+    import wandb
+
+    images = {name: wandb.Image(str(path)) for name, path in media.items() if path.suffix == ".png"}
+    return images | {name: wandb.Html(str(path)) for name, path in media.items() if path.suffix == ".html"}
 
 
 def _wandb_table(table: pd.DataFrame) -> wandb.Table:

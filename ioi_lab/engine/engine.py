@@ -76,8 +76,9 @@ class Engine:
         self.prompts = prompts
         self.shape: ModelShape = model.shape
         self.pair_only = readout == "logit_diff"
-        self._model = model
+        self.model = model
         self._memory_gb = memory_gb
+        self._kind: ReadoutKind = readout
         self._footprint = Footprint.of(model)
         self._forward = Forward(model)
         if model.device.type == "cpu":
@@ -85,6 +86,10 @@ class Engine:
         self._bound = bound_in_bytes(memory_gb, model.device)
         self._baselines: dict[Run, Readout] = {}
         self._recordings: dict[tuple[tuple[int, ...], Run], Recording] = {}
+
+    def on(self, prompts: PromptPairs) -> Engine:
+        """The same model and settings on other prompts."""
+        return Engine(self.model, prompts, self._memory_gb, self._kind)
 
     def baseline(self, run: Run) -> Readout:
         """The unedited run, as a readout with one edit set: `[1, prompt]`; kept as long as the engine."""
@@ -126,12 +131,12 @@ class Engine:
         longest = self.prompts.longest
         captured = {
             site: torch.zeros(
-                len(edit_sets), len(self.prompts), longest, site.width(self.shape, longest), device=self._model.device
+                len(edit_sets), len(self.prompts), longest, site.width(self.shape, longest), device=self.model.device
             )
             for site in sites
         }
         for result in self._execute(edit_sets, base, sites):
-            where = torch.tensor(result.indices, device=self._model.device)[:, None], result.bucket.index[None]
+            where = torch.tensor(result.indices, device=self.model.device)[:, None], result.bucket.index[None]
             for site, activation in result.captured.items():
                 n_positions, width = activation.shape[2:]
                 captured[site][(*where, slice(n_positions), slice(width))] = activation.to(captured[site].dtype)
@@ -140,6 +145,20 @@ class Engine:
     def record(self, run: Run, sites: Sequence[Site]) -> dict[Site, Float[Tensor, "prompt pos width"]]:
         """What the sites hold, at every position, in an unedited run."""
         return {site: activation[0] for site, activation in self.capture([()], run, sites).items()}
+
+    @torch.no_grad()
+    def stream(
+        self, run: Run, sites: Sequence[Site], edits: EditSet = ()
+    ) -> Iterator[tuple[Sequence[int], dict[Site, Float[Tensor, "row pos width"]]]]:
+        """What the sites hold under one edit set, bucket by bucket: the prompts' indices, and activations in float32.
+
+        As `capture`, for as many prompts at a time as fit the memory bound; all prompts of a bucket have one length.
+        """
+        self._check([edits])
+        for site in sites:
+            site.check(self.shape, self.prompts)
+        for result in self._execute([edits], run, sites):
+            yield result.bucket.rows, {site: held[0].float() for site, held in result.captured.items()}
 
     def estimate(self, edit_sets: Sequence[EditSet], base: Run, *, ig_steps: int = 0) -> Readout:
         """Estimate, to first order, the logit difference `[edit_set, prompt]` under each edit set; not exact.
@@ -161,7 +180,7 @@ class Engine:
                     f"{in_gb(row_bytes)} ({self.shape.name}); raise the bound"
                 )
             for start in range(0, len(rows), size):
-                bucket = Bucket(self.prompts, rows[start : start + size], self._model.device)
+                bucket = Bucket(self.prompts, rows[start : start + size], self.model.device)
                 recorded = {
                     (run, site.hook): activation
                     for run in OTHER_RUN
@@ -185,7 +204,7 @@ class Engine:
             else:
                 todo = [_whole_work(index, edit_set) for index, edit_set in enumerate(edit_sets)]
             untouched = sorted(set(range(len(edit_sets))) - {work.index for work in todo})
-            batches = list(pooled(todo, bucket, self._model.device.type, self._most_slots(bucket, edit_sets, capture)))
+            batches = list(pooled(todo, bucket, self.model.device.type, self._most_slots(bucket, edit_sets, capture)))
             parts = [self._part(batch, capture) if in_parts else None for batch in batches]
             base_run, base_logits = self._record(bucket, todo, base, [part for part in parts if part])
             base_log_probs = None if self.pair_only else base_logits.log_softmax(dim=-1)
@@ -267,7 +286,7 @@ class Engine:
                 )
             size = int(bound / needed)
             for start in range(0, len(rows), size):
-                yield Bucket(self.prompts, rows[start : start + size], self._model.device)
+                yield Bucket(self.prompts, rows[start : start + size], self.model.device)
 
     def _most_slots(
         self, bucket: Bucket, edit_sets: Sequence[EditSet], capture: Sequence[Site]
@@ -294,12 +313,12 @@ class Engine:
             raise LabError("edits: the list is empty; nothing to run")
         for edit in (edit for edit_set in edit_sets for edit in edit_set):
             edit.check(self.shape, self.prompts)
-            if edit.site.hook not in self._model.bridge.hook_dict:
+            if edit.site.hook not in self.model.bridge.hook_dict:
                 raise LabError(f"component: got {edit.site.component!r}, which {self.shape.name} does not have")
 
     def _parts_are_exact(self, components: set[Component]) -> bool:
         """Whether parts of passes give this model's own logits; each component is tried once a model."""
-        known = self._model.exact_parts
+        known = self.model.exact_parts
         tried: set[Component] = {"resid_pre", *components}
         for component in sorted(tried, key=COMPONENTS.index):
             key = component, self.pair_only
@@ -317,7 +336,7 @@ class Engine:
         Raises a `LabError` if the edits change nothing: then TransformerLens shows the component, but the model does
         not compute with what is written there.
         """
-        bucket = Bucket(self.prompts, [0], self._model.device)
+        bucket = Bucket(self.prompts, [0], self.model.device)
         if component == "resid_mid":
             self._check_resid_mid(bucket)
         last, middle, end = self.shape.n_layers - 1, bucket.length // 2, bucket.length - 1
@@ -328,7 +347,7 @@ class Engine:
         for layer, position in ((0, middle), (last // 2, middle), (last, end)):
             edit_set = [self._strong_edit(bucket, Site(component, layer, None, position))]
             expected = self._selected(self._forward.whole(bucket, "clean", edit_hooks([edit_set], bucket, {})), bucket)
-            rounding = _ROUNDING * torch.finfo(next(self._model.bridge.parameters()).dtype).eps * expected.abs().max()
+            rounding = _ROUNDING * torch.finfo(next(self.model.bridge.parameters()).dtype).eps * expected.abs().max()
             tolerance = max(_AGREEMENT, float(rounding))
             todo = works(bucket, [edit_set], "clean", self.shape)
             got = unedited  # if there is nothing to do
@@ -371,10 +390,10 @@ class Engine:
     def _tell_first_bad_site(self, edit_sets: Sequence[EditSet], base: Run, readout: Readout) -> NoReturn:
         """Run the first edit set and prompt with a bad readout once more, and raise a `LabError` that says where."""
         index, row = np.argwhere(readout.not_finite())[0].tolist()
-        bucket = Bucket(self.prompts, [row], self._model.device)
+        bucket = Bucket(self.prompts, [row], self.model.device)
         edit_set = edit_sets[index]
         base_run, _ = self._record(bucket, [_whole_work(0, edit_set)], base, [])
-        names = self._model.bridge.hook_dict
+        names = self.model.bridge.hook_dict
         sites = [Site(component, layer) for layer in range(self.shape.n_layers) for component in COMPONENTS]
         bad: list[Site] = []
 

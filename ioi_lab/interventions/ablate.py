@@ -32,7 +32,7 @@ class Ablate(GridIntervention):
     where sites are not labelled, over prompts of one length at each token index;
     `resample`, another prompt's activation. `reference`: the prompts that means are taken over (`clean` or
     `corrupted`); for `resample` the `corrupted` (or `clean`) twin of each prompt, or a `random` other prompt of the
-    same run and length. `run`: the run that is edited.
+    same run, and at token indices of the same length. `run`: the run that is edited.
     """
 
     method: Literal["zero", "mean", "mean_by_position", "resample"]
@@ -124,7 +124,7 @@ class Ablate(GridIntervention):
             return _over_all_positions(activation, prompts)
         if self.method == "mean_by_position":
             return activation[rows, places].mean(dim=0) if label else _by_position(activation, prompts)
-        others = _another_prompt(prompts, self.seed)
+        others = _another_prompt(prompts, self.seed, same_length=label is None)
         return activation[others, [places[other] for other in others]] if label else activation[others]
 
 
@@ -144,11 +144,12 @@ def _by_position(
     return means
 
 
-def _another_prompt(prompts: PromptPairs, seed: int) -> list[int]:
-    """For each prompt, another one of the same length: each is used once."""
+def _another_prompt(prompts: PromptPairs, seed: int, *, same_length: bool) -> list[int]:
+    """For each prompt, another one, of the same length where positions are token indices: each is used once."""
     rng = np.random.default_rng(seed)
     another = list(range(len(prompts)))
-    for length, rows in prompts.buckets().items():
+    groups = prompts.buckets() if same_length else {None: list(range(len(prompts)))}
+    for length, rows in groups.items():
         _check_company(length, rows, "resample from random prompts")
         shuffled = rng.permutation(rows).tolist()
         for row, successor in zip(shuffled, shuffled[1:] + shuffled[:1], strict=True):
@@ -156,7 +157,9 @@ def _another_prompt(prompts: PromptPairs, seed: int) -> list[int]:
     return another
 
 
-def _check_company(length: int, rows: list[int], method: str) -> None:
+def _check_company(length: int | None, rows: list[int], method: str) -> None:
+    if len(rows) < 2 and length is None:
+        raise LabError(f"intervention.method: {method} needs two prompts, but there is one")
     if len(rows) < 2:
         raise LabError(
             f"intervention.method: {method} needs two prompts of each length, but only one has {length} tokens; take "

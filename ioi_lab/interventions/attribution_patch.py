@@ -99,4 +99,5 @@ def _scatter(findings: Findings, estimate: plots.Array, exact: plots.Array, corr
         x_label="exact (patching)",
         y_label="estimate (attribution patching)",
         title=f"{findings.title}\nrecovery; rank correlation {correlation:.2f}",
+        line="estimate = exact",
     )

@@ -58,15 +58,11 @@ class Measurement:
             "recovery": self.bootstrap.recovery(readout.logit_diff, clean, corrupted),
         } | {name: self.bootstrap.mean(value) for name, value in values.items() if value is not None}
 
-    def table(self, selectors: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """The tidy table: a row an edit set, described by its `selectors`, and its metrics with bounds."""
-        import pandas as pd
-
-        extra = [name for name in (selectors[0] if selectors else {}) if name not in SELECTORS]
-        table = pd.DataFrame(selectors, columns=[*SELECTORS, *extra]).astype({"layer": "Int64", "head": "Int64"})
-        for name, estimate in self.edited_estimates.items():
-            table[name], table[f"{name}_low"], table[f"{name}_high"] = estimate.value, estimate.low, estimate.high
-        return table
+    @property
+    def data_title(self) -> str:
+        """The model, the task and how many prompts: the last line of a figure's title."""
+        n = len(self.prompts)
+        return f"{self.shape.name}, {self.task_title}, {n} prompt{'s' if n > 1 else ''}"
 
     def prompt_table(self) -> pd.DataFrame:
         """The prompts, in the columns of `task=pairs`, with the baselines' logit differences."""
@@ -93,6 +89,20 @@ class Measurement:
         return metrics
 
 
+def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, Estimate]) -> pd.DataFrame:
+    """The tidy table: each row described by its `selectors`, then each estimate with its bounds."""
+    import pandas as pd
+
+    extra = [name for name in (selectors[0] if selectors else {}) if name not in SELECTORS]
+    table = pd.DataFrame(selectors, columns=[*SELECTORS, *extra]).astype({"layer": "Int64", "head": "Int64"})
+    columns = {
+        f"{name}{suffix}": values
+        for name, estimate in estimates.items()
+        for suffix, values in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
+    }
+    return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+
+
 def scalars(name: str, estimate: Estimate, row: int) -> dict[str, float]:
     """One row of an estimate as `name`, `name_low`, `name_high`; bounds that are unknown are left out."""
     values = {name: estimate.value[row], f"{name}_low": estimate.low[row], f"{name}_high": estimate.high[row]}
@@ -101,18 +111,22 @@ def scalars(name: str, estimate: Estimate, row: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Report:
-    """What an intervention found: the table, scalars, figures by file name, and lines for the terminal."""
+    """What an intervention found: the table, scalars, figures by file name, and lines for the terminal.
+
+    `files` are further files of the run folder by name: pages (`.html`), tables (`.csv`), tensors (`.safetensors`).
+    """
 
     table: pd.DataFrame
     metrics: dict[str, float]
     figures: dict[str, Figure]
     summary: list[str] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
     prompts: pd.DataFrame | None = None
     """The prompts that were measured; the experiment adds them."""
 
 
 class Intervention(LabConfig):
-    """Base of all interventions."""
+    """Base of all interventions. One that only looks plans nothing and keeps what `observe` returns."""
 
     name: str
 
@@ -122,16 +136,16 @@ class Intervention(LabConfig):
         """A few words for run names and figures, such as `patch z`."""
 
     @property
-    @abstractmethod
     def base(self) -> Run:
         """The run that the edits act on."""
+        return "clean"
 
-    @abstractmethod
     def plan(self, engine: Engine) -> list[EditSet]:
         """The edit sets to evaluate; a `LabError` for a selector that the model or the prompts lack.
 
         The engine tells model and prompts, and what activations are where an edit's value depends on them.
         """
+        return []
 
     def observe(self, engine: Engine) -> Any:
         """What the report needs beside the readout of the plan, such as estimates or activations."""

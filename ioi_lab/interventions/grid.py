@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from ioi_lab import plots
 from ioi_lab.edits import HEAD_COMPONENTS, Component, Edit, EditSet, ModelShape, Site
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.base import Intervention, Measurement, Report, scalars
+from ioi_lab.interventions.base import Intervention, Measurement, Report, scalars, tidy_table
 from ioi_lab.interventions.heads import HeadName, heads_of
 from ioi_lab.metrics import FEWEST_PROMPTS, Array
 from ioi_lab.tasks.prompts import Position, PromptPairs
@@ -100,7 +100,7 @@ class GridIntervention(Intervention):
         """What is edited together: layer, then head, then position; of sets, only position."""
         shape.check_component(self.component, "intervention.component")
         cells = self._cells(shape)
-        positions = _positions(self.position, prompts)
+        positions = positions_of(self.position, prompts)
         if self.sets == "each":
             pairs = product(cells, positions)
             return [Row([Site(self.component, *cell, position)], cell_name(*cell)) for cell, position in pairs]
@@ -122,7 +122,7 @@ class GridIntervention(Intervention):
         rows = self.rows(measurement.shape, measurement.prompts)
         findings = Findings(self, measurement, rows)
         return Report(
-            table=measurement.table([self._selectors(row) for row in rows]),
+            table=tidy_table([self._selectors(row) for row in rows], measurement.edited_estimates),
             metrics=findings.metrics(),
             figures=findings.figures(),
             summary=findings.summary(),
@@ -140,12 +140,12 @@ class GridIntervention(Intervention):
         """Layer and head (None where there are none) of each selected site."""
         if names := self._head_names():
             return list(heads_of(names, shape, self.component, "intervention.head"))
-        layers = _indices(self.layer, shape.n_layers)
+        layers = indices_of(self.layer, shape.n_layers)
         for layer in layers:
             shape.check_layer(layer, "intervention.layer")
         heads: list[int | None] = [None]
         if self.component in HEAD_COMPONENTS:
-            chosen = _indices(self.head, shape.heads(self.component))
+            chosen = indices_of(self.head, shape.heads(self.component))
             for head in chosen:
                 shape.check_head(self.component, head, "intervention.head")
             heads = list(chosen)
@@ -285,10 +285,8 @@ class Findings:
     @property
     def title(self) -> str:
         """What was done, where, on what: the title of all figures."""
-        n = len(self._measurement.prompts)
         what = f"{self._intervention.action} {self._intervention.component}{self._where}, {self._intervention.details}"
-        data = f"{self._measurement.shape.name}, {self._measurement.task_title}, {n} prompt{'s' if n > 1 else ''}"
-        return f"{what}\n{data}"
+        return f"{what}\n{self._measurement.data_title}"
 
     def _name(self, row: int) -> str:
         """The row's label, with the position where positions differ."""
@@ -307,13 +305,15 @@ def cell_name(layer: int, head: int | None) -> str:
     return f"layer {layer}" if head is None else f"{layer}.{head}"
 
 
-def _indices(selector: Any, size: int) -> list[int]:
+def indices_of(selector: Any, size: int) -> list[int]:
+    """The indices that a selector stands for, of `size`, each once."""
     if selector == "all":
         return list(range(size))
     return list(dict.fromkeys([selector] if isinstance(selector, int) else selector))
 
 
-def _positions(selector: Position | list[Position], prompts: PromptPairs) -> list[Position]:
+def positions_of(selector: Position | list[Position], prompts: PromptPairs) -> list[Position]:
+    """The positions that a selector stands for; a `LabError` for one that a prompt lacks."""
     if selector == "each":
         return prompts.each_position()
     chosen = selector if isinstance(selector, list) else [selector]

@@ -1,15 +1,17 @@
-"""Attention heads by name, as in configs: `9.9` is head 9 of layer 9."""
+"""Attention heads by name, as in configs: `9.9` is head 9 of layer 9; and the heads that a patching run has found."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Annotated, Final, Self
 
 from pydantic import BeforeValidator
 
-from ioi_lab.edits import Component, ModelShape
+from ioi_lab.edits import KEY_VALUE_COMPONENTS, Component, ModelShape
 from ioi_lab.errors import LabError
+from ioi_lab.runs import PastRun
 
 _NAME: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
@@ -42,3 +44,37 @@ def head_of(name: str | float, shape: ModelShape, component: Component, key: str
 def heads_of(names: Sequence[str | float], shape: ModelShape, component: Component, key: str) -> list[tuple[int, int]]:
     """Layer and head of each name, each once."""
     return list(dict.fromkeys(head_of(name, shape, component, key) for name in names))
+
+
+@dataclass(frozen=True)
+class RankedHeads:
+    """The heads of a finished run, the one of largest effect first."""
+
+    title: str
+    effects: dict[tuple[int, int], float]
+    """By layer and head, the change of recovery; of several positions, the largest."""
+
+    @property
+    def names(self) -> list[tuple[int, int]]:
+        """Layer and head, strongest first."""
+        return list(self.effects)
+
+    @classmethod
+    def of(cls, run: PastRun, key: str) -> Self:
+        """The heads of a run of `patch` or the like; a `LabError` that names `key` if it measured no single heads."""
+        table, config = run.table(), run.config["intervention"]
+        component = config.get("component")
+        is_by_head = {"layer", "head", "recovery"} <= set(table.columns) and table["head"].notna().all()
+        if not is_by_head or component in KEY_VALUE_COMPONENTS:
+            raise LabError(
+                f"{key}: the run in {str(run.folder)!r} ({config['name']} {component or ''}) has no effect a head; "
+                "expected one of intervention=patch over heads, such as component=z"
+            )
+        noising = config.get("direction") == "noise" or config.get("run") == "clean"
+        effects: dict[tuple[int, int], float] = {}
+        for layer, head, recovery in zip(table["layer"], table["head"], table["recovery"], strict=True):
+            effect, cell = recovery - (1.0 if noising else 0.0), (int(layer), int(head))
+            if abs(effect) >= abs(effects.get(cell, 0.0)):
+                effects[cell] = float(effect)
+        ranked = sorted(effects.items(), key=lambda item: -abs(item[1]))
+        return cls(f"{config['name']} {component}", dict(ranked))

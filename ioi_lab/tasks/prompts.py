@@ -54,11 +54,11 @@ class PromptPair:
         space included) are two different single tokens.
         """
         ids, corrupted_ids = tokens.encode(clean), tokens.encode(corrupted)
-        if len(ids) != len(corrupted_ids):
-            raise LabError(f"clean has {len(ids)} tokens and corrupt {len(corrupted_ids)}; they must line up")
         answer_id, distractor_id = _single(tokens, answer, "answer"), _single(tokens, distractor, "distractor")
         if answer_id == distractor_id:
             raise LabError(f"answer and distractor are the same token {answer!r}")
+        if len(ids) != len(corrupted_ids):
+            raise LabError(f"clean has {len(ids)} tokens and corrupt {len(corrupted_ids)}; they must line up")
         bos = {"BOS": 0} if tokens.prepend_bos else {}
         return cls(
             clean=clean,
@@ -72,6 +72,11 @@ class PromptPair:
             labels={**bos, **labels(ids), "END": len(ids) - 1},
             token_strings=tokens.strings(ids),
         )
+
+    @classmethod
+    def untasked(cls, ids: tuple[int, ...]) -> Self:
+        """Tokens alone, with nothing to answer: for what is read of activations on text of any kind."""
+        return cls("", "", "", "", ids, ids, ids[0], ids[0], {"END": len(ids) - 1}, ("",) * len(ids))
 
     def __len__(self) -> int:
         return len(self.clean_tokens)
@@ -129,6 +134,10 @@ class PromptPairs:
     def __hash__(self) -> int:
         return hash(tuple((pair.clean_tokens, pair.corrupted_tokens, pair.answer_id) for pair in self._pairs))
 
+    def only(self, index: int) -> PromptPairs:
+        """One of the prompts, alone."""
+        return PromptPairs([self[index]])
+
     def buckets(self) -> dict[int, list[int]]:
         """Prompt indices by prompt length, shortest first."""
         by_length = defaultdict(list)
@@ -149,6 +158,11 @@ class PromptPairs:
             raise LabError(f"{key}: got {position!r}, expected one of {choices}, or a token index")
         if isinstance(position, int) and not -self._shortest <= position < self._shortest:
             raise LabError(f"{key}: got {position}, expected an index from {-self._shortest} to {self._shortest - 1}")
+
+    def check_index(self, index: int, key: str) -> None:
+        """Raise a `LabError` that names `key` unless there is a prompt with this index."""
+        if not 0 <= index < len(self):
+            raise LabError(f"{key}: got {index}, expected the index of a prompt, 0 to {len(self) - 1}")
 
     def each_position(self) -> list[Position]:
         """Every position that means the same in all prompts.

@@ -1,0 +1,192 @@
+"""The tuned lens: an affine translator a layer, trained so that the lens says what the model will say.
+
+Method: Belrose et al. 2023 (arXiv 2303.08112): h becomes h + A h + b in front of the final norm, A and b start at 0,
+and KL(model's output ‖ lens) is minimised over ordinary text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import trange
+
+from ioi_lab.edits import Site
+from ioi_lab.errors import LabError, folded
+from ioi_lab.files import sha256_of_files
+from ioi_lab.lenses.logit_lens import Translators, lens_log_probs
+from ioi_lab.metrics import Array
+from ioi_lab.tasks.prompts import PromptPair, PromptPairs
+
+if TYPE_CHECKING:
+    from ioi_lab.engine import Engine
+    from ioi_lab.models import LabModel
+
+LENGTH: Final = 64
+"""Tokens of text in one piece, as far as the model reads that many."""
+
+FEWEST_PIECES: Final = 10
+HELD_OUT: Final = 0.2
+MOST_TOKENS: Final = 16384
+"""Activations of so many tokens are held in memory; the rest of a longer text is not read."""
+
+_CHUNK: Final = 64
+
+
+@dataclass(frozen=True)
+class Training:
+    """How translators are trained: Adam with a rate that falls to 0, `batch` positions a step."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class TunedLens:
+    """Trained translators, with KL(model's output ‖ lens) on held-out text, in nats, of the plain lens and of this."""
+
+    translators: Translators
+    plain_kl: Float[Array, "site piece"]
+    tuned_kl: Float[Array, "site piece"]
+    n_tokens: int
+
+
+def train_translators(engine: Engine, sites: Sequence[Site], text: Path, training: Training) -> TunedLens:
+    """Train a translator for each site but the last, which is the model's output.
+
+    Raises a `LabError` for a file that cannot be read or is too short.
+    """
+    model = engine.model
+    pieces = text_pieces(model, text)
+    stream = _residuals(engine.on(pieces), sites)  # [site, piece, pos, d_model]
+    n_held_out = max(1, round(HELD_OUT * len(pieces)))
+    order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(training.seed))
+    held_out, rest = stream[:, order[:n_held_out]], stream[:, order[n_held_out:]].flatten(1, 2)
+    translators = _fit(model, rest, sites, training)
+    return TunedLens(
+        translators,
+        plain_kl=_kl(model, held_out, sites, {}),
+        tuned_kl=_kl(model, held_out, sites, translators),
+        n_tokens=stream.shape[1] * stream.shape[2],
+    )
+
+
+def text_pieces(model: LabModel, text: Path) -> PromptPairs:
+    """A text file in pieces of equal length, as prompts without a task."""
+    try:
+        content = text.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or folded(error)
+        raise LabError(f"intervention.text: cannot read {str(text)!r}: {reason}") from error
+    length = min(LENGTH, model.shape.n_ctx)
+    bos = (model.tokens.tokenizer.bos_token_id,) if model.tokens.prepend_bos else ()
+    ids = model.tokens.encode(content)[len(bos) :]
+    step = length - len(bos)
+    pieces = [bos + ids[start : start + step] for start in range(0, len(ids) - step + 1, step)]
+    if len(pieces) < FEWEST_PIECES:
+        raise LabError(
+            f"intervention.text: {str(text)!r} has {len(ids)} tokens for {model.shape.name}, too short to train on; "
+            f"at least {FEWEST_PIECES * step} are needed"
+        )
+    return PromptPairs([PromptPair.untasked(piece) for piece in pieces[: MOST_TOKENS // length]])
+
+
+def save_translators(lens: TunedLens, model: LabModel, text: Path, training: Training) -> bytes:
+    """The translators as safetensors, with where they come from."""
+    from safetensors.torch import save
+
+    tensors = {}
+    for site, (matrix, bias) in lens.translators.items():
+        tensors[f"{site.component}.{site.layer}.matrix"] = matrix.contiguous()
+        tensors[f"{site.component}.{site.layer}.bias"] = bias.contiguous()
+    provenance = {
+        "kind": "tuned lens",
+        "model": model.config.label,
+        "weights_sha256": model.weights_sha256,
+        "text": text.name,
+        "text_sha256": sha256_of_files([text]),
+        **{name: str(value) for name, value in vars(training).items()},
+    }
+    return save(tensors, metadata=provenance)
+
+
+def load_translators(path: Path, model: LabModel, sites: Sequence[Site]) -> Translators:
+    """The translators of a saved file; a `LabError` for those of another model, or where a site lacks one."""
+    from safetensors import SafetensorError, safe_open
+
+    key = "intervention.translators"
+    try:
+        with safe_open(path, "pt", device=str(model.device)) as file:
+            provenance = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+    except (OSError, SafetensorError) as error:
+        raise LabError(f"{key}: cannot read {str(path)!r} as safetensors: {folded(error)}") from error
+    if provenance.get("weights_sha256") != model.weights_sha256:
+        theirs = provenance.get("model", "no model of this lab")
+        raise LabError(f"{key}: {str(path)!r} is of another model ({theirs}); expected one of {model.shape.name}")
+    names = {site: f"{site.component}.{site.layer}" for site in sites[:-1]}
+    missing = next((name for name in names.values() if f"{name}.matrix" not in tensors), None)
+    if missing:
+        raise LabError(f"{key}: {str(path)!r} has no translator for {missing}; it was trained with other sublayers")
+    return {site: (tensors[f"{name}.matrix"], tensors[f"{name}.bias"]) for site, name in names.items()}
+
+
+def _residuals(engine: Engine, sites: Sequence[Site]) -> Float[Tensor, "site piece pos d_model"]:
+    held = engine.record("clean", sites)
+    start = 1 if engine.model.tokens.prepend_bos else 0  # what follows BOS alone is not text
+    return torch.stack([held[site][:, start:] for site in sites])
+
+
+def _fit(
+    model: LabModel, stream: Float[Tensor, "site place d_model"], sites: Sequence[Site], training: Training
+) -> Translators:
+    """Adam on all translators together, each with a loss of its own."""
+    width, device = model.shape.d_model, model.device
+    with torch.enable_grad():
+        translators = {
+            site: (torch.zeros(width, width, device=device), torch.zeros(width, device=device)) for site in sites[:-1]
+        }
+        parameters = [parameter.requires_grad_() for pair in translators.values() for parameter in pair]
+        optimizer = torch.optim.Adam(parameters, lr=training.learning_rate)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=training.steps)
+        generator = torch.Generator().manual_seed(training.seed)
+        for _ in trange(training.steps, desc="tuned lens", unit="step", disable=None, leave=False):
+            places = torch.randint(stream.shape[1], (training.batch,), generator=generator)
+            with torch.no_grad():
+                final = lens_log_probs(model.bridge, stream[-1:, places], sites[-1:], {})[0]
+            optimizer.zero_grad()
+            for index, site in enumerate(sites[:-1]):
+                read = lens_log_probs(model.bridge, stream[index : index + 1, places], [site], translators, grad=True)[
+                    0
+                ]
+                loss = (final.exp() * (final - read)).sum(dim=-1).mean()
+                loss.backward()
+            optimizer.step()
+            schedule.step()
+    return {site: (matrix.detach(), bias.detach()) for site, (matrix, bias) in translators.items()}
+
+
+def _kl(
+    model: LabModel, stream: Float[Tensor, "site piece pos d_model"], sites: Sequence[Site], translators: Translators
+) -> Float[Array, "site piece"]:
+    """KL(model's output ‖ lens), the mean over the positions of each piece."""
+    kls = np.empty(stream.shape[:2])
+    for piece in range(stream.shape[1]):
+        parts = []
+        for some in torch.arange(stream.shape[2]).split(_CHUNK):
+            final = lens_log_probs(model.bridge, stream[-1:, piece, some], sites[-1:], {})[0]
+            kl = []
+            for index, site in enumerate(sites):
+                read = lens_log_probs(model.bridge, stream[index : index + 1, piece, some], [site], translators)[0]
+                kl.append((final.exp() * (final - read)).sum(dim=-1))
+            parts.append(torch.stack(kl))
+        kls[:, piece] = torch.cat(parts, dim=1).mean(dim=1).double().cpu().numpy()
+    return kls

@@ -1,0 +1,55 @@
+"""What all figures share: style, colours, axes with names, and how a figure becomes a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.style import context
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+DIVERGING: Final = "RdBu"
+SEQUENTIAL: Final = "viridis"
+INTERVAL: Final = "95 % bootstrap intervals over prompts"
+POSITIVE, NEGATIVE, NEUTRAL = "#2166ac", "#b2182b", "#555555"
+STYLE: Final[dict[str, Any]] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.titlesize": 10,
+    "text.parse_math": False,  # a token may hold dollar signs
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis is and the names of its ticks."""
+
+    label: str
+    ticks: Sequence[str]
+
+
+def plain_number(value: float, _: float = 0) -> str:
+    """A tick of a logarithmic axis, without the mathematical markup that tokens forbid."""
+    return f"{value:g}" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e−").replace("e-", "e−")
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG of print quality."""
+    buffer = BytesIO()
+    with context(STYLE):
+        figure.savefig(buffer, format="png", dpi=200)
+    return buffer.getvalue()
+
+
+def visible(token: str) -> str:
+    """A token as a tick or in a cell: short, without its leading space, and never blank."""
+    text = token.strip() or repr(token)[1:-1].replace(" ", "␣")
+    return text if len(text) <= 9 else f"{text[:8]}…"

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ioi_lab.engine import Engine
+from ioi_lab.errors import LabError
+from ioi_lab.lenses.logit_lens import read_stream, stream_sites
+from ioi_lab.lenses.tuned import Training, load_translators, save_translators, text_pieces, train_translators
+from ioi_lab.models import load_model
+from ioi_lab.tiny import tiny_folder
+from ioi_lab.tiny.corpus import sentences
+from tests.conftest import ioi_task, model_config
+
+TRAINING = Training(steps=60, batch=64, learning_rate=3e-3, seed=0)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_model(model_config(tiny_folder("tiny-pythia")))
+
+
+@pytest.fixture(scope="module")
+def engine(tiny):
+    return Engine(tiny, ioi_task(n=4).prompt_pairs(tiny.tokens))
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    file = tmp_path_factory.mktemp("text") / "corpus.txt"
+    file.write_text(" ".join(sentences(300, seed=5)))
+    return file
+
+
+@pytest.fixture(scope="module")
+def lens(engine, text):
+    return train_translators(engine, stream_sites(engine.shape, sublayers=False), text, TRAINING)
+
+
+def test_training_brings_the_lens_nearer_to_the_model(lens):
+    plain, tuned = lens.plain_kl.mean(axis=1), lens.tuned_kl.mean(axis=1)
+    assert plain[-1] == pytest.approx(0, abs=1e-5)
+    assert tuned[-1] == pytest.approx(0, abs=1e-5)
+    assert (tuned[:-1] < 0.7 * plain[:-1]).all()
+
+
+def test_the_plain_kl_is_that_of_untrained_translators(engine, text):
+    sites = stream_sites(engine.shape, sublayers=False)
+    untrained = train_translators(engine, sites, text, Training(1, 8, 1e-12, 0))
+    assert untrained.tuned_kl == pytest.approx(untrained.plain_kl, abs=1e-5)
+
+
+def test_translators_come_back_from_their_file(lens, tiny, engine, text, tmp_path):
+    file = tmp_path / "translators.safetensors"
+    file.write_bytes(save_translators(lens, tiny, text, TRAINING))
+    sites = stream_sites(engine.shape, sublayers=False)
+    again = load_translators(file, tiny, sites)
+    assert again.keys() == lens.translators.keys() == set(sites[:-1])
+    for site, tensors in again.items():
+        assert all(torch.equal(a, b) for a, b in zip(tensors, lens.translators[site], strict=True))
+    tuned = read_stream(engine, "clean", sites, ["END"], again)
+    plain = read_stream(engine, "clean", sites, ["END"], {})
+    assert np.abs(tuned.logit_diff[:-1] - plain.logit_diff[:-1]).max() > 0.1
+    assert tuned.logit_diff[-1] == pytest.approx(plain.logit_diff[-1], abs=1e-6)
+
+
+def test_a_translator_is_what_its_equation_says(engine):
+    sites = stream_sites(engine.shape, sublayers=False)
+    width = engine.shape.d_model
+    doubled = {site: (torch.eye(width), torch.ones(width)) for site in sites[:-1]}
+    with torch.no_grad():
+        held = engine.record("clean", sites)[sites[1]][0, -1]
+    pair = engine.prompts[0]
+    if len(pair) < engine.prompts.longest:
+        pytest.skip("the first prompt is not the longest")
+    bridge = engine.model.bridge
+    logits = bridge.unembed(bridge.ln_final((2 * held + 1)[None, None]))[0, 0]
+    got = read_stream(engine, "clean", sites, ["END"], doubled).logit_diff[1, 0, 0]
+    assert got == pytest.approx(float(logits[pair.answer_id] - logits[pair.distractor_id]), abs=1e-4)
+
+
+def test_another_models_translators_are_refused(lens, tiny, text, tmp_path):
+    other = load_model(model_config(tiny_folder("tiny-gpt2"), name="tiny-gpt2"))
+    file = tmp_path / "translators.safetensors"
+    file.write_bytes(save_translators(lens, tiny, text, TRAINING))
+    sites = stream_sites(other.shape, sublayers=False)
+    with pytest.raises(LabError, match=r"is of another model \(tiny-pythia\); expected one of tiny-gpt2"):
+        load_translators(file, other, sites)
+    file.write_bytes(b"no tensors")
+    with pytest.raises(LabError, match=r"cannot read .* as safetensors"):
+        load_translators(file, other, sites)
+
+
+def test_translators_of_other_places_are_refused(text, tmp_path):
+    model = load_model(model_config(tiny_folder("tiny-gpt2")))
+    engine = Engine(model, ioi_task(n=2).prompt_pairs(model.tokens))
+    lens = train_translators(engine, stream_sites(model.shape, sublayers=False), text, Training(1, 4, 1e-3, 0))
+    file = tmp_path / "translators.safetensors"
+    file.write_bytes(save_translators(lens, model, text, TRAINING))
+    with pytest.raises(LabError, match=r"has no translator for resid_mid\.0"):
+        load_translators(file, model, stream_sites(model.shape, sublayers=True))
+
+
+def test_text_is_cut_into_pieces_of_one_length(tiny, text):
+    pieces = text_pieces(tiny, text)
+    assert {len(piece) for piece in pieces} == {min(64, tiny.shape.n_ctx)}
+    bos = tiny.tokens.tokenizer.bos_token_id
+    ids = [token for piece in pieces for token in piece.clean_tokens[1:]]
+    assert all(piece.clean_tokens[0] == bos for piece in pieces)
+    assert ids == list(tiny.tokens.encode(text.read_text())[1 : len(ids) + 1])
+
+
+def test_a_short_text_is_told(tiny, tmp_path):
+    short = tmp_path / "short.txt"
+    short.write_text("When John and Mary went to the store, John gave a drink to Mary.")
+    with pytest.raises(LabError, match=r"short\.txt' has \d\d tokens for .*, too short to train on; at least \d+ are"):
+        text_pieces(tiny, short)
+    short.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(LabError, match="cannot read"):
+        text_pieces(tiny, short)
