@@ -126,9 +126,11 @@ def _flags_first(arguments: list[str]) -> list[str]:
 def _quoted_text(override: str) -> str:
     """The override with quotes around a sentence, which the shell has taken away and without which commas split it."""
     key, _, value = override.partition("=")
-    if key not in TEXT_KEYS or value in ("", "null") or value[0] in "'\"":
+    is_quoted = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
+    if key not in TEXT_KEYS or value in ("", "null") or is_quoted:
         return override
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    # Hydra reads a backslash as itself, except in front of a quote.
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), value)
     return f'{key}="{escaped}"'
 
 

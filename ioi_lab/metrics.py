@@ -48,6 +48,12 @@ class Readout:
         """1 where the answer's logit is above the distractor's, else 0; its mean is the accuracy."""
         return (self.logit_diff > 0).astype(np.float64)
 
+    @property
+    def largest_logit(self) -> float:
+        """The largest size of a logit that was read, by which rounding is measured."""
+        pair = (self.answer_logit, self.distractor_logit)
+        return max((float(np.abs(logits).max()) for logits in pair if logits is not None), default=0.0)
+
     def is_finite(self) -> bool:
         """Whether every value has been filled with a finite number."""
         return not self.not_finite().any()

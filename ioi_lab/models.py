@@ -82,6 +82,13 @@ class LabModel:
         return device
 
     @property
+    def rounding(self) -> float:
+        """The relative rounding error of the weights' type."""
+        import torch
+
+        return float(torch.finfo(next(self.bridge.parameters()).dtype).eps)
+
+    @property
     def device_name(self) -> str:
         """The device for the provenance, with the card's name on CUDA."""
         import torch

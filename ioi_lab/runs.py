@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ioi_lab.interventions.base import Report
 
 STATUS: Final = "status.json"
-_RESULTS: Final = (".csv", ".json", ".html", ".safetensors")
 _PACKAGES: Final = (
     "ioi-lab", "torch", "transformers", "transformer-lens", "hydra-core", "omegaconf", "wandb", "numpy", "matplotlib",
 )  # fmt: skip
@@ -43,13 +42,14 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._started = time.time()
+        self._files: list[str] = []
 
     def start(self, config_yaml: str) -> None:
         """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml`."""
+        left = _files_of_a_report(self.path)
         self._set_status("running")
-        for file in self.path.iterdir():
-            if file.suffix in _RESULTS and file.name != STATUS:
-                file.unlink()
+        for name in ("results.csv", "prompts.csv", "metrics.json", "provenance.json", *left):
+            (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "plots", ignore_errors=True)
         write_text(self.path / "config.yaml", _CONFIG_HEADER + config_yaml)
 
@@ -67,6 +67,8 @@ class RunFolder:
         figures = {name: self.path / "plots" / f"{name}.png" for name in report.figures}
         for name, path in figures.items():
             write_bytes(path, plots.png(report.figures[name]))
+        self._files = list(report.files)
+        self._set_status("running")  # which names the files before they are there
         files = {name: self.path / name for name in report.files}
         for name, path in files.items():
             write_bytes(path, report.files[name])
@@ -85,7 +87,17 @@ class RunFolder:
 
     def _set_status(self, status: str, **details: str) -> None:
         content = {"status": status, "started": _timestamp(self._started), "updated": _timestamp(time.time())}
-        write_json(self.path / STATUS, content | details)
+        files = {"files": self._files} if self._files else {}
+        write_json(self.path / STATUS, content | files | details)
+
+
+def _files_of_a_report(folder: Path) -> list[str]:
+    """The files, beside those of every run, that an earlier run in `folder` has written."""
+    try:
+        files = json.loads((folder / STATUS).read_text()).get("files", [])
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [str(name) for name in files if Path(str(name)).name == name]
 
 
 def is_done(folder: Path) -> bool:
@@ -101,14 +113,18 @@ class PastRun:
     """What a finished run has left in its folder."""
 
     folder: Path
-    config: dict[str, Any]
-    provenance: dict[str, Any]
+    intervention: dict[str, Any]
+    """Its config."""
+
+    model: str
+    weights_sha256: str
 
     @classmethod
     def read(cls, path: str, key: str) -> Self:
         """The run in the folder `path`; a `LabError` that names `key` unless it is there, whole and done."""
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
 
         folder = Path(path)
         if not (folder / STATUS).is_file():
@@ -116,25 +132,32 @@ class PastRun:
         if not is_done(folder):
             raise LabError(f"{key}: the run in {path!r} is not finished; its {STATUS} does not say done")
         try:
-            config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+            config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
             provenance = json.loads((folder / "provenance.json").read_text())
-        except (OSError, ValueError, OmegaConfBaseException) as error:
+            run = cls(
+                folder,
+                intervention=dict(config["intervention"]),
+                model=str(provenance["model"]["name"]),
+                weights_sha256=str(provenance["model"]["weights_sha256"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError, OmegaConfBaseException, YAMLError) as error:
             raise LabError(f"{key}: cannot read the run in {path!r}: {folded(error)}") from error
-        assert isinstance(config, dict)
-        return cls(folder, {str(name): value for name, value in config.items()}, provenance)
+        return run
 
-    def table(self) -> pd.DataFrame:
-        """Its `results.csv`."""
+    def table(self, key: str) -> pd.DataFrame:
+        """Its `results.csv`; a `LabError` that names `key` if that cannot be read."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "results.csv")
+        try:
+            return pd.read_csv(self.folder / "results.csv")
+        except (OSError, ValueError) as error:
+            raise LabError(f"{key}: cannot read results.csv in {str(self.folder)!r}: {folded(error)}") from error
 
     def check_weights(self, weights_sha256: str, model: str, key: str) -> None:
         """Raise a `LabError` that names `key` unless the run was of the model with these weights."""
-        theirs = self.provenance["model"]
-        if theirs["weights_sha256"] != weights_sha256:
+        if self.weights_sha256 != weights_sha256:
             raise LabError(
-                f"{key}: the run in {str(self.folder)!r} is of another model, {theirs['name']}; expected one of {model}"
+                f"{key}: the run in {str(self.folder)!r} is of another model, {self.model}; expected one of {model}"
             )
 
 

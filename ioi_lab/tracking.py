@@ -102,11 +102,13 @@ def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["
 
 
 def _shown(media: Mapping[str, Path]) -> dict[str, Any]:
-    """Images and pages as W&B shows them."""
+    """Images and pages as W&B shows them; pages as they are: W&B would link a style sheet of its own into them."""
     import wandb
 
     images = {name: wandb.Image(str(path)) for name, path in media.items() if path.suffix == ".png"}
-    return images | {name: wandb.Html(str(path)) for name, path in media.items() if path.suffix == ".html"}
+    return images | {
+        name: wandb.Html(str(path), inject=False) for name, path in media.items() if path.suffix == ".html"
+    }
 
 
 def _wandb_table(table: pd.DataFrame) -> wandb.Table:

@@ -7,8 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from ioi_lab import runs
+from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Report
-from ioi_lab.runs import RunFolder, environment, is_done
+from ioi_lab.runs import PastRun, RunFolder, environment, is_done
 
 
 def status(folder):
@@ -17,14 +18,20 @@ def status(folder):
 
 @pytest.fixture
 def report():
-    return Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, {"figure": Figure()}, [])
+    files = {"page.html": b"<p>", "more.csv": b"a", "tensors.safetensors": b"t"}
+    return Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, {"figure": Figure()}, [], files)
 
 
 def test_status_is_running_first_and_done_last(tmp_path, report):
     folder = RunFolder(tmp_path / "a" / "b")
     folder.start("name: x\n")
     assert status(folder)["status"] == "running"
-    assert folder.write_report(report) == {"figure": folder.path / "plots" / "figure.png"}
+    assert folder.write_report(report) == {
+        "figure": folder.path / "plots" / "figure.png",
+        "page": folder.path / "page.html",
+        "tensors": folder.path / "tensors.safetensors",
+    }
+    assert (folder.path / "more.csv").read_bytes() == b"a"
     assert status(folder)["status"] == "running"
     folder.finish({"seed": 0})
     assert status(folder)["status"] == "done"
@@ -37,9 +44,10 @@ def test_starting_again_takes_back_all_that_an_old_run_left(tmp_path, report):
     old.write_report(report)
     old.finish({})
     assert is_done(tmp_path)
+    (tmp_path / "mine.csv").write_text("whoever's this is")
     RunFolder(tmp_path).start("name: new\n")
     assert not is_done(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "status.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "mine.csv", "status.json"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"status": "running"}'])
@@ -70,3 +78,27 @@ def test_outside_a_checkout_there_is_no_commit(monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
     assert environment()["git_commit"] is None
     assert environment()["git_dirty"] is None
+
+
+def test_a_past_run_is_read_back(tmp_path, report):
+    folder = RunFolder(tmp_path)
+    folder.start("name: x\nintervention:\n  name: patch\n")
+    folder.write_report(report)
+    with pytest.raises(LabError, match=r"key: the run in .* is not finished"):
+        PastRun.read(str(tmp_path), "key")
+    folder.finish({"model": {"name": "toy", "weights_sha256": "abc"}})
+    run = PastRun.read(str(tmp_path), "key")
+    assert run.intervention == {"name": "patch"}
+    assert run.table("key")["layer"].tolist() == [0]
+    run.check_weights("abc", "toy", "key")
+    with pytest.raises(LabError, match=r"key: the run in .* is of another model, toy; expected one of other"):
+        run.check_weights("abd", "other", "key")
+    (tmp_path / "results.csv").write_text("")
+    with pytest.raises(LabError, match=r"key: cannot read results\.csv in"):
+        run.table("key")
+    for damaged in ("a: [", "- a", "name: x", ""):
+        (tmp_path / "config.yaml").write_text(damaged)
+        with pytest.raises(LabError, match="key: cannot read the run in"):
+            PastRun.read(str(tmp_path), "key")
+    with pytest.raises(LabError, match="key: '/nowhere' is no run folder: it has no status"):
+        PastRun.read("/nowhere", "key")

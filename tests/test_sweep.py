@@ -184,7 +184,23 @@ CONFIG_MISTAKES = {
     "wrong type": (["task.n=many"], "task.n: got 'many', expected a valid integer"),
     "zero prompts": (["task.n=0"], "task.n: got 0, expected greater than or equal to 1"),
     "wrong choice": (["intervention.direction=up"], "intervention.direction: got 'up', expected 'denoise' or 'noise'"),
-    "no value": (["task=pairs"], "task.path: this key has no value yet; give one with task.path=…"),
+    "no prompts": (["task=pairs"], "task.path: got None; give a CSV file with task.path=…, or one pair with"),
+    "half a pair": (["task=pairs", "task.prompt=x"], "task.corrupt: got None; give a CSV file with task.path=…, or"),
+    "a file and a pair": (
+        ["task=pairs", "task.path=x.csv", "task.prompt=x"],
+        "task.prompt: got 'x', but task.path=x.c",
+    ),
+    "no value": (["model=folder"], "model.path: this key has no value yet; give one with model.path=…"),
+    "names in no prompt": (["task.answer=Mary"], "task.prompt: got None, but task.answer and task.distractor name"),
+    "answer is the distractor": (
+        ["task.prompt=John met Mary, John", "task.answer=Mary", "task.distractor= Mary"],
+        "task.answer: got 'Mary', the distractor itself; they must differ",
+    ),
+    "nobody twice": (["task.prompt=Then John met Mary"], "task.prompt: cannot tell from 'Then John met Mary' who is"),
+    "not in the prompt": (
+        ["task.prompt=Then John met Mary", "task.answer=Ann", "task.distractor=John"],
+        "task.prompt: 'Then John met Mary' has the answer 'Ann' 0 times and the distractor 'John' 1 times, expected",
+    ),
     "head of a component without heads": (
         ["intervention.component=resid_pre", "intervention.head=3"],
         "intervention.head: got 3, but resid_pre has no heads; expected 'all'",
@@ -280,6 +296,32 @@ INTERVENTIONS = {
     ],
     "logits alone": ["engine.readout=logit_diff", "engine.memory_gb=1"],
 }
+
+
+@pytest.mark.parametrize("shape", ["neox", "llama-gqa"])
+@pytest.mark.parametrize("intervention", ["logit_lens", "attention", "logit_attribution", "head_roles"])
+def test_what_only_looks_leaves_a_complete_checked_run_of_any_model(
+    sweep, tmp_path, random_folders, intervention, shape
+):
+    model = ("model=folder", f"model.path={random_folders[shape]}", "model.dtype=float32")
+    outcome = sweep(*model, "tracker=none", "task.n=8", f"intervention={intervention}")
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    assert status(run) == "done"
+    assert {path.name for path in run.iterdir()} >= FILES
+    assert len(pd.read_csv(run / "results.csv")) >= 8
+    assert metrics(run)["check_everything"] == pytest.approx(1, abs=1e-3)
+    assert list((run / "plots").glob("*.png"))
+
+
+def test_a_run_that_only_looked_can_be_repeated_from_its_folder(sweep, tmp_path):
+    sentence = "task.prompt=When James and Robert went to the park, James gave a ball to"
+    assert sweep("tracker=none", "intervention=logit_lens", sentence, "name=first").code == 0
+    first = only_run_folder(tmp_path)
+    assert sweep("--config-dir", str(first), "--config-name", "config", "name=again").code == 0
+    (again,) = (tmp_path / "runs" / "again").iterdir()
+    assert metrics(again) == metrics(first)
+    assert (again / "results.csv").read_text() == (first / "results.csv").read_text()
 
 
 @pytest.mark.parametrize("arguments", INTERVENTIONS.values(), ids=INTERVENTIONS)

@@ -13,6 +13,7 @@ import pytest
 import wandb
 
 from ioi_lab.errors import LabError
+from ioi_lab.tiny.corpus import sentences
 from ioi_lab.tracking import FinishedRun, TrackerConfig, _mode, track
 from tests.conftest import only_run_folder, run_folders
 
@@ -66,6 +67,23 @@ def test_a_run_can_be_read_back(sweep, tmp_path, arguments, title, figure):
     results = pd.read_csv(run / "results.csv")
     assert logged["columns"] == list(results.columns)
     assert [row[logged["columns"].index("recovery")] for row in logged["data"]] == pytest.approx(results["recovery"])
+
+
+def test_pages_and_tensors_are_logged(sweep, tmp_path):
+    text = tmp_path / "corpus.txt"
+    text.write_text(" ".join(sentences(150, seed=1)))
+    assert sweep("task.n=4", "intervention=attention", "intervention.layer=0", "name=look").code == 0
+    lens = ("intervention=logit_lens", "intervention.lens=tuned", f"intervention.text={text}", "intervention.steps=2")
+    assert sweep("task.n=4", *lens, "name=lens").code == 0
+    (look,), (tuned,) = ((tmp_path / "runs" / name).iterdir() for name in ("look", "lens"))
+    seen = inspect(look)
+    assert seen["name"] == "attention END → IO · tiny-gpt2 · ioi"
+    assert seen["summary"]["attention"]["_type"] == "html-file"
+    assert seen["summary"]["patterns_layer_00"]["_type"] == "image-file"
+    (page,) = look.glob("wandb/offline-run-*/files/media/html/attention_*.html")
+    assert page.read_text() == (look / "attention.html").read_text()
+    (record,) = tuned.glob("wandb/offline-run-*/run-*.wandb")
+    assert b"translators.safetensors" in record.read_bytes()
 
 
 def test_jobs_of_a_multirun_share_a_group(sweep, tmp_path):

@@ -126,8 +126,7 @@ class Engine:
         not looked at.
         """
         self._check(edit_sets)
-        for site in sites:
-            site.check(self.shape, self.prompts)
+        self._check_sites(sites)
         longest = self.prompts.longest
         captured = {
             site: torch.zeros(
@@ -155,10 +154,11 @@ class Engine:
         As `capture`, for as many prompts at a time as fit the memory bound; all prompts of a bucket have one length.
         """
         self._check([edits])
-        for site in sites:
-            site.check(self.shape, self.prompts)
-        for result in self._execute([edits], run, sites):
-            yield result.bucket.rows, {site: held[0].float() for site, held in result.captured.items()}
+        self._check_sites(sites)
+        with tqdm(total=len(self.prompts), desc="prompts read", disable=None, leave=False) as bar:
+            for result in self._execute([edits], run, sites):
+                yield result.bucket.rows, {site: held[0].float() for site, held in result.captured.items()}
+                bar.update(len(result.bucket))
 
     def estimate(self, edit_sets: Sequence[EditSet], base: Run, *, ig_steps: int = 0) -> Readout:
         """Estimate, to first order, the logit difference `[edit_set, prompt]` under each edit set; not exact.
@@ -305,16 +305,21 @@ class Engine:
         sites = [site for sites in _read_by(edit_sets).values() for site in sites]
         for layer in {edit.site.layer for edit_set in edit_sets for edit in edit_set}:
             sites += [Site("resid_pre", layer), Site("z", layer), Site("mlp_out", layer)]
-        captured = sum(site.width(self.shape, length) for site in capture) * len(edit_sets) * length * 4
+        captured = sum(site.width(self.shape, self.prompts.longest) for site in capture) * len(edit_sets) * length * 4
         return self._footprint.recorded_row(sites, self.shape.n_layers, length) + captured
+
+    def _check_sites(self, sites: Sequence[Site]) -> None:
+        for site in sites:
+            site.check(self.shape, self.prompts)
+            if site.hook not in self.model.bridge.hook_dict:
+                raise LabError(f"component: got {site.component!r}, which {self.shape.name} does not have")
 
     def _check(self, edit_sets: Sequence[EditSet]) -> None:
         if not edit_sets:
             raise LabError("edits: the list is empty; nothing to run")
         for edit in (edit for edit_set in edit_sets for edit in edit_set):
             edit.check(self.shape, self.prompts)
-            if edit.site.hook not in self.model.bridge.hook_dict:
-                raise LabError(f"component: got {edit.site.component!r}, which {self.shape.name} does not have")
+            self._check_sites([edit.site])
 
     def _parts_are_exact(self, components: set[Component]) -> bool:
         """Whether parts of passes give this model's own logits; each component is tried once a model."""
@@ -347,7 +352,7 @@ class Engine:
         for layer, position in ((0, middle), (last // 2, middle), (last, end)):
             edit_set = [self._strong_edit(bucket, Site(component, layer, None, position))]
             expected = self._selected(self._forward.whole(bucket, "clean", edit_hooks([edit_set], bucket, {})), bucket)
-            rounding = _ROUNDING * torch.finfo(next(self.model.bridge.parameters()).dtype).eps * expected.abs().max()
+            rounding = _ROUNDING * self.model.rounding * expected.abs().max()
             tolerance = max(_AGREEMENT, float(rounding))
             todo = works(bucket, [edit_set], "clean", self.shape)
             got = unedited  # if there is nothing to do

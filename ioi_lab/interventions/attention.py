@@ -18,7 +18,7 @@ from ioi_lab.edits import Run
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Measurement, Report, scalars, tidy_table
 from ioi_lab.interventions.grid import IndexSelector, indices_of
-from ioi_lab.interventions.heads import HeadName, RankedHeads, heads_of
+from ioi_lab.interventions.heads import HeadName, RankedHeads, head_name, heads_of
 from ioi_lab.metrics import Array, Estimate
 from ioi_lab.runs import PastRun
 from ioi_lab.tasks.prompts import Position
@@ -77,10 +77,11 @@ class Attention(Intervention):
             )
         if len(set(self.keys)) < len(self.keys):
             raise LabError(f"intervention.keys: got {self.keys}, where a key stands twice")
-        if {"all", "each", ELSEWHERE} & {self.query, *self.keys}:
-            raise LabError(
-                "intervention.keys: 'all' and 'elsewhere' are no single position; name labels or token indices"
-            )
+        for name, positions in (("query", [self.query]), ("keys", self.keys)):
+            if words := {"all", "each", ELSEWHERE}.intersection(positions):
+                raise LabError(
+                    f"intervention.{name}: got {words.pop()!r}, which is no single position; name a label or an index"
+                )
         return self
 
     @property
@@ -205,8 +206,9 @@ class _Patterns:
 
     @property
     def _overlap_by_chance(self) -> float:
-        """What two random draws of k heads have in common on average."""
-        return self._k**2 / self._means.size
+        """What the run's top k heads and a random draw of k heads have in common on average."""
+        n_top = len(self._seen.ranked.names[: self._k]) if self._seen.ranked else 0
+        return n_top * self._k / self._means.size
 
     def _row(self, head: tuple[int, int]) -> int:
         layer, index = head
@@ -220,10 +222,10 @@ class _Patterns:
         ]
         for head in strongest(self._means, 5):
             values = [self._estimates[name].value[self._row(head)] for name in names]
-            lines.append(f"  {_name(head):<6}" + "".join(f"{value:11.3f}" for value in values))
+            lines.append(f"  {head_name(head):<6}" + "".join(f"{value:11.3f}" for value in values))
         if (ranked := self._seen.ranked) is not None:
             top = ranked.names[: self._k]
-            told = ", ".join(f"{_name(head)} ({self._means[head]:.2f})" for head in top)
+            told = ", ".join(f"{head_name(head)} ({self._means[head]:.2f})" for head in top)
             lines.append(f"top {len(top)} heads of {ranked.title}, with this attention: {told}")
             among = f"{len(self._overlap)} of them are among the {self._k} that attend most to {names[0]}"
             lines.append(f"{among} ({self._overlap_by_chance:.2f} by chance)")
@@ -263,7 +265,7 @@ class _Patterns:
         queries, keys = self._token_axes()
         texts = [[f"{value:.2f}" if value >= 0.005 else "" for value in row] for row in pattern]
         panel = plots.Panel("", pattern, queries, keys, texts if pattern.size <= READABLE else None)
-        title = f"Attention pattern of head {_name(head)}, {self._shown}"
+        title = f"Attention pattern of head {head_name(head)}, {self._shown}"
         return plots.share_maps([panel], title, "attention weight", cell=(0.34, 0.26))
 
     def _against_effect(self, ranked: RankedHeads) -> Figure:
@@ -272,7 +274,7 @@ class _Patterns:
         return plots.scatter(
             np.array([self._means[head] for head in measured]),
             np.array([ranked.effects[head] for head in measured]),
-            [_name(head) for head in measured],
+            [head_name(head) for head in measured],
             x_label=f"attention from {self._attention.query} to {self._attention.keys[0]}",
             y_label="effect of patching the head\n(share of the logit difference)",
             title=f"{self._what}\nagainst {ranked.title}\n{self._measurement.data_title}",
@@ -311,10 +313,6 @@ def strongest(values: Array, k: int) -> list[tuple[int, int]]:
 def _columns(n_panels: int) -> int:
     """How many panels stand beside one another: a few in a row, more in a square."""
     return n_panels if n_panels <= 4 else ceil(sqrt(n_panels))
-
-
-def _name(head: tuple[int, int]) -> str:
-    return f"{head[0]}.{head[1]}"
 
 
 def _file(position: Position) -> str:

@@ -19,7 +19,7 @@ from ioi_lab import plots
 from ioi_lab.edits import HEAD_COMPONENTS, Component, Edit, EditSet, ModelShape, Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Measurement, Report, scalars, tidy_table
-from ioi_lab.interventions.heads import HeadName, heads_of
+from ioi_lab.interventions.heads import HeadName, head_name, heads_of
 from ioi_lab.metrics import FEWEST_PROMPTS, Array
 from ioi_lab.tasks.prompts import Position, PromptPairs
 
@@ -302,7 +302,7 @@ def _axis(label: str, ticks: Sequence[object]) -> plots.Axis:
 
 def cell_name(layer: int, head: int | None) -> str:
     """`9.9`, or `layer 9` where there are no heads."""
-    return f"layer {layer}" if head is None else f"{layer}.{head}"
+    return f"layer {layer}" if head is None else head_name((layer, head))
 
 
 def indices_of(selector: Any, size: int) -> list[int]:

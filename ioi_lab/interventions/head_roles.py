@@ -16,10 +16,12 @@ import numpy as np
 from pydantic import Field
 
 from ioi_lab import plots
+from ioi_lab.checks import check_controls, control_edit_sets
 from ioi_lab.edits import Edit, Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.ablate import Ablate
 from ioi_lab.interventions.base import Intervention, Measurement, Report, scalars, tidy_table
+from ioi_lab.interventions.heads import head_name
 from ioi_lab.interventions.path_patch import PathPatch
 from ioi_lab.lenses.roles import NAME_MOVER, ROLES, S_INHIBITION, Thresholds, heads_in_role
 from ioi_lab.metrics import Array, Estimate
@@ -92,7 +94,7 @@ class HeadRoles(Intervention):
             if label not in engine.prompts.labels():
                 raise LabError(f"task: head_roles needs prompts with the label {label}, as those of task=ioi have")
         if len(engine.prompts) < 2:
-            raise LabError("task.n: got 1, but head_roles puts one prompt's names into another; expected 2 or more")
+            raise LabError("task: head_roles puts one prompt's names into another; got 1 prompt, expected 2 or more")
         from ioi_lab.lenses.direct import direct_effects
 
         direct = direct_effects(engine, "clean")
@@ -134,9 +136,9 @@ class HeadRoles(Intervention):
             "end_to_s2": from_end[:, :, 2],
             "copying": copying,
             "negative_copying": negative_copying,
-            "direct_answer": direct.answer.heads / whole,
-            "direct_distractor": direct.distractor.heads / whole,
-            "direct_logit_diff": direct.difference.heads / gap,
+            "direct_answer": _share(direct.answer.heads, whole),
+            "direct_distractor": _share(direct.distractor.heads, whole),
+            "direct_logit_diff": _share(direct.difference.heads, gap),
         }
 
     def _query_effects(self, engine: Engine, movers: Sequence[Head], scores: Mapping[str, Array]) -> Array:
@@ -167,7 +169,7 @@ class HeadRoles(Intervention):
         edited = engine.run(paths.plan(engine), paths.base).logit_diff
         clean, corrupted = engine.baseline("clean").logit_diff[0], engine.baseline("corrupted").logit_diff[0]
         for sender, logit_diff in zip(senders, edited, strict=True):
-            effects[sender] = (clean - logit_diff) / (clean - corrupted).mean()
+            effects[sender] = _share(clean - logit_diff, (clean - corrupted).mean())
         return effects
 
     def _change_after_ablation(self, engine: Engine, movers: Sequence[Head], direct: DirectEffects) -> Array:
@@ -175,8 +177,7 @@ class HeadRoles(Intervention):
         from ioi_lab.lenses.direct import direct_effects
 
         ablated = direct_effects(engine, "clean", self._ablation(engine, [movers])[0])
-        change: Array = (ablated.answer.heads - direct.answer.heads) / direct.answer.sum.mean()
-        return change
+        return _share(ablated.answer.heads - direct.answer.heads, direct.answer.sum.mean())
 
     def _ablation(self, engine: Engine, sets: Sequence[Sequence[Head]]) -> list[list[Edit]]:
         """Edits that give each set of heads, at END, what they hold in another prompt with other names."""
@@ -225,7 +226,11 @@ class HeadRoles(Intervention):
         self, engine: Engine, movers: Sequence[Head], controls: Mapping[str, list[list[Head]]]
     ) -> dict[str, Array]:
         sets = [list(movers), *(heads for drawn in controls.values() for heads in drawn)]
-        change = engine.run(self._ablation(engine, sets), "clean").logit_diff - engine.baseline("clean").logit_diff
+        edits = self._ablation(engine, sets)
+        clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
+        readout = engine.run([*edits, *control_edit_sets(edits, "clean")], "clean")
+        check_controls(readout.select(slice(len(edits), None)), clean, corrupted, "clean")
+        change = readout.logit_diff - clean.logit_diff
         ablated, start = {"name_movers": change[:1]}, 1
         for name, drawn in controls.items():
             if drawn:
@@ -357,17 +362,17 @@ class _Circuit:
         effects += [plots.Effect(head_name(head), plots.LOGITS, float(shares[head])) for head in writers]
         caption = (
             "arrows into the logits: direct effect, as a share of the logit difference (blue raises, red lowers it)\n"
-            "arrows into name movers: share of the clean − corrupted gap that their queries get from the head"
+            "arrows into name movers: share of the clean − corrupted gap that their queries together get from the head"
         )
         title = f"Heads by role and layer\n{self._measurement.data_title}"
         return plots.circuit(nodes, effects, COLOURS, title, caption)
 
     def _scatter(self) -> Figure:
         """Figure 3c of Wang et al.: attention to IO against what is written of it."""
-        heads = [(int(layer), int(head)) for layer, head in np.ndindex(self._means["copying"].shape)]
+        heads = list(np.ndindex(*self._means["copying"].shape))
         return plots.scatter(
             self._means["end_to_io"].ravel(),
-            self._means["direct_answer"].ravel(),
+            np.nan_to_num(self._means["direct_answer"]).ravel(),
             [head_name(head) for head in heads],
             x_label="attention from END to IO",
             y_label="direct effect on the answer's logit\n(share of that logit over the mean logit)",
@@ -393,9 +398,9 @@ class _Circuit:
         )
 
 
-def head_name(head: Head) -> str:
-    """`9.9`."""
-    return f"{head[0]}.{head[1]}"
+def _share(values: Array, whole: float) -> Array:
+    """Values as shares of a whole; NaN, which is no evidence, where the model has none to share."""
+    return values / whole if whole > 0 else np.full_like(values, np.nan)
 
 
 def _interval(estimate: Estimate) -> str:

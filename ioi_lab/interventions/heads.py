@@ -26,6 +26,11 @@ HeadName = Annotated[str | float, BeforeValidator(_name)]
 """`"9.9"`, or the number that YAML makes of it."""
 
 
+def head_name(head: tuple[int, int]) -> str:
+    """The name of a layer's head."""
+    return f"{head[0]}.{head[1]}"
+
+
 def head_of(name: str | float, shape: ModelShape, component: Component, key: str) -> tuple[int, int]:
     """Layer and head of a name; a `LabError` that names `key` if there is no such head, or if it may be two.
 
@@ -62,12 +67,12 @@ class RankedHeads:
     @classmethod
     def of(cls, run: PastRun, key: str) -> Self:
         """The heads of a run of `patch` or the like; a `LabError` that names `key` if it measured no single heads."""
-        table, config = run.table(), run.config["intervention"]
+        table, config = run.table(key), run.intervention
         component = config.get("component")
         is_by_head = {"layer", "head", "recovery"} <= set(table.columns) and table["head"].notna().all()
         if not is_by_head or component in KEY_VALUE_COMPONENTS:
             raise LabError(
-                f"{key}: the run in {str(run.folder)!r} ({config['name']} {component or ''}) has no effect a head; "
+                f"{key}: the run in {str(run.folder)!r} ({config.get('name')} {component or ''}) has no effect a head; "
                 "expected one of intervention=patch over heads, such as component=z"
             )
         noising = config.get("direction") == "noise" or config.get("run") == "clean"
@@ -77,4 +82,4 @@ class RankedHeads:
             if abs(effect) >= abs(effects.get(cell, 0.0)):
                 effects[cell] = float(effect)
         ranked = sorted(effects.items(), key=lambda item: -abs(item[1]))
-        return cls(f"{config['name']} {component}", dict(ranked))
+        return cls(f"{config.get('name')} {component}", dict(ranked))

@@ -102,7 +102,7 @@ class LogitLens(Intervention):
 
     def observe(self, engine: Engine) -> Observed:
         """Read both runs."""
-        from ioi_lab.lenses.logit_lens import read_prompt, read_stream, stream_sites
+        from ioi_lab.lenses.logit_lens import check_readout, read_prompt, read_stream, stream_sites
 
         if self.sublayers and engine.shape.parallel:
             raise LabError(
@@ -114,7 +114,11 @@ class LogitLens(Intervention):
         if self.top_k > d_vocab:
             raise LabError(f"intervention.top_k: got {self.top_k}, expected at most {d_vocab}, the whole vocabulary")
         positions = positions_of(self.position, engine.prompts)
+        if "all" in positions:
+            raise LabError("intervention.position: got 'all', but the lens reads one position at a time; expected each")
         sites = stream_sites(engine.shape, sublayers=self.sublayers)
+        for run in RUNS:
+            check_readout(engine, run, sites[-1])
         translators, trained, files = self._translators(engine, sites)
         shown = {run: read_prompt(engine, run, self.prompt, sites, translators, self.top_k) for run in RUNS}
         strings = engine.model.tokens.strings
@@ -209,16 +213,14 @@ class _Reading:
             "n_cells": 2 * len(self._seen.sites) * len(self._seen.positions)
         }
         if (settled := self._settled) is not None:
-            metrics["answer_leads_from_layer"] = settled.layer
-        clean = self._at("clean", "kl", self._main_position)
-        metrics["mean_kl"] = float(clean.value[:-1].mean())
+            metrics["answer_leads_from_layer"] = -1 if settled.component == "resid_pre" else settled.layer
         if self._seen.trained is not None:
             trained = self._seen.trained
             over_text = Bootstrap(trained.plain_kl.shape[1], self._lens.seed)
             for name, kl in (("plain", trained.plain_kl), ("tuned", trained.tuned_kl)):
                 mean = over_text.mean(kl[:-1].mean(axis=0, keepdims=True))
                 metrics |= scalars(f"held_out_kl_{name}", mean, 0)
-            metrics["training_tokens"] = trained.n_tokens
+            metrics["text_tokens"] = trained.n_tokens
         return metrics
 
     @property

@@ -89,8 +89,8 @@ def direct_effects(engine: Engine, run: Run, edits: EditSet = ()) -> DirectEffec
     """
     model, shape = engine.model, engine.shape
     sizes = shape.n_layers, shape.n_heads, len(engine.prompts)
-    logit_diff = (engine.run([edits], run, progress=False) if edits else engine.baseline(run)).logit_diff[0]
-    effects = DirectEffects(DirectTerms.empty(*sizes), DirectTerms.empty(*sizes), logit_diff)
+    readout = engine.run([edits], run, progress=False) if edits else engine.baseline(run)
+    effects = DirectEffects(DirectTerms.empty(*sizes), DirectTerms.empty(*sizes), readout.logit_diff[0])
     first, last = Site("resid_pre", 0), Site("resid_post", shape.n_layers - 1)
     parts = [Site(component, layer) for layer in range(shape.n_layers) for component in WRITERS]
     for rows, held in engine.stream(run, [first, last, *parts], edits):
@@ -101,7 +101,7 @@ def direct_effects(engine: Engine, run: Run, edits: EditSet = ()) -> DirectEffec
             terms.constant[list(rows)] = _array(constant)
             terms.embedding[list(rows)] = _array((end[first] * direction).sum(dim=-1))
             _add_layers(terms, model, list(rows), end, direction)
-    tolerance = max(TOLERANCE, 10 * _rounding(model) * float(np.abs(logit_diff).max()))
+    tolerance = max(TOLERANCE, 10 * model.rounding * readout.largest_logit)
     if not effects.error <= tolerance:
         raise LabError(
             f"intervention: the direct terms of {shape.name} miss its logit difference by {effects.error:.4g}, more "
@@ -149,10 +149,6 @@ def _readout_direction(
         final = final - final.mean(dim=-1, keepdim=True)
     scale = (final.square().mean(dim=-1, keepdim=True) + bridge.cfg.eps).sqrt()
     return read / scale, constant
-
-
-def _rounding(model: LabModel) -> float:
-    return float(torch.finfo(next(model.bridge.parameters()).dtype).eps)
 
 
 def _array(values: Tensor) -> Array:

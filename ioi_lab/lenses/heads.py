@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 
 from ioi_lab.edits import Run, Site
+from ioi_lab.lenses.logit_lens import readout_of
 from ioi_lab.metrics import Array
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 
@@ -29,7 +30,7 @@ def repeated_tokens(model: LabModel, n_sequences: int, seed: int) -> PromptPairs
     tokenizer = model.tokens.tokenizer
     bos = (int(tokenizer.bos_token_id),) if model.tokens.prepend_bos else ()
     special = set(tokenizer.all_special_ids)
-    ordinary = [token for token in range(len(tokenizer)) if token not in special]
+    ordinary = [token for token in range(min(len(tokenizer), model.bridge.cfg.d_vocab)) if token not in special]
     length = min(LONGEST_REPEAT, (model.shape.n_ctx - len(bos)) // 2, len(ordinary))
     rng = np.random.default_rng(seed)
     draws = [tuple(rng.choice(ordinary, length, replace=False).tolist()) for _ in range(n_sequences)]
@@ -91,8 +92,6 @@ def copying_scores(engine: Engine, run: Run) -> tuple[Array, Array]:
 
 
 def _among_likeliest(model: LabModel, output: torch.Tensor, tokens: torch.Tensor) -> Float[Array, "head row"]:
-    from transformer_lens.tools.analysis import logit_readout
-
-    likeliest = logit_readout(model.bridge, output, top_k=min(TOP, model.bridge.cfg.d_vocab)).top_ids
+    likeliest = readout_of(model.bridge, output, top_k=min(TOP, model.bridge.cfg.d_vocab)).top_ids
     found: Array = (likeliest == tokens[:, None, None]).any(dim=-1).T.double().cpu().numpy()
     return found

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
 from ioi_lab.edits import ModelShape, Run, Site
+from ioi_lab.errors import LabError, folded
+from ioi_lab.lenses.direct import TOLERANCE
 from ioi_lab.metrics import Array
 from ioi_lab.tasks.prompts import Position
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.tools.analysis import LogitReadout
 
     from ioi_lab.engine import Engine
 
@@ -86,6 +89,18 @@ def read_stream(
     return reading
 
 
+def check_readout(engine: Engine, run: Run, last: Site) -> None:
+    """Raise a `LabError` unless the final norm and the unembedding make the model's own logits of its last stream."""
+    got = read_stream(engine, run, [last], ["END"], {}).logit_diff[0, 0]
+    readout = engine.baseline(run)
+    tolerance = max(TOLERANCE, 10 * engine.model.rounding * readout.largest_logit)
+    if not np.abs(got - readout.logit_diff[0]).max() <= tolerance:
+        raise LabError(
+            f"intervention: the lens cannot read {engine.shape.name}: it does more than a norm and an unembedding "
+            "between residual stream and logits"
+        )
+
+
 def read_prompt(
     engine: Engine, run: Run, prompt: int, sites: Sequence[Site], translators: Translators, top_k: int
 ) -> TopTokens:
@@ -112,15 +127,24 @@ def lens_log_probs(
     grad: bool = False,
 ) -> Float[Tensor, "site place vocab"]:
     """The lens's log-probabilities of the next token, by TransformerLens' readout; with `grad`, to train through."""
-    from transformer_lens.tools.analysis import logit_readout
-
     rows = len(sites) * stream.shape[1]
     translated = torch.stack(
         [_translated(held, translators.get(site)) for site, held in zip(sites, stream, strict=True)]
     )
-    readout = logit_readout(bridge, translated, return_type="log_probs", chunk_size=rows, enable_grad=grad)
-    log_probs: Tensor = readout.values
+    log_probs: Tensor = readout_of(
+        bridge, translated, return_type="log_probs", chunk_size=rows, enable_grad=grad
+    ).values
     return log_probs
+
+
+def readout_of(bridge: TransformerBridge, vectors: Float[Tensor, "... d_model"], **options: Any) -> LogitReadout:
+    """TransformerLens' `logit_readout`; a `LabError` for a model that it cannot read."""
+    from transformer_lens.tools.analysis import logit_readout
+
+    try:
+        return logit_readout(bridge, vectors, **options)
+    except (ValueError, NotImplementedError) as error:
+        raise LabError(f"intervention: the residual stream of this model cannot be read: {folded(error)}") from error
 
 
 def _translated(held: Float[Tensor, "place d_model"], translator: tuple[Tensor, Tensor] | None) -> Tensor:

@@ -36,6 +36,7 @@ HELD_OUT: Final = 0.2
 MOST_TOKENS: Final = 16384
 """Activations of so many tokens are held in memory; the rest of a longer text is not read."""
 
+_MOST_CHARACTERS_A_TOKEN: Final = 16
 _CHUNK: Final = 64
 
 
@@ -82,7 +83,8 @@ def train_translators(engine: Engine, sites: Sequence[Site], text: Path, trainin
 def text_pieces(model: LabModel, text: Path) -> PromptPairs:
     """A text file in pieces of equal length, as prompts without a task."""
     try:
-        content = text.read_text(encoding="utf-8")
+        with text.open(encoding="utf-8") as file:
+            content = file.read(MOST_TOKENS * _MOST_CHARACTERS_A_TOKEN)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or folded(error)
         raise LabError(f"intervention.text: cannot read {str(text)!r}: {reason}") from error
@@ -133,16 +135,22 @@ def load_translators(path: Path, model: LabModel, sites: Sequence[Site]) -> Tran
         theirs = provenance.get("model", "no model of this lab")
         raise LabError(f"{key}: {str(path)!r} is of another model ({theirs}); expected one of {model.shape.name}")
     names = {site: f"{site.component}.{site.layer}" for site in sites[:-1]}
-    missing = next((name for name in names.values() if f"{name}.matrix" not in tensors), None)
-    if missing:
-        raise LabError(f"{key}: {str(path)!r} has no translator for {missing}; it was trained with other sublayers")
+    width = model.shape.d_model
+    wanted = {"matrix": (width, width), "bias": (width,)}
+    for name in names.values():
+        if any(tuple(tensors.get(f"{name}.{part}", torch.empty(0)).shape) != size for part, size in wanted.items()):
+            raise LabError(f"{key}: {str(path)!r} has no translator for {name}; it was trained with other sublayers")
     return {site: (tensors[f"{name}.matrix"], tensors[f"{name}.bias"]) for site, name in names.items()}
 
 
 def _residuals(engine: Engine, sites: Sequence[Site]) -> Float[Tensor, "site piece pos d_model"]:
-    held = engine.record("clean", sites)
     start = 1 if engine.model.tokens.prepend_bos else 0  # what follows BOS alone is not text
-    return torch.stack([held[site][:, start:] for site in sites])
+    sizes = len(sites), len(engine.prompts), engine.prompts.longest - start, engine.shape.d_model
+    stream = torch.empty(sizes, device=engine.model.device)
+    for rows, held in engine.stream("clean", sites):
+        for index, site in enumerate(sites):
+            stream[index, list(rows)] = held[site][:, start:]
+    return stream
 
 
 def _fit(

@@ -17,7 +17,10 @@ from matplotlib.style import context
 from ioi_lab.plots.style import DIVERGING, SEQUENTIAL, STYLE, Array, Axis, plain_number
 
 _PANELS_A_ROW: Final = 4
-_MOST_ROW_NAMES: Final = 64
+_MOST_NAMES: Final = 64
+_LARGEST: Final = 30.0
+"""A figure's cells take no more inches than this, however many they are."""
+
 _READABLE_CELLS: Final = 450
 """Above this many cells a panel's numbers would be too small to read, and are left out."""
 
@@ -89,8 +92,8 @@ def share_maps(
     widest, tallest = max(len(p.columns.ticks) for p in panels), max(len(p.rows.ticks) for p in panels)
     with context(STYLE):
         size = (
-            n_columns * (cell[0] * widest + 0.45) + 1.5,
-            n_rows * (cell[1] * tallest + (0.35 if alike else 0.95)) + 1.5,
+            n_columns * (min(cell[0] * widest, _LARGEST / n_columns) + 0.45) + 1.5,
+            n_rows * (min(cell[1] * tallest, _LARGEST / n_rows) + (0.35 if alike else 0.95)) + 1.5,
         )
         figure = Figure(figsize=(max(size[0], 4.6), max(size[1], 3.0)), layout="constrained")
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
@@ -128,10 +131,14 @@ def _write_texts(ax: Axes, panel: Panel) -> None:
 
 def _name_ticks(ax: Axes, rows: Axis, columns: Axis) -> None:
     long = max(len(tick) for tick in columns.ticks) > 4
+    step = -(-len(columns.ticks) // _MOST_NAMES)
     ax.set_xticks(
-        range(len(columns.ticks)), columns.ticks, rotation=60 if long else 0, ha="right" if long else "center"
+        range(0, len(columns.ticks), step),
+        columns.ticks[::step],
+        rotation=60 if long else 0,
+        ha="right" if long else "center",
     )
-    step = -(-len(rows.ticks) // _MOST_ROW_NAMES)
+    step = -(-len(rows.ticks) // _MOST_NAMES)
     ax.set_yticks(range(0, len(rows.ticks), step), rows.ticks[::step])
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)

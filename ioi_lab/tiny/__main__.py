@@ -1,4 +1,4 @@
-"""`python -m ioi_lab.tiny train|score NAME`: retrain a packaged model from scratch, or score it."""
+"""`python -m ioi_lab.tiny train|score NAME`: retrain a packaged model from scratch, or score it; `corpus`: its text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ioi_lab.errors import LabError
 from ioi_lab.tiny import TINY_MODELS, tiny_folder
+from ioi_lab.tiny.corpus import sentences
 
 
 def main() -> None:
@@ -20,7 +21,13 @@ def main() -> None:
     train_command.add_argument("--out", type=Path, help="folder to write (default: the packaged model's own)")
     score_command = commands.add_parser("score", help="accuracy and P(answer) on unseen pairs of names")
     score_command.add_argument("name", choices=TINY_MODELS)
+    corpus_command = commands.add_parser("corpus", help="print sentences like those that the models have learned from")
+    corpus_command.add_argument("count", type=int, help="how many")
+    corpus_command.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.command == "corpus":
+        print("\n".join(sentences(arguments.count, arguments.seed)))
+        return
     if arguments.command == "train" and arguments.steps is not None:
         if arguments.out is None:
             parser.error("--steps needs --out: the packaged model is only replaced by its whole recipe")

@@ -158,3 +158,20 @@ def test_a_prompt_without_company_is_told(setup, changes):
     model, _, prompts = setup
     with pytest.raises(LabError, match="needs two prompts of each length, but only one has"):
         ablate(**changes).plan(Engine(model, PromptPairs([prompts[0], prompts[5]])))
+
+
+def test_at_a_label_prompts_of_any_length_are_company(setup):
+    model, _, prompts = setup
+    two, one = PromptPairs([prompts[0], prompts[5]]), prompts.only(0)
+    assert len(two.buckets()) == 2
+    at_end = ablate(method="resample", reference="random", position="END")
+    ((edit,),) = at_end.plan(Engine(model, two))
+    z = (
+        Engine(model, two)
+        .record("clean", [Site("z", 1)])[Site("z", 1)]
+        .unflatten(-1, (model.shape.n_heads, -1))[:, :, 2]
+    )
+    expected = torch.stack([z[1, len(two[1]) - 1], z[0, len(two[0]) - 1]])
+    assert torch.allclose(edit.value, expected, atol=1e-5)
+    with pytest.raises(LabError, match="needs two prompts, but there is one"):
+        at_end.plan(Engine(model, one))

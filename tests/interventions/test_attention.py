@@ -99,7 +99,7 @@ def test_runs_that_give_no_heads(sweep, tmp_path):
         (["intervention.query=S3"], "intervention.query: got 'S3', expected one of BOS, "),
         (["intervention.keys=[IO,S7]"], "intervention.keys: got 'S7', expected one of BOS, "),
         (["intervention.keys=[IO,IO]"], "intervention.keys: got ['IO', 'IO'], where a key stands twice"),
-        (["intervention.query=all"], "intervention.keys: 'all' and 'elsewhere' are no single position"),
+        (["intervention.query=all"], "intervention.query: got 'all', which is no single position; name a label"),
         (["intervention.layer=7"], "intervention.layer: got 7, expected 0 to 3 (tiny-gpt2)"),
     ],
 )

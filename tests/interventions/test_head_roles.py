@@ -52,7 +52,7 @@ def test_without_evidence_no_head_has_a_role(sweep, tmp_path):
     [
         (["intervention.thresholds.end=2"], "intervention.thresholds.end: got 2, expected"),
         (["intervention.thresholds.fame=1"], "intervention.thresholds.fame: no such key"),
-        (["task.n=1"], "task.n: got 1, but head_roles puts one prompt's names into another; expected 2 or more"),
+        (["task.n=1"], "task: head_roles puts one prompt's names into another; got 1 prompt, expected 2 or more"),
         (
             ["task=pairs", "task.prompt=The cat met John", "task.corrupt=The cat met Mary", "task.answer= John",
              "task.distractor= Mary"],

@@ -8,7 +8,8 @@ import torch
 from transformer_lens.tools.analysis import logit_lens
 
 from ioi_lab.engine import Engine
-from ioi_lab.lenses.logit_lens import read_prompt, read_stream, stream_sites
+from ioi_lab.errors import LabError
+from ioi_lab.lenses.logit_lens import check_readout, read_prompt, read_stream, stream_sites
 from tests.conftest import hugging_face, ioi_task
 
 
@@ -89,3 +90,12 @@ def test_batches_change_nothing(model, monkeypatch):
     alone = read_stream(Engine(model, prompts), "clean", sites, ["S2", "END"], {})
     assert together.logit_diff == pytest.approx(alone.logit_diff, abs=1e-4)
     assert together.kl == pytest.approx(alone.kl, abs=1e-4)
+
+
+def test_a_model_that_the_lens_does_not_read_is_told(model, monkeypatch):
+    engine = Engine(model, prompts_of(model, n=2))
+    last = stream_sites(model.shape, sublayers=False)[-1]
+    check_readout(engine, "clean", last)  # which also runs the baseline, before the norm is changed
+    monkeypatch.setattr(type(model.bridge.ln_final), "forward", lambda norm, stream: 2 * stream)
+    with pytest.raises(LabError, match=r"the lens cannot read .*: it does more than a norm and an unembedding"):
+        check_readout(engine, "clean", last)

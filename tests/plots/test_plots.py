@@ -91,7 +91,7 @@ def test_without_intervals_none_are_promised():
 
 def test_scatter_names_the_points_farthest_out():
     x, y = np.array([0.0, 0.5, -0.9, 0.1]), np.array([0.0, 0.4, -1.0, 0.1])
-    figure = plots.scatter(x, y, ["0.0", "0.1", "0.2", "0.3"], "exact", "estimate", "t", named=2)
+    figure = plots.scatter(x, y, ["0.0", "0.1", "0.2", "0.3"], "exact", "estimate", "t", named=2, line="equal")
     ax = figure.axes[0]
     assert texts(ax) == ["0.2", "0.1"]
     assert ax.lines[0].get_xydata().tolist() == [[-1.0, -1.0], [0.5, 0.5]]  # where both agree
@@ -101,3 +101,104 @@ def test_scatter_names_the_points_farthest_out():
 def test_png():
     figure = plots.interval_line(plots.Axis("layer", ["0", "1"]), np.ones(2), np.zeros(2), np.full(2, 2.0), "v", "t")
     assert plots.png(figure).startswith(b"\x89PNG")
+
+
+def test_scatter_names_the_extremes_of_either_axis_apart():
+    x, y = np.array([0.0, 1.0, 0.5, 0.99]), np.array([10.0, 0.0, 0.1, 0.0])
+    figure = plots.scatter(x, y, ["up", "far", "mid", "near"], "x", "y", "t", named=2)
+    assert set(texts(figure.axes[0])) == {"up", "far", "mid", "near"}
+    placed = {text.get_text(): text.get_position() for text in figure.axes[0].texts}
+    assert placed["far"] != placed["near"]
+
+
+TOKENS = plots.Axis("position", ["<bos>", "$x$", "to"])
+
+
+def test_share_maps_share_a_scale_and_name_the_outer_axes():
+    panels = [plots.Panel(str(i), np.full((2, 3), i / 3), LAYERS, TOKENS) for i in range(4)]
+    figure = plots.share_maps(panels, "title", "probability", upward=True)
+    *maps, bar = figure.axes
+    assert {ax.images[0].get_clim() for ax in maps} == {(0, 1)}
+    assert {ax.images[0].origin for ax in maps} == {"lower"}
+    assert [len(ax.get_xticks()) for ax in maps] == [0, 0, 3, 3]
+    assert [len(ax.get_yticks()) for ax in maps] == [2, 0, 2, 0]
+    assert bar.get_ylabel() == "probability"
+
+
+def test_share_maps_of_different_tokens_name_all_of_them():
+    panels = [
+        plots.Panel("clean", np.zeros((2, 3)), LAYERS, TOKENS),
+        plots.Panel("corrupted", np.zeros((2, 3)), LAYERS, plots.Axis("position", ["a", "b", "c"])),
+    ]
+    figure = plots.share_maps(panels, "t", "s", a_row=1)
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["<bos>", "$x$", "to"]
+    assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_share_maps_on_a_logarithmic_scale():
+    panel = plots.Panel("", np.array([[1.0, 1e-3, 0.0]]), plots.Axis("layer", ["0"]), TOKENS, [["a", "b", "c"]])
+    figure = plots.share_maps([panel], "t", "s", floor=1e-6)
+    image = figure.axes[0].images[0]
+    assert image.get_clim() == (1e-6, 1)
+    assert image.norm(np.array([1.0, 1e-3, 0.0])).tolist() == pytest.approx([1, 0.5, 0])
+    assert texts(figure.axes[0]) == ["a", "b", "c"]
+    assert plots.png(figure).startswith(b"\x89PNG")
+
+
+def test_line_panels_draw_bands_where_they_are_known():
+    known = plots.Line("clean", np.array([1.0, 2.0]), np.array([0.5, 1.5]), np.array([1.5, 2.5]))
+    unknown = plots.Line("corrupted", np.array([1.0, 3.0]), np.full(2, np.nan), np.full(2, np.nan), dashed=True)
+    panels = [
+        plots.LinePanel("logits", [known, unknown], zero=True),
+        plots.LinePanel("rank", [unknown], logarithmic=True),
+    ]
+    figure = plots.line_panels(LAYERS, panels, "title")
+    left, right = figure.axes
+    assert len(left.collections) == 1
+    assert len(right.collections) == 0
+    assert right.get_yscale() == "log"
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["clean", "corrupted"]
+    assert "95 %" in figure.get_suptitle()
+    assert "95 %" not in plots.line_panels(LAYERS, panels[1:], "title").get_suptitle()
+    assert plots.png(figure).startswith(b"\x89PNG")
+
+
+ROLES = {"induction": "#cccccc", "name mover": "#eeeeee", "backup name mover": "#dddddd"}
+
+
+def test_a_circuit_has_a_box_a_role_and_an_arrow_an_effect():
+    nodes = [plots.Node("5.5", 5, "induction"), plots.Node("9.9", 9, "name mover"), plots.Node("9.6", 9, "name mover")]
+    effects = [plots.Effect("5.5", "9.9", 0.2), plots.Effect("9.9", plots.LOGITS, -0.4)]
+    figure = plots.circuit(nodes, effects, ROLES, "title", "caption")
+    ax = figure.axes[0]
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    assert places["9.9"][1] == places["9.6"][1] > places["5.5"][1]
+    assert places["5.5"][0] < places["9.9"][0] < places["9.6"][0]
+    assert places["logits"][1] > places["9.9"][1]
+    assert "none" in places  # nobody backs up
+    first, second = ax.patches
+    assert second.get_linewidth() > first.get_linewidth()
+    assert first.get_edgecolor() != second.get_edgecolor()
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["5", "9"]
+
+
+def test_a_circuit_without_heads_is_empty():
+    figure = plots.circuit([], [], ROLES, "title", "caption")
+    assert texts(figure.axes[0]).count("none") == 3
+    assert plots.png(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [(" John", "John"), (" ", "␣"), ("\n", "\\n"), ("<|endoftext|>", "<|endoft…"), ("a" * 9, "a" * 9)],
+)
+def test_a_token_is_never_blank_nor_long(token, shown):
+    assert plots.visible(token) == shown
+
+
+def test_a_map_of_a_long_prompt_stays_of_a_size_that_can_be_drawn():
+    axis = plots.Axis("key", [f"t{i}" for i in range(700)])
+    panels = [plots.Panel(str(i), np.zeros((700, 700)), axis, axis) for i in range(4)]
+    figure = plots.share_maps(panels, "t", "s", cell=(0.3, 0.3))
+    assert max(figure.get_size_inches()) < 40
+    assert len(figure.axes[2].get_xticks()) <= 64

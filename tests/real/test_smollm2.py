@@ -9,13 +9,18 @@ import pandas as pd
 import pytest
 import torch
 from transformer_lens import patching
+from transformer_lens.tools.analysis import logit_lens
 
 from ioi_lab.edits import Edit, FromRun, Site
 from ioi_lab.engine import Engine
 from ioi_lab.files import sha256_of_files
+from ioi_lab.lenses.attention import attention_to
+from ioi_lab.lenses.direct import direct_effects
+from ioi_lab.lenses.logit_lens import read_stream, stream_sites
 from ioi_lab.models import converted_gguf, gguf_file, load_model
 from tests.conftest import hugging_face, ioi_task, model_config, only_run_folder
 from tests.engine.test_engine import transformer_lens_inputs
+from tests.lenses.test_attention import cached_patterns
 from tests.oracle import edited_end_logits
 
 pytestmark = pytest.mark.real
@@ -102,3 +107,75 @@ def test_key_value_heads_are_patched_as_brute_force_does(smollm2):
     got = Engine(smollm2, prompts).run(plan, "corrupted", progress=False).answer_logit[:, 0]
     expected = [edited_end_logits(plain, prompts[0], 0, edits, "corrupted")[prompts[0].answer_id] for edits in plan]
     assert got == pytest.approx(torch.stack(expected).numpy(), abs=1e-4)
+
+
+def test_the_logit_lens_equals_transformer_lens(smollm2):
+    prompts = ioi_task(n=3).prompt_pairs(smollm2.tokens)
+    sites = stream_sites(smollm2.shape, sublayers=True)
+    reading = read_stream(Engine(smollm2, prompts), "clean", sites, ["S2", "END"], {})
+    for row, pair in enumerate(prompts):
+        expected = logit_lens(
+            smollm2.bridge,
+            torch.tensor([pair.clean_tokens]),
+            incl_mid=True,
+            positions=None,
+            targets=[pair.answer_id, pair.distractor_id],
+            return_type="log_probs",
+        )
+        values = expected.values[:, 0, [pair.labels["S2"], pair.labels["END"]]].numpy()
+        assert reading.logit_diff[..., row] == pytest.approx(values[..., 0] - values[..., 1], abs=1e-4)
+        assert reading.p_answer[..., row] == pytest.approx(np.exp(values[..., 0]), abs=1e-4)
+    clean = Engine(smollm2, prompts).baseline("clean")
+    assert reading.p_answer[-1, 1] == pytest.approx(clean.p_answer[0], abs=1e-5)
+    assert reading.logit_diff[-1, 1] == pytest.approx(clean.logit_diff[0], abs=1e-4)
+
+
+def test_the_answer_rises_in_the_late_layers(sweep, tmp_path):
+    sentence = "task.prompt=When James and Robert went to the park, James gave a ball to"
+    outcome = sweep("model=smollm2-135m", "model.device=cpu", "intervention=logit_lens", sentence, "tracker=none")
+    assert outcome.code == 0, outcome.err
+    table = pd.read_csv(only_run_folder(tmp_path) / "results.csv")
+    end = table[table["position"] == table["position"].max()]
+    for run, name in (("clean", "p_answer"), ("corrupted", "p_distractor")):
+        probability = end[end["run"] == run][name].to_numpy()
+        assert probability[-1] > 0.2
+        assert (probability[:20] < 1e-6).all()
+        assert (np.diff(probability[-5:]) > 0).all()
+
+
+def test_direct_terms_add_up(smollm2):
+    prompts = ioi_task(n=6).prompt_pairs(smollm2.tokens)
+    for run in ("clean", "corrupted"):
+        effects = direct_effects(Engine(smollm2, prompts), run)
+        assert effects.difference.sum == pytest.approx(Engine(smollm2, prompts).baseline(run).logit_diff[0], abs=1e-3)
+
+
+def test_attention_to_the_names_is_that_of_the_cached_patterns(smollm2):
+    prompts = ioi_task(n=3).prompt_pairs(smollm2.tokens)
+    weights = attention_to(Engine(smollm2, prompts), "clean", "END", ["IO", "S1", "S2"])
+    for row, pair in enumerate(prompts):
+        pattern = cached_patterns(smollm2, pair.clean_tokens)[:, :, -1]
+        for index, label in enumerate(("IO", "S1", "S2")):
+            assert weights[:, :, index, row] == pytest.approx(pattern[:, :, pair.labels[label]], abs=1e-5)
+
+
+def test_heads_have_the_roles_of_the_circuit(sweep, tmp_path):
+    outcome = sweep(
+        "model=smollm2-135m", "model.device=cpu", "intervention=head_roles", "intervention.repeats=4", "task.n=24",
+        "engine.readout=logit_diff", "tracker=none",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    table = pd.read_csv(run / "results.csv", keep_default_na=False)
+    roles = {f"{layer}.{head}": text.split("; ") for layer, head, text in table[["layer", "head", "roles"]].to_numpy()}
+    for role, heads in {
+        "previous token": ["11.1", "16.0"],
+        "duplicate token": ["5.6", "8.0", "14.3"],
+        "induction": ["17.4", "17.5"],
+        "S-inhibition": ["20.0"],
+        "name mover": ["23.0", "23.1"],
+        "negative name mover": ["23.3"],
+    }.items():
+        assert all(role in roles[head] for head in heads), role
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["name_movers_minus_roleless_high"] < 0

@@ -88,3 +88,52 @@ def test_bos_that_the_tokenizer_lacks_is_told(tokens):
     bare = PreTrainedTokenizerFast(tokenizer_object=tokens.tokenizer.backend_tokenizer)
     with pytest.raises(LabError, match=r"model\.prepend_bos: got True, but this tokenizer has no BOS"):
         Tokens(bare, prepend_bos=True)
+
+
+JAMES = "When James and Robert went to the park, James gave a ball to"
+
+
+@pytest.mark.parametrize(
+    ("corruption", "corrupted"),
+    [
+        ("s2", "When James and Robert went to the park, Robert gave a ball to"),
+        ("swap", "When Robert and James went to the park, Robert gave a ball to"),
+    ],
+)
+def test_a_sentence_of_ones_own(tokens, corruption, corrupted):
+    (pair,) = ioi_task(prompt=JAMES, corruption=corruption).prompt_pairs(tokens)
+    assert (pair.clean, pair.corrupted) == (JAMES, corrupted)
+    assert (pair.answer, pair.distractor) == (" Robert", " James")
+    words = {label: pair.token_strings[position] for label, position in pair.labels.items()}
+    assert (words["IO"], words["S1"], words["S2"], words["END"]) == (" Robert", " James", " James", " to")
+
+
+def test_unrelated_names_in_a_sentence_of_ones_own(tokens):
+    (pair,) = ioi_task(prompt=JAMES, corruption="abc").prompt_pairs(tokens)
+    names = [pair.corrupted_tokens[pair.labels[label]] for label in ("IO", "S1", "S2")]
+    assert len({*names, pair.answer_id, pair.distractor_id}) == 5
+
+
+def test_names_that_are_told(tokens):
+    prompt = "Then Ann saw Tom, and Ann gave it to"
+    (pair,) = ioi_task(prompt=prompt, answer=" Tom", distractor="Ann").prompt_pairs(tokens)
+    assert (pair.answer, pair.distractor) == (" Tom", " Ann")
+    three = "Then Ann and Ben saw Tom, and Ann gave it to"
+    with pytest.raises(LabError, match=r"task\.prompt: cannot tell from"):
+        ioi_task(prompt=three)
+    assert ioi_task(prompt=three, answer="Ben").prompt_pairs(tokens)[0].answer == " Ben"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"prompt": "Then Xerxesia saw Tom. Tom gave it to", "answer": "Xerxesia"},
+            "answer ' Xerxesia' is not exactly",
+        ),
+        ({"prompt": "James and Robert met, James gave it to"}, "must be single tokens behind a space wherever they"),
+    ],
+)
+def test_names_that_are_no_single_tokens_are_told(tokens, changes, line):
+    with pytest.raises(LabError, match=rf"task\.prompt: .*{line}"):
+        ioi_task(**changes).prompt_pairs(tokens)

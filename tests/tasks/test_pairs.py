@@ -73,3 +73,14 @@ def test_a_missing_file_is_told():
     task = PairsTask.from_config({"name": "pairs", "path": "/no/such.csv"}, "task")
     with pytest.raises(LabError, match=r"task\.path: cannot read '/no/such.csv' as CSV: No such file"):
         task.check()
+
+
+def test_one_pair_by_hand(tokens):
+    values = {"prompt": "Then John met", "corrupt": "Then Mary met", "answer": " Mary", "distractor": " John"}
+    task = PairsTask.from_config({"name": "pairs", "path": None} | values, "task")
+    task.check()
+    (pair,) = task.prompt_pairs(tokens)
+    assert (pair.clean, pair.corrupted, pair.answer, pair.distractor) == tuple(values.values())
+    longer = PairsTask.from_config({"name": "pairs", "path": None} | values | {"corrupt": "Then Mary met John"}, "task")
+    with pytest.raises(LabError, match=r"^task: clean has \d+ tokens and corrupt \d+"):
+        longer.prompt_pairs(tokens)
