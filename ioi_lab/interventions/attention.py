@@ -233,10 +233,7 @@ class _Patterns:
 
     def _figures(self) -> dict[str, Figure]:
         key = self._attention.keys[0]
-        layers, heads = (
-            plots.Axis(name, [str(i) for i in range(n)])
-            for name, n in zip(("layer", "head"), self._means.shape, strict=True)
-        )
+        layers, heads = (plots.Axis.numbered(*axis) for axis in zip(("layer", "head"), self._means.shape, strict=True))
         map_title = f"{self._what}\n{self._measurement.data_title}"
         texts = [[f"{value:.2f}" for value in row] for row in self._means] if self._means.size <= READABLE else None
         panel = plots.Panel("", self._means, layers, heads, texts)

@@ -105,9 +105,7 @@ class _Terms:
 
     def _head_map(self) -> Figure:
         heads = self._effects.difference.heads.mean(axis=-1)
-        layers, names = (
-            plots.Axis(name, [str(i) for i in range(n)]) for name, n in zip(("layer", "head"), heads.shape, strict=True)
-        )
+        layers, names = (plots.Axis.numbered(*axis) for axis in zip(("layer", "head"), heads.shape, strict=True))
         title = f"{self._title}, each head\n{self._measurement.data_title}\noutlined: the strongest"
         return plots.heat_maps({"": heads}, layers, names, title, SCALE, MARKED)
 

@@ -74,8 +74,8 @@ def read_stream(
     for rows, held in engine.stream(run, sites):
         prompts = [engine.prompts[row] for row in rows]
         places = torch.tensor([[prompt.positions(position).start for position in positions] for prompt in prompts])
-        stream = torch.stack([held[site] for site in sites])
-        stream = stream[:, torch.arange(len(rows))[:, None], places].flatten(1, 2)  # [site, row × position, d_model]
+        within = torch.arange(len(rows))[:, None]
+        stream = torch.stack([held[site][within, places] for site in sites]).flatten(1, 2)  # [site, place, d_model]
         pairs = torch.tensor([[prompt.answer_id, prompt.distractor_id] for prompt in prompts], device=stream.device)
         pairs = pairs.repeat_interleave(len(positions), dim=0)
         size = max(1, int(_BYTES_A_BATCH / (len(sites) * engine.model.bridge.cfg.d_vocab * 4)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -34,6 +34,11 @@ class Axis:
 
     label: str
     ticks: Sequence[str]
+
+    @classmethod
+    def numbered(cls, label: str, count: int) -> Self:
+        """With ticks from 0 to `count` − 1."""
+        return cls(label, [str(number) for number in range(count)])
 
 
 def plain_number(value: float, _: float = 0) -> str:
