@@ -282,7 +282,7 @@ class _Reading:
 
     @property
     def _is_logarithmic(self) -> bool:
-        """Whether the dashboard's scale is; with `auto`, where neither name has 1 % at END before the last layer."""
+        """Whether probabilities are drawn so; with `auto`, where neither name has 1 % at END before the last layer."""
         if self._lens.scale != "auto":
             return self._lens.scale == "log"
         names = [values[-2, -1] for top in self._seen.shown.values() for values in (top.p_answer, top.p_distractor)]
@@ -311,7 +311,10 @@ class _Reading:
         panels = [
             plots.LinePanel("logit difference", lines("logit_diff"), zero=True),
             plots.LinePanel(
-                "probability", lines("p_answer", ": answer") + lines("p_distractor", ": distractor", dashed=True)
+                "probability",
+                lines("p_answer", ": answer") + lines("p_distractor", ": distractor", dashed=True),
+                logarithmic=self._is_logarithmic,
+                floor=FLOOR if self._is_logarithmic else 0,
             ),
             plots.LinePanel("rank of the answer (1 = likeliest)", lines("rank_answer"), logarithmic=True),
         ]
@@ -324,9 +327,16 @@ class _Reading:
         maps: dict[str, plots.Array] = {
             str(run): self._estimates[run]["logit_diff"].value.reshape(shape) for run in RUNS
         }
-        columns = plots.Axis("position", names)
-        title = f"{self._what}\n{self._measurement.data_title}"
-        return plots.heat_maps(maps, self._places, columns, title, "logit difference (answer − distractor)")
+        behind_layers = max(float(np.abs(values[1:]).max()) for values in maps.values())
+        return plots.heat_maps(
+            maps,
+            self._places,
+            plots.Axis("position", names),
+            f"{self._what}\n{self._measurement.data_title}",
+            "logit difference (answer − distractor)",
+            limit=behind_layers,  # a name's own embedding goes far beyond
+            upward=True,
+        )
 
     def _held_out(self, trained: TunedLens) -> Figure:
         over_text = Bootstrap(trained.plain_kl.shape[1], self._lens.seed)

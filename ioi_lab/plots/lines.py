@@ -76,12 +76,13 @@ class Line:
 
 @dataclass(frozen=True)
 class LinePanel:
-    """Lines that share a scale; `zero` draws a line where the values change sign."""
+    """Lines that share a scale; `zero` draws a line where the values change sign, `floor` is where the scale ends."""
 
     value_label: str
     lines: Sequence[Line]
     logarithmic: bool = False
     zero: bool = False
+    floor: float | None = None
 
 
 def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str = INTERVAL) -> Figure:
@@ -108,6 +109,8 @@ def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
     if panel.logarithmic:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(plain_number)
+    if panel.floor is not None:
+        ax.set_ylim(bottom=panel.floor)
     step = -(-len(axis.ticks) // 16)
     ax.set_xticks(places[::step], list(axis.ticks)[::step], rotation=60 if max(map(len, axis.ticks)) > 4 else 0)
     ax.set(xlabel=axis.label, ylabel=panel.value_label)

@@ -32,29 +32,42 @@ def heat_maps(
     title: str,
     scale_label: str,
     mark: int = 0,
+    *,
+    limit: float | None = None,
+    upward: bool = False,
 ) -> Figure:
     """Maps side by side on one diverging colour scale centred on 0, each titled by its key.
 
     Values stand in the cells where they can be read. Up to `mark` cells are outlined: those of largest absolute
-    value, as far as they reach a tenth of the largest.
+    value, as far as they reach a tenth of the largest. `limit`: where the colours end, if not at the largest value.
+    `upward`: the first row at the bottom.
     """
     n_columns = min(len(panels), _PANELS_A_ROW)
     n_rows = -(-len(panels) // n_columns)
-    largest = max(float(np.abs(values).max()) for values in panels.values()) or 1.0
+    peak = max(float(np.abs(values).max()) for values in panels.values())
+    largest = limit or peak or 1.0
     with context(STYLE):
         width = n_columns * max(1.8, 0.42 * len(columns.ticks) + 0.7) + 1.2
         height = n_rows * max(1.8, 0.27 * len(rows.ticks) + 0.8) + 0.7
         figure = Figure(figsize=(max(width, 5.2), max(height, 3.4)), layout="constrained")
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
         for ax, (name, values) in zip(axes.flat, panels.items(), strict=False):
-            image = ax.imshow(values, cmap=DIVERGING, vmin=-largest, vmax=largest, aspect="auto")
+            image = ax.imshow(
+                values,
+                cmap=DIVERGING,
+                vmin=-largest,
+                vmax=largest,
+                aspect="auto",
+                origin="lower" if upward else "upper",
+            )
             ax.set(title=name, xlabel=columns.label, ylabel=rows.label)
             _name_ticks(ax, rows, columns)
             _write_values(ax, values, largest)
             _outline(ax, values, mark)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
-        figure.colorbar(image, ax=axes, label=scale_label, pad=0.02, aspect=6 * figure.get_figheight())
+        extend = "both" if largest < peak else "neither"
+        figure.colorbar(image, ax=axes, label=scale_label, pad=0.02, aspect=6 * figure.get_figheight(), extend=extend)
         figure.suptitle(title)
     return figure
 

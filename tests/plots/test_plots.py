@@ -150,13 +150,14 @@ def test_line_panels_draw_bands_where_they_are_known():
     unknown = plots.Line("corrupted", np.array([1.0, 3.0]), np.full(2, np.nan), np.full(2, np.nan), dashed=True)
     panels = [
         plots.LinePanel("logits", [known, unknown], zero=True),
-        plots.LinePanel("rank", [unknown], logarithmic=True),
+        plots.LinePanel("rank", [unknown], logarithmic=True, floor=0.1),
     ]
     figure = plots.line_panels(LAYERS, panels, "title")
     left, right = figure.axes
     assert len(left.collections) == 1
     assert len(right.collections) == 0
     assert right.get_yscale() == "log"
+    assert right.get_ylim()[0] == 0.1
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["clean", "corrupted"]
     assert "95 %" in figure.get_suptitle()
     assert "95 %" not in plots.line_panels(LAYERS, panels[1:], "title").get_suptitle()
@@ -202,3 +203,13 @@ def test_a_map_of_a_long_prompt_stays_of_a_size_that_can_be_drawn():
     figure = plots.share_maps(panels, "t", "s", cell=(0.3, 0.3))
     assert max(figure.get_size_inches()) < 40
     assert len(figure.axes[2].get_xticks()) <= 64
+
+
+def test_a_limit_ends_the_colours_before_an_outlier():
+    values = np.array([[40.0, -1.0, 0.0], [2.0, -2.0, 1.0]])
+    figure = plots.heat_maps({"": values}, LAYERS, HEADS, "t", "s", limit=2.0, upward=True)
+    assert figure.axes[0].images[0].get_clim() == (-2, 2)
+    assert figure.axes[0].images[0].origin == "lower"
+    assert figure.axes[0].images[0].colorbar.extend == "both"
+    whole = plots.heat_maps({"": values}, LAYERS, HEADS, "t", "s")
+    assert whole.axes[0].images[0].colorbar.extend == "neither"
