@@ -16,6 +16,7 @@ from ioi_lab import plots
 from ioi_lab.edits import Run
 from ioi_lab.interventions.base import Intervention, Measurement, Report, scalars, tidy_table
 from ioi_lab.interventions.grid import MARKED, MOST_BARS
+from ioi_lab.interventions.heads import head_name
 from ioi_lab.metrics import Array, Estimate
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def term_name(selector: dict[str, Any]) -> str:
     """`9.9`, `MLP 3`, `attention bias 3`, `embedding` or `constant`."""
     layer, head = selector["layer"], selector["head"]
     if head is not None:
-        return f"{layer}.{head}"
+        return head_name((layer, head))
     kind = {"mlp_out": "MLP", "attn_bias": "attention bias", "embed": "embedding"}.get(
         selector["component"], "constant"
     )

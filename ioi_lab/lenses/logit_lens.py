@@ -137,6 +137,11 @@ def lens_log_probs(
     return log_probs
 
 
+def kl_divergence(model: Float[Tensor, "place vocab"], lens: Float[Tensor, "... place vocab"]) -> Tensor:
+    """KL(model ‖ lens) in nats, from log-probabilities: `[..., place]`."""
+    return (model.exp() * (model - lens)).sum(dim=-1)
+
+
 def readout_of(bridge: TransformerBridge, vectors: Float[Tensor, "... d_model"], **options: Any) -> LogitReadout:
     """TransformerLens' `logit_readout`; a `LabError` for a model that it cannot read."""
     from transformer_lens.tools.analysis import logit_readout
@@ -159,6 +164,5 @@ def _read(log_probs: Float[Tensor, "site place vocab"], pairs: Int[Tensor, "plac
     pair = log_probs.gather(-1, pairs.expand(len(log_probs), -1, -1))
     answer, distractor = pair.unbind(-1)
     rank = 1 + (log_probs > answer[..., None]).sum(dim=-1)
-    final = log_probs[-1]
-    kl = (final.exp() * (final - log_probs)).sum(dim=-1).clamp_min(0)
+    kl = kl_divergence(log_probs[-1], log_probs).clamp_min(0)
     return answer - distractor, answer.exp(), distractor.exp(), rank, kl

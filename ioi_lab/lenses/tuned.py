@@ -20,7 +20,7 @@ from tqdm import trange
 from ioi_lab.edits import Site
 from ioi_lab.errors import LabError, folded
 from ioi_lab.files import sha256_of_files
-from ioi_lab.lenses.logit_lens import Translators, lens_log_probs
+from ioi_lab.lenses.logit_lens import Translators, kl_divergence, lens_log_probs
 from ioi_lab.metrics import Array
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 
@@ -172,10 +172,9 @@ def _fit(
                 final = lens_log_probs(model.bridge, stream[-1:, places], sites[-1:], {})[0]
             optimizer.zero_grad()
             for index, site in enumerate(sites[:-1]):
-                read = lens_log_probs(model.bridge, stream[index : index + 1, places], [site], translators, grad=True)[
-                    0
-                ]
-                loss = (final.exp() * (final - read)).sum(dim=-1).mean()
+                own = stream[index : index + 1, places]
+                read = lens_log_probs(model.bridge, own, [site], translators, grad=True)[0]
+                loss = kl_divergence(final, read).mean()
                 loss.backward()
             optimizer.step()
             schedule.step()
@@ -194,7 +193,7 @@ def _kl(
             kl = []
             for index, site in enumerate(sites):
                 read = lens_log_probs(model.bridge, stream[index : index + 1, piece, some], [site], translators)[0]
-                kl.append((final.exp() * (final - read)).sum(dim=-1))
+                kl.append(kl_divergence(final, read))
             parts.append(torch.stack(kl))
         kls[:, piece] = torch.cat(parts, dim=1).mean(dim=1).double().cpu().numpy()
     return kls
