@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ioi_lab.edits import OTHER_RUN, Edit, EditSet, FromRun, Run, Site
 from ioi_lab.errors import LabError
 from ioi_lab.metrics import Readout
+
+if TYPE_CHECKING:
+    from ioi_lab.engine import Engine
 
 TOLERANCE: Final = 1e-3
 """How far the controls may be from 1 and 0, as a share of the way from the base run to the other."""
@@ -38,6 +41,17 @@ def baseline_lines(clean: Readout, corrupted: Readout) -> list[str]:
     if clean.logit_diff.mean() <= max(0.0, corrupted.logit_diff.mean()):
         lines.append("warning: the model does not do the task on the clean prompts, so recovery says little")
     return lines
+
+
+def checked_run(engine: Engine, plan: Sequence[EditSet], base: Run) -> tuple[Readout, dict[str, float]]:
+    """Evaluate `plan` over the `base` run, with the controls beside it: the readout of the plan, and their results.
+
+    Raises a `LabError` if a control fails.
+    """
+    clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
+    readout = engine.run([*plan, *control_edit_sets(plan, base)], base)
+    checks = check_controls(readout.select(slice(len(plan), None)), clean, corrupted, base)
+    return readout.select(slice(len(plan))), checks
 
 
 def control_edit_sets(plan: Sequence[EditSet], base: Run) -> list[EditSet]:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import Field
 
-from ioi_lab.checks import baseline_lines, check_controls, check_gap, control_edit_sets
+from ioi_lab.checks import baseline_lines, check_gap, checked_run
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Measurement, Report
 from ioi_lab.metrics import Bootstrap
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ConfigT = TypeVar("ConfigT", bound=LabConfig)
 log = logging.getLogger(__name__)
 
-_PATHS: Final = frozenset({"path", "from_run", "text", "translators"})
+_PATHS: Final = frozenset({"path", "from_run", "text", "translators", "vector"})
 """Keys of a config group that name a file or a folder."""
 
 
@@ -150,27 +150,24 @@ def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:
     prompts = experiment.task.prompt_pairs(model.tokens)
     engine = shared_engine(model, prompts, experiment.root.engine)
     intervention = experiment.intervention
-    base = intervention.base
     clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
     check_gap(clean, corrupted)
-    plan = intervention.plan(engine)
-    readout = engine.run([*plan, *control_edit_sets(plan, base)], base)
-    checks = check_controls(readout.select(slice(len(plan), None)), clean, corrupted, base)
+    edited, checks = checked_run(engine, intervention.plan(engine), intervention.base)
     measurement = Measurement(
         shape=model.shape,
         prompts=prompts,
         task_title=experiment.task.title,
         clean=clean,
         corrupted=corrupted,
-        edited=readout.select(slice(len(plan))),
+        edited=edited,
         bootstrap=Bootstrap(len(prompts), experiment.root.seed),
         observed=intervention.observe(engine),
     )
     report = intervention.report(measurement)
     report = replace(
         report,
-        metrics=report.metrics | checks,
-        prompts=measurement.prompt_table(),
+        metrics=checks | report.metrics,
+        prompts=measurement.prompt_table() if report.prompts is None else report.prompts,
         summary=baseline_lines(clean, corrupted) + report.summary,
     )
     return report, _provenance(experiment, model)

@@ -5,6 +5,7 @@ All arrays are `[edit_set, prompt]`; all logits and probabilities are at END. No
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
@@ -84,6 +85,11 @@ class Estimate:
     low: Float[Array, "edit_set"]
     high: Float[Array, "edit_set"]
 
+    @classmethod
+    def joined(cls, estimates: Sequence[Estimate]) -> Self:
+        """The rows of several estimates, one after another."""
+        return cls(*(np.concatenate([getattr(each, name) for each in estimates]) for name in ("value", "low", "high")))
+
     @property
     def has_bounds(self) -> bool:
         """Whether the intervals are known."""
@@ -105,6 +111,11 @@ class Bootstrap:
         rng = np.random.default_rng(seed)
         counts = rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=resamples)
         self._weights = counts / n_prompts  # [resample, prompt]
+        self._seed = seed
+
+    def over(self, n_prompts: int) -> Bootstrap:
+        """From the same seed, over another number of prompts."""
+        return Bootstrap(n_prompts, self._seed, len(self._weights))
 
     def mean(self, values: Float[Array, "edit_set prompt"]) -> Estimate:
         """The mean over prompts."""

@@ -122,7 +122,7 @@ class Report:
     summary: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     prompts: pd.DataFrame | None = None
-    """The prompts that were measured; the experiment adds them."""
+    """The prompts that were measured, if not all of the task's."""
 
 
 class Intervention(LabConfig):

@@ -75,11 +75,8 @@ class GridIntervention(Intervention):
     sets: Sets
 
     @model_validator(mode="after")
-    def _head_needs_heads(self) -> GridIntervention:
-        if self.head != "all" and self.component not in HEAD_COMPONENTS:
-            raise LabError(f"intervention.head: got {self.head}, but {self.component} has no heads; expected 'all'")
-        if self._head_names() and self.layer != "all":
-            raise LabError(f"intervention.layer: got {self.layer}, but head names its layers already; expected 'all'")
+    def _selectors_fit(self) -> GridIntervention:
+        check_selectors(self.component, self.layer, self.head)
         return self
 
     @abstractmethod
@@ -99,14 +96,14 @@ class GridIntervention(Intervention):
     def rows(self, shape: ModelShape, prompts: PromptPairs) -> list[Row]:
         """What is edited together: layer, then head, then position; of sets, only position."""
         shape.check_component(self.component, "intervention.component")
-        cells = self._cells(shape)
+        cells = cells_of(self.component, self.layer, self.head, shape)
         positions = positions_of(self.position, prompts)
         if self.sets == "each":
             pairs = product(cells, positions)
             return [Row([Site(self.component, *cell, position)], cell_name(*cell)) for cell, position in pairs]
         label = " ".join(cell_name(*cell) for cell in cells)
         if self.sets == "except":
-            cells = [cell for cell in self._all_cells(shape) if cell not in cells]
+            cells = [cell for cell in cells_of(self.component, "all", "all", shape) if cell not in cells]
             label = f"all but {label}"
         if not cells:
             raise LabError("intervention.sets: got 'except' of everything, which leaves nothing to edit")
@@ -127,29 +124,6 @@ class GridIntervention(Intervention):
             figures=findings.figures(),
             summary=findings.summary(),
         )
-
-    def _head_names(self) -> list[str | float]:
-        chosen = self.head if isinstance(self.head, list) else [self.head]
-        return [name for name in chosen if isinstance(name, str | float) and name != "all"]
-
-    def _all_cells(self, shape: ModelShape) -> list[tuple[int, int | None]]:
-        heads = range(shape.heads(self.component)) if self.component in HEAD_COMPONENTS else [None]
-        return list(product(range(shape.n_layers), heads))
-
-    def _cells(self, shape: ModelShape) -> list[tuple[int, int | None]]:
-        """Layer and head (None where there are none) of each selected site."""
-        if names := self._head_names():
-            return list(heads_of(names, shape, self.component, "intervention.head"))
-        layers = indices_of(self.layer, shape.n_layers)
-        for layer in layers:
-            shape.check_layer(layer, "intervention.layer")
-        heads: list[int | None] = [None]
-        if self.component in HEAD_COMPONENTS:
-            chosen = indices_of(self.head, shape.heads(self.component))
-            for head in chosen:
-                shape.check_head(self.component, head, "intervention.head")
-            heads = list(chosen)
-        return list(product(layers, heads))
 
     def _selectors(self, row: Row) -> dict[str, Any]:
         if row.site is None or self.sets != "each":
@@ -303,6 +277,39 @@ def _axis(label: str, ticks: Sequence[object]) -> plots.Axis:
 def cell_name(layer: int, head: int | None) -> str:
     """`9.9`, or `layer 9` where there are no heads."""
     return f"layer {layer}" if head is None else head_name((layer, head))
+
+
+def check_selectors(component: Component, layer: Any, head: Any) -> None:
+    """Raise a `LabError` for heads of a component that has none, and for a layer beside heads that name theirs."""
+    if head != "all" and component not in HEAD_COMPONENTS:
+        raise LabError(f"intervention.head: got {head}, but {component} has no heads; expected 'all'")
+    if head_names_in(head) and layer != "all":
+        raise LabError(f"intervention.layer: got {layer}, but head names its layers already; expected 'all'")
+
+
+def cells_of(component: Component, layer: Any, head: Any, shape: ModelShape) -> list[tuple[int, int | None]]:
+    """Layer and head (None where there are none) of each site that the selectors stand for.
+
+    A `LabError` for a layer or head that the model lacks.
+    """
+    if names := head_names_in(head):
+        return list(heads_of(names, shape, component, "intervention.head"))
+    layers = indices_of(layer, shape.n_layers)
+    for index in layers:
+        shape.check_layer(index, "intervention.layer")
+    heads: list[int | None] = [None]
+    if component in HEAD_COMPONENTS:
+        chosen = indices_of(head, shape.heads(component))
+        for index in chosen:
+            shape.check_head(component, index, "intervention.head")
+        heads = list(chosen)
+    return list(product(layers, heads))
+
+
+def head_names_in(selector: Any) -> list[str | float]:
+    """The names of heads in a selector; none where it holds indices or `all`."""
+    chosen = selector if isinstance(selector, list) else [selector]
+    return [name for name in chosen if isinstance(name, str | float) and name != "all"]
 
 
 def indices_of(selector: Any, size: int) -> list[int]:

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from ioi_lab import plots
-from ioi_lab.checks import check_controls, control_edit_sets
+from ioi_lab.checks import checked_run
 from ioi_lab.edits import Edit, Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.ablate import Ablate
@@ -227,10 +227,8 @@ class HeadRoles(Intervention):
     ) -> dict[str, Array]:
         sets = [list(movers), *(heads for drawn in controls.values() for heads in drawn)]
         edits = self._ablation(engine, sets)
-        clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
-        readout = engine.run([*edits, *control_edit_sets(edits, "clean")], "clean")
-        check_controls(readout.select(slice(len(edits), None)), clean, corrupted, "clean")
-        change = readout.logit_diff - clean.logit_diff
+        readout, _ = checked_run(engine, edits, "clean")
+        change = readout.logit_diff - engine.baseline("clean").logit_diff
         ablated, start = {"name_movers": change[:1]}, 1
         for name, drawn in controls.items():
             if drawn:

@@ -175,7 +175,9 @@ class _Reading:
             for site in seen.sites
             for position in seen.positions
         ]
-        estimates = {name: _joined([self._estimates[run][name] for run in RUNS]) for name in self._estimates["clean"]}
+        estimates = {
+            name: Estimate.joined([self._estimates[run][name] for run in RUNS]) for name in self._estimates["clean"]
+        }
         files = {"top_tokens.csv": self._top_tokens().to_csv(index=False).encode()} | seen.files
         return Report(
             table=tidy_table(selectors, estimates),
@@ -386,10 +388,6 @@ class _Reading:
 def place_name(site: Site) -> str:
     """A place in the stream by what lies before it: `embed`, `3`, or `3 attn` before that layer's MLP."""
     return {"resid_pre": "embed", "resid_mid": f"{site.layer} attn"}.get(site.component, str(site.layer))
-
-
-def _joined(estimates: list[Estimate]) -> Estimate:
-    return Estimate(*(np.concatenate([getattr(e, name) for e in estimates]) for name in ("value", "low", "high")))
 
 
 def _spread(size: int, most: int) -> list[int]:

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from ioi_lab.edits import Edit, EditSet, ModelShape, Site
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.grid import Index, Row, cell_name
+from ioi_lab.interventions.grid import Index, Row, cell_name, head_names_in
 from ioi_lab.interventions.heads import HeadName, heads_of
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.tasks.prompts import PromptPairs
@@ -111,7 +111,7 @@ class PathPatch(Patch):
         rows, receivers = super().rows(shape, prompts), self.receivers(shape)
         if not receivers:
             return rows
-        named = self.sets != "except" and (self.layer != "all" or bool(self._head_names()))
+        named = self.sets != "except" and (self.layer != "all" or bool(head_names_in(self.head)))
         reaching = []
         for row in rows:
             sites = [site for site in row.sites if any(_precedes(site, to, shape) for to in receivers)]

@@ -18,25 +18,22 @@ from torch import Tensor
 from tqdm import trange
 
 from ioi_lab.edits import Site
-from ioi_lab.errors import LabError, folded
+from ioi_lab.errors import LabError
 from ioi_lab.files import sha256_of_files
 from ioi_lab.lenses.logit_lens import Translators, kl_divergence, lens_log_probs
 from ioi_lab.metrics import Array
-from ioi_lab.tasks.prompts import PromptPair, PromptPairs
+from ioi_lab.tasks.text import text_pieces
+from ioi_lab.tensors import read_tensor_file, tensor_file
 
 if TYPE_CHECKING:
     from ioi_lab.engine import Engine
     from ioi_lab.models import LabModel
 
-LENGTH: Final = 64
-"""Tokens of text in one piece, as far as the model reads that many."""
-
-FEWEST_PIECES: Final = 10
 HELD_OUT: Final = 0.2
 MOST_TOKENS: Final = 16384
 """Activations of so many tokens are held in memory; the rest of a longer text is not read."""
 
-_MOST_CHARACTERS_A_TOKEN: Final = 16
+KIND: Final = "a tuned lens"
 _CHUNK: Final = 64
 
 
@@ -66,7 +63,7 @@ def train_translators(engine: Engine, sites: Sequence[Site], text: Path, trainin
     Raises a `LabError` for a file that cannot be read or is too short.
     """
     model = engine.model
-    pieces = text_pieces(model, text)
+    pieces = text_pieces(model, text, "intervention.text", MOST_TOKENS)
     stream = _residuals(engine.on(pieces), sites)  # [site, piece, pos, d_model]
     n_held_out = max(1, round(HELD_OUT * len(pieces)))
     order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(training.seed))
@@ -80,60 +77,20 @@ def train_translators(engine: Engine, sites: Sequence[Site], text: Path, trainin
     )
 
 
-def text_pieces(model: LabModel, text: Path) -> PromptPairs:
-    """A text file in pieces of equal length, as prompts without a task."""
-    try:
-        with text.open(encoding="utf-8") as file:
-            content = file.read(MOST_TOKENS * _MOST_CHARACTERS_A_TOKEN)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or folded(error)
-        raise LabError(f"intervention.text: cannot read {str(text)!r}: {reason}") from error
-    length = min(LENGTH, model.shape.n_ctx)
-    bos = (model.tokens.tokenizer.bos_token_id,) if model.tokens.prepend_bos else ()
-    ids = model.tokens.encode(content)[len(bos) :]
-    step = length - len(bos)
-    pieces = [bos + ids[start : start + step] for start in range(0, len(ids) - step + 1, step)]
-    if len(pieces) < FEWEST_PIECES:
-        raise LabError(
-            f"intervention.text: {str(text)!r} has {len(ids)} tokens for {model.shape.name}, too short to train on; "
-            f"at least {FEWEST_PIECES * step} are needed"
-        )
-    return PromptPairs([PromptPair.untasked(piece) for piece in pieces[: MOST_TOKENS // length]])
-
-
 def save_translators(lens: TunedLens, model: LabModel, text: Path, training: Training) -> bytes:
     """The translators as safetensors, with where they come from."""
-    from safetensors.torch import save
-
     tensors = {}
     for site, (matrix, bias) in lens.translators.items():
-        tensors[f"{site.component}.{site.layer}.matrix"] = matrix.contiguous()
-        tensors[f"{site.component}.{site.layer}.bias"] = bias.contiguous()
-    provenance = {
-        "kind": "tuned lens",
-        "model": model.config.label,
-        "weights_sha256": model.weights_sha256,
-        "text": text.name,
-        "text_sha256": sha256_of_files([text]),
-        **{name: str(value) for name, value in vars(training).items()},
-    }
-    return save(tensors, metadata=provenance)
+        tensors[f"{site.component}.{site.layer}.matrix"] = matrix
+        tensors[f"{site.component}.{site.layer}.bias"] = bias
+    settings = {name: str(value) for name, value in vars(training).items()}
+    return tensor_file(tensors, model, KIND, text=text.name, text_sha256=sha256_of_files([text]), **settings)
 
 
 def load_translators(path: Path, model: LabModel, sites: Sequence[Site]) -> Translators:
     """The translators of a saved file; a `LabError` for those of another model, or where a site lacks one."""
-    from safetensors import SafetensorError, safe_open
-
     key = "intervention.translators"
-    try:
-        with safe_open(path, "pt", device=str(model.device)) as file:
-            provenance = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
-    except (OSError, SafetensorError) as error:
-        raise LabError(f"{key}: cannot read {str(path)!r} as safetensors: {folded(error)}") from error
-    if provenance.get("weights_sha256") != model.weights_sha256:
-        theirs = provenance.get("model", "no model of this lab")
-        raise LabError(f"{key}: {str(path)!r} is of another model ({theirs}); expected one of {model.shape.name}")
+    _, tensors = read_tensor_file(path, model, KIND, key)
     names = {site: f"{site.component}.{site.layer}" for site in sites[:-1]}
     width = model.shape.d_model
     wanted = {"matrix": (width, width), "bias": (width,)}

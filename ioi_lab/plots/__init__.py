@@ -3,9 +3,10 @@
 from ioi_lab.plots.circuit import LOGITS, Effect, Node, circuit
 from ioi_lab.plots.lines import Line, LinePanel, interval_line, line_panels, ranked_bars, scatter
 from ioi_lab.plots.maps import Panel, heat_maps, share_maps
-from ioi_lab.plots.style import NEGATIVE, NEUTRAL, POSITIVE, Array, Axis, png, visible
+from ioi_lab.plots.style import NEGATIVE, NEUTRAL, POSITIVE, Array, Axis, png, shades, visible
 
 __all__ = [
     "LOGITS", "NEGATIVE", "NEUTRAL", "POSITIVE", "Array", "Axis", "Effect", "Line", "LinePanel", "Node", "Panel",
-    "circuit", "heat_maps", "interval_line", "line_panels", "png", "ranked_bars", "scatter", "share_maps", "visible",
+    "circuit", "heat_maps", "interval_line", "line_panels", "png", "ranked_bars", "scatter", "shades",
+    "share_maps", "visible",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from ioi_lab.plots.style import INTERVAL, NEGATIVE, NEUTRAL, POSITIVE, STYLE, Array, Axis, plain_number
+
+_MOST_INSIDE: Final = 4
+"""More lines than this have their legend beside the panel."""
 
 
 def ranked_bars(
@@ -89,7 +93,8 @@ def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str 
     """Panels side by side over the same axis, with intervals as bands; `bands` says what these are."""
     with context(STYLE):
         width = max(3.2, min(4.2, 0.16 * len(axis.ticks) + 1.0))
-        figure = Figure(figsize=(max(4.6, len(panels) * width + 0.4), 3.6), layout="constrained")
+        beside = sum(1.4 for panel in panels if len(panel.lines) > _MOST_INSIDE)
+        figure = Figure(figsize=(max(4.6, len(panels) * width + 0.4) + beside, 3.6), layout="constrained")
         for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _draw_lines(ax, axis, panel)
         banded = any(np.isfinite(line.low).all() for panel in panels for line in panel.lines)
@@ -98,7 +103,7 @@ def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str 
 
 
 def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
-    places = np.arange(len(axis.ticks))
+    places = np.arange(len(axis.ticks)) if axis.places is None else np.array(axis.places)
     for line in panel.lines:
         style = "--" if line.dashed else "-"
         ax.plot(places, line.values, style, color=line.colour, label=line.name, marker="o", markersize=2)
@@ -112,9 +117,13 @@ def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
     if panel.floor is not None:
         ax.set_ylim(bottom=panel.floor)
     step = -(-len(axis.ticks) // 16)
-    ax.set_xticks(places[::step], list(axis.ticks)[::step], rotation=60 if max(map(len, axis.ticks)) > 4 else 0)
+    if axis.places is None:
+        ax.set_xticks(places[::step], list(axis.ticks)[::step], rotation=60 if max(map(len, axis.ticks)) > 4 else 0)
     ax.set(xlabel=axis.label, ylabel=panel.value_label)
-    ax.legend(frameon=False, fontsize=7.5, handlelength=3)
+    beside: dict[str, Any] = (
+        {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(panel.lines) > _MOST_INSIDE else {}
+    )
+    ax.legend(frameon=False, fontsize=7.5, handlelength=3, **beside)
 
 
 def scatter(
@@ -126,10 +135,11 @@ def scatter(
     title: str,
     named: int = 5,
     line: str | None = None,
+    from_zero: bool = False,
 ) -> Figure:
     """Points, of which the `named` ones farthest out along either axis bear their label.
 
-    `line` names the line where both values agree, if that is to be drawn.
+    `line` names the line where both values agree, if that is to be drawn. `from_zero`: the x axis shows 0 too.
     """
     with context(STYLE):
         figure = Figure(figsize=(4.6, 4.4), layout="constrained")
@@ -142,6 +152,8 @@ def scatter(
             ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
         ax.scatter(x, y, color=POSITIVE, s=14, alpha=0.7, linewidths=0)
         ax.margins(0.12, 0.08)
+        if from_zero:
+            ax.axvline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
         outermost = [np.argsort(-np.abs(values), kind="stable")[:named].tolist() for values in (x, y)]
         _name_points(ax, {labels[point]: (x[point], y[point]) for points in outermost for point in points})
         ax.set(xlabel=x_label, ylabel=y_label)

@@ -8,6 +8,8 @@ from io import BytesIO
 from typing import Any, Final, Self
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.style import context
 from numpy.typing import NDArray
@@ -30,10 +32,11 @@ STYLE: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis is and the names of its ticks."""
+    """What an axis is and the names of its ticks, which stand side by side or, along lines, at `places`."""
 
     label: str
     ticks: Sequence[str]
+    places: Sequence[float] | None = None
 
     @classmethod
     def numbered(cls, label: str, count: int) -> Self:
@@ -44,6 +47,12 @@ class Axis:
 def plain_number(value: float, _: float = 0) -> str:
     """A tick of a logarithmic axis, without the mathematical markup that tokens forbid."""
     return f"{value:g}" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e−").replace("e-", "e−")
+
+
+def shades(count: int) -> list[str]:
+    """Colours in the order of the lines that they are for, dark to light, all of them visible on white."""
+    colours = colormaps[SEQUENTIAL](np.linspace(0.0, 0.85, count))
+    return [to_hex(colour) for colour in colours]
 
 
 def png(figure: Figure) -> bytes:

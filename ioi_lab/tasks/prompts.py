@@ -54,7 +54,8 @@ class PromptPair:
         space included) are two different single tokens.
         """
         ids, corrupted_ids = tokens.encode(clean), tokens.encode(corrupted)
-        answer_id, distractor_id = _single(tokens, answer, "answer"), _single(tokens, distractor, "distractor")
+        answer_id = single_token(tokens, answer, "answer")
+        distractor_id = single_token(tokens, distractor, "distractor")
         if answer_id == distractor_id:
             raise LabError(f"answer and distractor are the same token {answer!r}")
         if len(ids) != len(corrupted_ids):
@@ -99,7 +100,8 @@ class PromptPair:
         return range(index % len(self), index % len(self) + 1)
 
 
-def _single(tokens: Tokens, text: str, role: str) -> int:
+def single_token(tokens: Tokens, text: str, role: str) -> int:
+    """The id of `text`, leading space included; a `LabError` that begins with its `role` unless it is one token."""
     token = tokens.single(text)
     if token is None:
         hint = "" if text.startswith(" ") else " (a leading space may be missing)"

@@ -31,6 +31,10 @@ class Tokens:
         """Each token as the text that it stands for."""
         return tuple(self.tokenizer.decode([token]) for token in ids)
 
+    def text(self, ids: tuple[int, ...]) -> str:
+        """The text of a prompt's tokens, without the BOS in front."""
+        return "".join(self.strings(ids[1 if self.prepend_bos else 0 :])).strip()
+
     def single(self, text: str) -> int | None:
         """The id of `text` (leading space included) if it is exactly one token, else None."""
         ids = self._plain(text)
