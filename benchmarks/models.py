@@ -1,7 +1,11 @@
-"""The models and prompts of the benchmark: two well-known shapes with random weights, and a pretrained model."""
+"""The models and prompts of the benchmark: two well-known shapes with random weights, and a pretrained model.
+
+`python -m benchmarks.models NAME FOLDER` writes a random one, for whole runs (`model=folder model.path=FOLDER/NAME`).
+"""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from ioi_lab.models import ModelConfig
@@ -43,3 +47,16 @@ def prompt_pairs(tokens: Tokens, n: int) -> PromptPairs:
     """IOI prompts of 15 tokens, names swapped in the corrupted ones, which then differ from the third token on."""
     values = {"name": "ioi", "n": n, "seed": 0, "order": "mixed", "corruption": "swap", "template": 0}
     return IOITask.from_config(values, "task").prompt_pairs(tokens)
+
+
+def main() -> None:
+    """Parse the command line and write the model."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description="write a model of random weights")
+    parser.add_argument("name", choices=[name for name in MODELS if name.endswith("shape")])
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    print(random_model(options.name, options.folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -380,7 +380,7 @@ class SteeringReport:
         layers = list(dict.fromkeys(step.site.layer for step in self._seen.steps))
         heads = list(dict.fromkeys(step.site.head for step in self._seen.steps))
         count = len(self._seen.steps)
-        if len(layers) > 1 and count == len(layers) and len(self._seen.scales) > 1:
+        if heads == [None] and len(layers) == count > 1 and len(self._seen.scales) > 1:
             figures["logit_diff_by_layer_and_scale"] = self._layer_map(layers)
         if heads != [None] and count == len(layers) * len(heads) and count > 1:
             figures["slope_by_head"] = self._head_map(layers, heads)

@@ -98,22 +98,3 @@ def test_translators_of_other_places_are_refused(text, tmp_path):
     file.write_bytes(save_translators(lens, model, text, TRAINING))
     with pytest.raises(LabError, match=r"has no translator for resid_mid\.0"):
         load_translators(file, model, stream_sites(model.shape, sublayers=True))
-
-
-def test_text_is_cut_into_pieces_of_one_length(tiny, text):
-    pieces = text_pieces(tiny, text)
-    assert {len(piece) for piece in pieces} == {min(64, tiny.shape.n_ctx)}
-    bos = tiny.tokens.tokenizer.bos_token_id
-    ids = [token for piece in pieces for token in piece.clean_tokens[1:]]
-    assert all(piece.clean_tokens[0] == bos for piece in pieces)
-    assert ids == list(tiny.tokens.encode(text.read_text())[1 : len(ids) + 1])
-
-
-def test_a_short_text_is_told(tiny, tmp_path):
-    short = tmp_path / "short.txt"
-    short.write_text("When John and Mary went to the store, John gave a drink to Mary.")
-    with pytest.raises(LabError, match=r"short\.txt' has \d\d tokens for .*, too short to train on; at least \d+ are"):
-        text_pieces(tiny, short)
-    short.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(LabError, match="cannot read"):
-        text_pieces(tiny, short)
