@@ -149,8 +149,15 @@ class SteeringReport:
     @property
     def _steers(self) -> bool:
         """Whether the direction itself moves the preference: evenly, of most prompts, and beyond random directions."""
-        most = self._estimates["flipped"].value[self._strongest_row] > MOST_FLIP
-        return bool(most and self._seen.responses[self._seen.best].is_monotone and self._is_outside_the_band)
+        is_monotone = self._seen.responses[self._seen.best].is_monotone
+        return self._flips_most and is_monotone and self._is_outside_the_band
+
+    @property
+    def _flips_most(self) -> bool:
+        """Whether the share of prompts that flip lies above a half with its whole interval, if that is known."""
+        flipped = self._estimates["flipped"]
+        low, share = flipped.low[self._strongest_row], flipped.value[self._strongest_row]
+        return bool((low if np.isfinite(low) else share) > MOST_FLIP)
 
     # Table and scalars
 
@@ -363,8 +370,8 @@ class SteeringReport:
         if self._steers:
             return [f"{name} is steered by this direction: evenly, most prompts, and beyond random directions"]
         reasons = []
-        if self._estimates["flipped"].value[self._strongest_row] <= MOST_FLIP:
-            reasons.append("no scale flips most prompts")
+        if not self._flips_most:
+            reasons.append("no scale surely flips most prompts")
         if not self._seen.responses[self._seen.best].is_monotone:
             reasons.append("the logit difference does not rise evenly with the scale")
         if not self._is_outside_the_band:
@@ -481,6 +488,7 @@ class SteeringReport:
             x_label="side effect: largest rise of next-token loss on\nordinary text within the linear range, nats",
             y_label=f"efficiency: slope of the logit difference\na {self._norm_word}",
             title=self._title(),
+            named=len(costs),
             from_zero=True,
         )
 

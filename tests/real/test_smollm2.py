@@ -20,6 +20,7 @@ from ioi_lab.lenses.logit_lens import read_stream, stream_sites
 from ioi_lab.models import converted_gguf, gguf_file, load_model
 from tests.conftest import hugging_face, ioi_task, model_config, only_run_folder
 from tests.engine.test_engine import transformer_lens_inputs
+from tests.interventions.test_steer import check_against_steering_vectors
 from tests.lenses.test_attention import cached_patterns
 from tests.oracle import edited_end_logits
 
@@ -179,3 +180,24 @@ def test_heads_have_the_roles_of_the_circuit(sweep, tmp_path):
         assert all(role in roles[head] for head in heads), role
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["name_movers_minus_roleless_high"] < 0
+
+
+@pytest.mark.parametrize("position", ["all", "END"])
+def test_steering_equals_the_steering_vectors_package(smollm2, position):
+    engine = Engine(smollm2, ioi_task(n=2).prompt_pairs(smollm2.tokens))
+    check_against_steering_vectors(engine, hugging_face(smollm2.folder), [0, 13, 29], position)
+
+
+def test_the_position_of_the_answer_steers_it(sweep, tmp_path):
+    outcome = sweep(
+        "model=smollm2-135m", "model.device=cpu", "intervention=steer", "intervention.layer=[12,22]", "task.n=40",
+        "intervention.scale=[-3,-2,-1,-0.5,0.5,1,2,3]", "intervention.side_effects=0", "tracker=none",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert "smollm2-135m is steered by this direction" in outcome.out
+    found = json.loads((only_run_folder(tmp_path) / "metrics.json").read_text())
+    assert (found["steers"], found["best_layer"], found["best_monotone"]) == (1, 22, 1)
+    assert found["best_flipped_low"] > 0.5
+    assert found["best_logit_diff_high"] < min(0, found["control_band_low"])
+    assert found["control_flipped_highest"] < 0.5
+    assert found["controls_inside_band"] > 0.8
