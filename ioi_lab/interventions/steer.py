@@ -206,7 +206,9 @@ class Steer(Intervention):
         steered, checks = checked_run(held_out, plan, "clean")
         moved = np.split(steered.logit_diff, len(steps))
         responses = [Response.of(self.scales, by_scale, clean.logit_diff[0]) for by_scale in moved]
-        steepest = sorted(range(len(steps)), key=lambda index: -abs(responses[index].slopes.mean()))
+        steepest = sorted(
+            range(len(steps)), key=lambda index: (steps[index].norm == 0, -abs(responses[index].slopes.mean()))
+        )
         text, text_sites, effects = self._side_effects(held_out, steps, steepest)
         return Steering(
             model=engine.model,

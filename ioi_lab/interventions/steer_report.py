@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from ioi_lab import plots
@@ -120,11 +121,17 @@ class SteeringReport:
         Of the scales that push prompts away from what they prefer, which is their answer if the model does the task.
         """
         scales, rows = np.array(self._seen.scales), self._rows(self._seen.best)
-        push = scales * self._slopes.value[self._seen.best] * self._seen.clean.logit_diff.mean()
         flipped = self._estimates["flipped"].value[rows]
         moved = np.abs(self._estimates["logit_diff"].value[rows] - self._seen.clean.logit_diff.mean())
         second = -np.abs(scales) if flipped.any() else moved
-        return int(np.lexsort((second, flipped, push < 0))[-1])
+        return int(np.lexsort((second, flipped, self._push_away))[-1])
+
+    @property
+    def _push_away(self) -> NDArray[np.bool_]:
+        """Which scales push the best site's prompts away from what they prefer on average."""
+        push: Array = np.array(self._seen.scales) * self._slopes.value[self._seen.best]
+        away: NDArray[np.bool_] = push * self._seen.clean.logit_diff.mean() < 0
+        return away
 
     @property
     def _strongest_row(self) -> int:
@@ -294,16 +301,16 @@ class SteeringReport:
 
     def _prompt_line(self) -> str:
         contrast, count = self._seen.contrast, len(self._measurement.prompts)
-        if not contrast.training:
-            source = f"vector from {self._steer.vector}"
-        else:
-            source = f"vector from {len(contrast.training)} prompts ({self._method})"
         names = "with other names" if contrast.names_differ else "not among these, with the same names"
+        source = f"vector from {_counted(len(contrast.training), 'prompt')} ({self._method})"
+        if self._steer.vector is not None:
+            source = f"vector from {self._steer.vector}"
+            names = names if contrast.names_differ else "which may be among its own, with the same names"
         dropped = f"; {contrast.n_dropped} with names of both left out" if contrast.n_dropped else ""
         base = self._seen.clean
         return (
-            f"{source}, steered: {count} prompts {names}{dropped} (logit difference {base.logit_diff.mean():.2f}, "
-            f"accuracy {base.correct.mean():.2f})"
+            f"{source}, steered: {_counted(count, 'prompt')} {names}{dropped} "
+            f"(logit difference {base.logit_diff.mean():.2f}, accuracy {base.correct.mean():.2f})"
         )
 
     def _slope_lines(self) -> list[str]:
@@ -367,6 +374,8 @@ class SteeringReport:
         name = self._measurement.shape.name
         if self._best.norm == 0:
             return [f"warning: nothing to steer {name} with: the sides do not differ at these sites"]
+        if not self._push_away.any():
+            return [f"note: no scale pushes {name} away from what it prefers, so there is nothing to flip"]
         if self._steers:
             return [f"{name} is steered by this direction: evenly, most prompts, and beyond random directions"]
         reasons = []
@@ -524,7 +533,9 @@ class SteeringReport:
         positions = {step.site.position for step in self._seen.steps}
         at = f" at {self._measurement.prompts.position_name(positions.pop())}" if len(positions) == 1 else ""
         count = len(self._measurement.prompts)
-        measured = f"{self._measurement.shape.name}, {self._measurement.task_title}, {count} held-out prompts"
+        measured = (
+            f"{self._measurement.shape.name}, {self._measurement.task_title}, {_counted(count, 'held-out prompt')}"
+        )
         return f"Steering {self._steer.site}{at}{where}\n{self._what}\n{measured}"
 
     @property
@@ -555,6 +566,10 @@ SIDES: Final[Mapping[str, Mapping[str, str]]] = {
     "answer_position": {"positive": "answer named first", "negative": "answer named second"},
     "name_pair": {"positive": "answer is the first name", "negative": "answer is the second name"},
 }
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _number(value: float) -> str:
