@@ -67,11 +67,10 @@ FEWEST: Final[Mapping[str, int]] = {"mean_difference": 1, "pca": 2, "logistic": 
 
 
 def unembedding(
-    unembedding_rows: Float[Array, "vocab d_model"], answers: Sequence[int], distractors: Sequence[int]
+    answers: Float[Array, "prompt d_model"], distractors: Float[Array, "prompt d_model"]
 ) -> Float[Array, "prompt d_model"]:
     """W_U[answer] − W_U[distractor] of each prompt: the direction that the logit difference is read from."""
-    directions: Array = unembedding_rows[list(answers)] - unembedding_rows[list(distractors)]
-    return directions
+    return answers - distractors
 
 
 def random_direction(norm: float, width: int, seed: Sequence[int]) -> Vector:

@@ -281,9 +281,9 @@ class Steer(Intervention):
     def _unembedding(self, held_out: Engine) -> Float[Array, "prompt d_model"]:
         """Each prompt's own direction towards its answer."""
         weights = held_out.model.bridge.unembed.W_U.detach()  # [d_model, vocab]
-        rows = weights.T.double().cpu().numpy()
-        prompts = held_out.prompts
-        return unembedding(rows, [pair.answer_id for pair in prompts], [pair.distractor_id for pair in prompts])
+        answers = [pair.answer_id for pair in held_out.prompts]
+        distractors = [pair.distractor_id for pair in held_out.prompts]
+        return unembedding(*(weights[:, ids].T.double().cpu().numpy() for ids in (answers, distractors)))
 
     def _of(self, saved: Mapping[str, Vector], site: Site) -> Vector:
         """The saved vector of a site."""

@@ -155,9 +155,14 @@ class SteeringReport:
 
     @property
     def _steers(self) -> bool:
-        """Whether the direction itself moves the preference: evenly, of most prompts, and beyond random directions."""
+        """Whether the direction itself moves the preference: its way, evenly, of most prompts, beyond random ones."""
         is_monotone = self._seen.responses[self._seen.best].is_monotone
-        return self._flips_most and is_monotone and self._is_outside_the_band
+        return self._goes_its_way and self._flips_most and is_monotone and self._is_outside_the_band
+
+    @property
+    def _goes_its_way(self) -> bool:
+        """Whether a positive scale moves prompts towards their answer."""
+        return bool(self._slopes.value[self._seen.best] > 0)
 
     @property
     def _flips_most(self) -> bool:
@@ -379,6 +384,8 @@ class SteeringReport:
         if self._steers:
             return [f"{name} is steered by this direction: evenly, most prompts, and beyond random directions"]
         reasons = []
+        if not self._goes_its_way:
+            reasons.append("it pushes the other way")
         if not self._flips_most:
             reasons.append("no scale surely flips most prompts")
         if not self._seen.responses[self._seen.best].is_monotone:

@@ -162,10 +162,33 @@ def test_a_name_moves_tiny_gpt2_and_random_directions_do_not(sweep, tmp_path):
 def test_a_model_that_is_not_steered_is_said_not_to_be(sweep, tmp_path, model):
     outcome = steer(sweep, f"model={model}", "task.n=32")
     assert outcome.code == 0
-    assert f"warning: {model} is not steered by this direction: no scale surely flips most prompts" in outcome.out
+    assert f"warning: {model} is not steered by this direction: " in outcome.out
+    assert "no scale surely flips most prompts" in outcome.out
     found = metrics(only_run_folder(tmp_path))
     assert found["steers"] == 0
     assert found["best_flipped"] < 0.5
+
+
+def test_a_vector_that_pushes_the_other_way_is_no_steering(sweep, tmp_path):
+    """Turned around in its file, the vector of a name flips every prompt at the scales above 0 instead."""
+    arguments = ["intervention.contrast=name_pair", "intervention.layer=3", "intervention.scale=[-1,-0.5,0.5,1]"]
+    assert steer(sweep, *arguments).code == 0
+    file = only_run_folder(tmp_path) / "vectors.safetensors"
+    with safe_open(file, "pt") as opened:
+        provenance = opened.metadata()
+    turned = {name: -vector for name, vector in load_file(file).items()}
+    save_file(turned, tmp_path / "turned.safetensors", metadata=provenance)
+    outcome = steer(sweep, *arguments, "intervention.vector=turned.safetensors", "name=turned")
+    assert "warning: tiny-gpt2 is not steered by this direction: it pushes the other way" in outcome.out
+    (run,) = (run for run in run_folders(tmp_path) if "turned" in run.parts)
+    found = metrics(run)
+    assert (found["best_flipped"], found["steers"]) == (1.0, 0)
+    assert found["best_scale"] > 0
+
+
+def test_scales_that_cannot_flip_anything_are_said_to(sweep):
+    outcome = steer(sweep, "intervention.contrast=name_pair", "intervention.layer=3", "intervention.scale=1")
+    assert "note: no scale pushes tiny-gpt2 away from what it prefers, so there is nothing to flip" in outcome.out
 
 
 def test_figures_fit_the_grid(sweep, tmp_path):
