@@ -35,7 +35,7 @@ demo: setup ## set up, then find the heads that do IOI in a small GPT-2
 	@$(BIN)/python sweep.py name=demo
 
 test: setup smollm2 ## set up, then run the whole test suite
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile # a process a core, with a thread each
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .
