@@ -178,7 +178,7 @@ def _unknown_key(error: ConfigCompositionException, config_name: str) -> str:
 def _keys_of(parent: str, config_name: str) -> list[str]:
     """Full names of the keys under `parent` in the composed config, with the groups that the command line names."""
     GlobalHydra.instance().clear()
-    groups = [word for word in sys.argv[1:] if re.fullmatch(r"[a-z_]+=[\w-]+", word)]
+    groups = [word for word in sys.argv[1:] if re.fullmatch(r"[a-z_]+(@[a-z_.]+)?=[\w-]+", word)]
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         try:
             config = compose(config_name, overrides=groups)

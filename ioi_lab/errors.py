@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LabError(Exception):
     """Something the user can mend, told in one line that names the key, the value and the choices.
@@ -13,3 +17,13 @@ class LabError(Exception):
 def folded(error: BaseException) -> str:
     """The error's message without line breaks or runs of blanks."""
     return " ".join(str(error).split())
+
+
+@contextmanager
+def model_called(key: str) -> Iterator[None]:
+    """Let errors about `model` name the config group `key`, where a model is configured under another name."""
+    try:
+        yield
+    except LabError as error:
+        renamed = re.sub(r"\bmodel=", f"model@{key}=", re.sub(r"\bmodel(?=[.:])", key, str(error)))
+        raise LabError(renamed) from error

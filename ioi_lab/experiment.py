@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
-import pydoc
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -23,7 +23,7 @@ from ioi_lab.interventions.base import Intervention, Measurement, Report
 from ioi_lab.metrics import Bootstrap
 from ioi_lab.models import ModelConfig
 from ioi_lab.runs import RunFolder, environment
-from ioi_lab.schema import LabConfig
+from ioi_lab.schema import LabConfig, instantiate
 from ioi_lab.tasks.prompts import PromptPairs, Task
 from ioi_lab.tracking import FinishedRun, TrackerConfig, track
 
@@ -31,17 +31,21 @@ if TYPE_CHECKING:
     from ioi_lab.engine import Engine
     from ioi_lab.models import LabModel
 
-ConfigT = TypeVar("ConfigT", bound=LabConfig)
 log = logging.getLogger(__name__)
 
-_PATHS: Final = frozenset({"path", "from_run", "text", "translators", "vector"})
-"""Keys of a config group that name a file or a folder."""
+_PATHS: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps", "resume"})
+"""Keys that name a file or a folder."""
 
 
-class EngineConfig(LabConfig):
-    """How the engine runs: its memory bound, and what is read of each run."""
+class EngineMemory(LabConfig):
+    """What the engine may use."""
 
     memory_gb: Literal["auto"] | Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)]
+
+
+class EngineConfig(EngineMemory):
+    """How the engine runs: its memory bound, and what is read of each run."""
+
     readout: Literal["full", "logit_diff"]
 
 
@@ -53,9 +57,44 @@ class Root(LabConfig):
     engine: EngineConfig
 
 
+class Job(ABC):
+    """The checked config of an entry point, and the work that it asks for."""
+
+    COMMAND: ClassVar[str]
+    """The entry point."""
+
+    tracker: TrackerConfig
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Check a resolved config; raises a `LabError` that names the first wrong key."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What is done with what."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What is done."""
+
+    @property
+    @abstractmethod
+    def tags(self) -> tuple[str, ...]:
+        """With what it is done."""
+
+    @abstractmethod
+    def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
+        """Do it; returns the report and the provenance. `folder` is for what must outlive an interruption."""
+
+
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Job):
     """A checked config: model × task × intervention, and how to run and track them."""
+
+    COMMAND = "sweep.py"
 
     root: Root
     model: ModelConfig
@@ -65,13 +104,13 @@ class Experiment:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Check a resolved config; raises a `LabError` that names the first wrong key."""
+        """Every group by its own class."""
         groups = {key: config.get(key) or {} for key in ("model", "task", "intervention", "tracker")}
         experiment = cls(
             root=Root.from_config({key: value for key, value in config.items() if key not in groups}, ""),
             model=ModelConfig.from_config(groups["model"], "model"),
-            task=_instantiate(groups["task"], "task", Task),
-            intervention=_instantiate(groups["intervention"], "intervention", Intervention),
+            task=instantiate(groups["task"], "task", Task),
+            intervention=instantiate(groups["intervention"], "intervention", Intervention),
             tracker=TrackerConfig.from_config(groups["tracker"], "tracker"),
         )
         for part in (experiment.model, experiment.task, experiment.intervention, experiment.tracker):
@@ -83,9 +122,51 @@ class Experiment:
         """Such as `patch z · tiny-gpt2 · ioi`."""
         return f"{self.intervention.title} · {self.model.label} · {self.task.name}"
 
+    @property
+    def kind(self) -> str:
+        """The intervention."""
+        return self.intervention.name
 
-def run_experiment(config: DictConfig, folder: Path, group: str | None = None) -> dict[str, float]:
-    """Run one experiment into `folder` and track it; returns its metrics.
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Model and task."""
+        return self.model.label, self.task.name
+
+    def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
+        """Load, plan, execute, check and report."""
+        from ioi_lab.models import load_model
+
+        model = load_model(self.model)
+        prompts = self.task.prompt_pairs(model.tokens)
+        engine = shared_engine(model, prompts, self.root.engine)
+        intervention = self.intervention
+        clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
+        check_gap(clean, corrupted)
+        edited, checks = checked_run(engine, intervention.plan(engine), intervention.base)
+        measurement = Measurement(
+            shape=model.shape,
+            prompts=prompts,
+            task_title=self.task.title,
+            clean=clean,
+            corrupted=corrupted,
+            edited=edited,
+            bootstrap=Bootstrap(len(prompts), self.root.seed),
+            observed=intervention.observe(engine),
+        )
+        report = intervention.report(measurement)
+        report = replace(
+            report,
+            metrics=checks | report.metrics,
+            prompts=measurement.prompt_table() if report.prompts is None else report.prompts,
+            summary=baseline_lines(clean, corrupted) + report.summary,
+        )
+        return report, {"model": model.provenance, "seed": self.root.seed}
+
+
+def run_experiment(
+    config: DictConfig, folder: Path, group: str | None = None, kind: type[Job] = Experiment
+) -> dict[str, float]:
+    """Do what a config asks for into `folder` and track it; returns its metrics.
 
     `group` names the sweep that the run belongs to. Whatever goes wrong is raised again after the folder has been
     marked as failed.
@@ -93,28 +174,28 @@ def run_experiment(config: DictConfig, folder: Path, group: str | None = None) -
     run = RunFolder(folder)
     try:
         resolved = resolve(config)
-        run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)))
-        experiment = Experiment.from_config(resolved)
-        report, provenance = _measure(experiment)
+        run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)), kind.COMMAND)
+        job = kind.from_config(resolved)
+        report, provenance = job.measure(folder)
         media = run.write_report(report)
-        run.finish(provenance)
+        run.finish({**provenance, **report.provenance, **environment()})
     except BaseException as error:
         run.fail(error)
         raise
-    for line in [experiment.title, *report.summary, f"results: {os.path.relpath(folder)}"]:
+    for line in [job.title, *report.summary, f"results: {os.path.relpath(folder)}"]:
         log.info(line)
     finished = FinishedRun(
         folder=folder,
-        title=experiment.title,
-        job_type=experiment.intervention.name,
+        title=job.title,
+        job_type=job.kind,
         group=group,
-        tags=(experiment.model.label, experiment.task.name),
+        tags=job.tags,
         config=resolved,
         metrics=report.metrics,
         table=report.table,
         media=media,
     )
-    track(finished, experiment.tracker)
+    track(finished, job.tracker)
     return report.metrics
 
 
@@ -131,46 +212,18 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
-def _make_paths_absolute(resolved: dict[Any, Any]) -> None:
+def _make_paths_absolute(group: dict[Any, Any]) -> None:
     """So that the config in the run folder can be run again from anywhere."""
-    for group in (resolved.get("model"), resolved.get("task"), resolved.get("intervention")):
-        if not isinstance(group, dict) or group.get("source") in ("hub", "tiny"):
-            continue
-        for key in _PATHS & group.keys():
-            path = group[key]
-            if isinstance(path, str) and Path(path).exists():
-                group[key] = str(Path(path).resolve())
+    for key, value in group.items():
+        if isinstance(value, dict):
+            _make_paths_absolute(value)
+        elif key in _PATHS and isinstance(value, str) and not _names_no_file(group) and Path(value).exists():
+            group[key] = str(Path(value).resolve())
 
 
-def _measure(experiment: Experiment) -> tuple[Report, dict[str, Any]]:
-    """Load, plan, execute, check and report; returns the report and the provenance."""
-    from ioi_lab.models import load_model
-
-    model = load_model(experiment.model)
-    prompts = experiment.task.prompt_pairs(model.tokens)
-    engine = shared_engine(model, prompts, experiment.root.engine)
-    intervention = experiment.intervention
-    clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
-    check_gap(clean, corrupted)
-    edited, checks = checked_run(engine, intervention.plan(engine), intervention.base)
-    measurement = Measurement(
-        shape=model.shape,
-        prompts=prompts,
-        task_title=experiment.task.title,
-        clean=clean,
-        corrupted=corrupted,
-        edited=edited,
-        bootstrap=Bootstrap(len(prompts), experiment.root.seed),
-        observed=intervention.observe(engine),
-    )
-    report = intervention.report(measurement)
-    report = replace(
-        report,
-        metrics=checks | report.metrics,
-        prompts=measurement.prompt_table() if report.prompts is None else report.prompts,
-        summary=baseline_lines(clean, corrupted) + report.summary,
-    )
-    return report, _provenance(experiment, model)
+def _names_no_file(group: dict[Any, Any]) -> bool:
+    """Whether the path in a model's config is that of something on the hub or in the package."""
+    return group.get("source") in ("hub", "tiny")
 
 
 @lru_cache(maxsize=2)  # the jobs of a multirun share baselines; two, as of models, which an engine keeps alive
@@ -179,32 +232,3 @@ def shared_engine(model: LabModel, prompts: PromptPairs, config: EngineConfig) -
     from ioi_lab.engine import Engine
 
     return Engine(model, prompts, config.memory_gb, config.readout)
-
-
-def _provenance(experiment: Experiment, model: LabModel) -> dict[str, Any]:
-    """Where the numbers come from: the model's weights, the seed, the code and the machine."""
-    return {
-        "model": {
-            "name": model.config.label,
-            "source": model.config.source,
-            "path": model.config.path,
-            "revision": model.config.revision,
-            "weights_sha256": model.weights_sha256,
-        },
-        "seed": experiment.root.seed,
-        "device": model.device_name,
-        "dtype": model.config.dtype,
-        **environment(),
-    }
-
-
-def _instantiate(values: dict[str, Any], group: str, base: type[ConfigT]) -> ConfigT:
-    """The checked config of the class that `_target_` names."""
-    arguments = dict(values)
-    target = arguments.pop("_target_", None)
-    cls = pydoc.locate(str(target))
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise LabError(
-            f"{group}._target_: got {target!r}, expected the full name of a class that inherits {base.__name__}"
-        )
-    return cls.from_config(arguments, group)

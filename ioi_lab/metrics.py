@@ -131,10 +131,15 @@ class Bootstrap:
 
         A ratio of means (as in TransformerLens' IOI metric), so that no single prompt with a small gap dominates.
         """
-        moved, gap = edited - corrupted, clean - corrupted
-        gaps = gap @ self._weights.T
-        gaps = np.where(gaps * gap.mean() > 0, gaps, np.nan)  # where the gap vanishes or turns, bounds mean nothing
-        return self._estimate(moved.mean(axis=1) / gap.mean(axis=1), (moved @ self._weights.T) / gaps)
+        return self.ratio(edited - corrupted, clean - corrupted)
+
+    def ratio(
+        self, numerator: Float[Array, "edit_set prompt"], denominator: Float[Array, "#edit_set prompt"]
+    ) -> Estimate:
+        """The ratio of the means; unknown bounds where the denominator's mean vanishes or turns in some resample."""
+        whole, parts = denominator.mean(axis=1), denominator @ self._weights.T
+        parts = np.where(parts * whole[:, None] > 0, parts, np.nan)
+        return self._estimate(numerator.mean(axis=1) / whole, (numerator @ self._weights.T) / parts)
 
     def _estimate(self, value: Array, samples: Float[Array, "edit_set resample"]) -> Estimate:
         if self._weights.shape[1] < FEWEST_PROMPTS or not np.isfinite(samples).all():

@@ -96,6 +96,19 @@ class LabModel:
         card = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         return f"{self.device}{card}"
 
+    @property
+    def provenance(self) -> dict[str, str | None]:
+        """Where the numbers of a run come from: the weights, and on what and how precisely they were run."""
+        return {
+            "name": self.config.label,
+            "source": self.config.source,
+            "path": self.config.path,
+            "revision": self.config.revision,
+            "weights_sha256": self.weights_sha256,
+            "device": self.device_name,
+            "dtype": self.config.dtype,
+        }
+
     @cached_property
     def weights_sha256(self) -> str:
         """One checksum over the weight files."""

@@ -29,7 +29,7 @@ _PACKAGES: Final = (
     "ioi-lab", "torch", "transformers", "transformer-lens", "hydra-core", "omegaconf", "wandb", "numpy", "matplotlib",
 )  # fmt: skip
 _CONFIG_HEADER: Final = """\
-# The resolved config of this run. To run it again: python sweep.py --config-dir <this folder> --config-name config
+# The resolved config of this run. To run it again: python {command} --config-dir <this folder> --config-name config
 defaults:
 - run_folder
 - _self_
@@ -44,14 +44,14 @@ class RunFolder:
         self._started = time.time()
         self._files: list[str] = []
 
-    def start(self, config_yaml: str) -> None:
-        """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml`."""
+    def start(self, config_yaml: str, command: str) -> None:
+        """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml` for `command`."""
         left = _files_of_a_report(self.path)
         self._set_status("running")
         for name in ("results.csv", "prompts.csv", "metrics.json", "provenance.json", *left):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "plots", ignore_errors=True)
-        write_text(self.path / "config.yaml", _CONFIG_HEADER + config_yaml)
+        write_text(self.path / "config.yaml", _CONFIG_HEADER.format(command=command) + config_yaml)
 
     def write_report(self, report: Report) -> dict[str, Path]:
         """Write `results.csv`, `prompts.csv`, `metrics.json`, `plots/*.png` and what else the report holds.

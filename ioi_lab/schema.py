@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pydoc
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ioi_lab.errors import LabError
+
+ConfigT = TypeVar("ConfigT", bound="LabConfig")
 
 
 class LabConfig(BaseModel):
@@ -25,6 +28,18 @@ class LabConfig(BaseModel):
 
     def check(self) -> None:
         """Raise a `LabError` for what the schema cannot say but needs no model to tell, such as a missing file."""
+
+
+def instantiate(values: Mapping[str, Any], group: str, base: type[ConfigT]) -> ConfigT:
+    """The checked config of the class that `_target_` names, which must inherit `base`."""
+    arguments = dict(values)
+    target = arguments.pop("_target_", None)
+    cls = pydoc.locate(str(target))
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise LabError(
+            f"{group}._target_: got {target!r}, expected the full name of a class that inherits {base.__name__}"
+        )
+    return cls.from_config(arguments, group)
 
 
 def _one_line(error: ValidationError, group: str) -> str:

@@ -27,10 +27,19 @@ def read_tensor_file(path: Path, model: LabModel, kind: str, key: str) -> tuple[
 
     Raises a `LabError` that names `key` for a file that cannot be read, of another kind, or of another model.
     """
+    provenance, tensors = read_any_tensor_file(path, kind, key, str(model.device))
+    if provenance.get("weights_sha256") != model.weights_sha256:
+        theirs = provenance.get("model", "no model of this lab")
+        raise LabError(f"{key}: {str(path)!r} is of another model ({theirs}); expected one of {model.shape.name}")
+    return provenance, tensors
+
+
+def read_any_tensor_file(path: Path, kind: str, key: str, device: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The same, of whichever model."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt", device=str(model.device)) as file:
+        with safe_open(path, "pt", device=device) as file:
             provenance = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
     except (OSError, SafetensorError) as error:
@@ -38,7 +47,4 @@ def read_tensor_file(path: Path, model: LabModel, kind: str, key: str) -> tuple[
     if provenance.get("kind") != kind:
         theirs = provenance.get("kind", "a file that no run of this lab has left")
         raise LabError(f"{key}: {str(path)!r} holds {theirs}; expected {kind}")
-    if provenance.get("weights_sha256") != model.weights_sha256:
-        theirs = provenance.get("model", "no model of this lab")
-        raise LabError(f"{key}: {str(path)!r} is of another model ({theirs}); expected one of {model.shape.name}")
     return provenance, tensors

@@ -24,7 +24,7 @@ def report():
 
 def test_status_is_running_first_and_done_last(tmp_path, report):
     folder = RunFolder(tmp_path / "a" / "b")
-    folder.start("name: x\n")
+    folder.start("name: x\n", "sweep.py")
     assert status(folder)["status"] == "running"
     assert folder.write_report(report) == {
         "figure": folder.path / "plots" / "figure.png",
@@ -40,12 +40,12 @@ def test_status_is_running_first_and_done_last(tmp_path, report):
 
 def test_starting_again_takes_back_all_that_an_old_run_left(tmp_path, report):
     old = RunFolder(tmp_path)
-    old.start("name: old\n")
+    old.start("name: old\n", "sweep.py")
     old.write_report(report)
     old.finish({})
     assert is_done(tmp_path)
     (tmp_path / "mine.csv").write_text("whoever's this is")
-    RunFolder(tmp_path).start("name: new\n")
+    RunFolder(tmp_path).start("name: new\n", "sweep.py")
     assert not is_done(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "mine.csv", "status.json"]
 
@@ -58,7 +58,7 @@ def test_a_status_that_cannot_be_read_is_not_done(tmp_path, content):
 
 def test_a_failure_is_one_line(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.start("name: x\n")
+    folder.start("name: x\n", "sweep.py")
     folder.fail(ValueError("first\n  second"))
     assert status(folder)["error"] == "first second"
     assert status(folder)["type"] == "ValueError"
@@ -82,7 +82,7 @@ def test_outside_a_checkout_there_is_no_commit(monkeypatch, tmp_path):
 
 def test_a_past_run_is_read_back(tmp_path, report):
     folder = RunFolder(tmp_path)
-    folder.start("name: x\nintervention:\n  name: patch\n")
+    folder.start("name: x\nintervention:\n  name: patch\n", "sweep.py")
     folder.write_report(report)
     with pytest.raises(LabError, match=r"key: the run in .* is not finished"):
         PastRun.read(str(tmp_path), "key")

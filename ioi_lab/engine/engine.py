@@ -199,6 +199,11 @@ class Engine:
         components = {edit.site.component for edit_set in edit_sets for edit in edit_set}
         in_parts = self._parts_are_exact(components)
         for bucket in self._buckets(edit_sets, capture):
+            if capture and not any(edit_sets):  # there is no base run beside it
+                unedited = [_whole_work(index, ()) for index in range(len(edit_sets))]
+                logits, captured = self._run_batch(unedited, None, BaseRun(bucket, base, {}, {}), capture)
+                yield _Result(bucket, [work.index for work in unedited], logits, None, captured)
+                continue
             if in_parts and not capture:
                 todo = works(bucket, edit_sets, base, self.shape)
             else:

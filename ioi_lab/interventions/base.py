@@ -124,6 +124,9 @@ class Report:
     prompts: pd.DataFrame | None = None
     """The prompts that were measured, if not all of the task's."""
 
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """What the run folder's provenance tells beside the model."""
+
 
 class Intervention(LabConfig):
     """Base of all interventions. One that only looks plans nothing and keeps what `observe` returns."""

@@ -18,8 +18,8 @@ LENGTH: Final = 64
 
 FEWEST_PIECES: Final = 10
 SHORTEST: Final = 8
+PIECE_WORDS: Final = 40
 _MOST_CHARACTERS_A_TOKEN: Final = 16
-
 
 TEXTS: Final = Path(__file__).parent.parent / "texts"
 
@@ -67,6 +67,12 @@ def passages(model: LabModel, text: Path, key: str, most_tokens: int) -> PromptP
             f"too few to measure on; at least {FEWEST_PIECES} are needed"
         )
     return PromptPairs([PromptPair.untasked(piece) for piece in kept])
+
+
+def pieces_of(text: str, most_words: int = PIECE_WORDS) -> list[str]:
+    """A text of any length in pieces of at most so many words, with the blanks between words as they are."""
+    words = re.findall(r"\s*\S+", text)
+    return ["".join(words[start : start + most_words]).strip() for start in range(0, len(words), most_words)]
 
 
 def _bos(model: LabModel) -> tuple[int, ...]:

@@ -27,6 +27,18 @@ class Tokens:
         bos = (self.tokenizer.bos_token_id,) if self.prepend_bos else ()
         return bos + tuple(self._plain(text))
 
+    def encode_with_ends(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids that `encode` gives, and how many characters of the text each has behind it at its end (BOS: 0).
+
+        Raises a `LabError` for a tokenizer that does not know where in the text its tokens are.
+        """
+        if not self.tokenizer.is_fast:
+            raise LabError("model: its tokenizer does not tell where in the text tokens are; a fast one is needed")
+        read = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids, ends = tuple(read.input_ids), tuple(end for _, end in read.offset_mapping)
+        bos = self.encode("")[:1] if self.prepend_bos else ()
+        return bos + ids, (0,) * len(bos) + ends
+
     def strings(self, ids: tuple[int, ...]) -> tuple[str, ...]:
         """Each token as the text that it stands for."""
         return tuple(self.tokenizer.decode([token]) for token in ids)
