@@ -20,10 +20,10 @@ def folded(error: BaseException) -> str:
 
 
 @contextmanager
-def model_called(key: str) -> Iterator[None]:
-    """Let errors about `model` name the config group `key`, where a model is configured under another name."""
+def called(group: str, key: str) -> Iterator[None]:
+    """Let errors about the config group `group` name `key`, where such a group stands under another name."""
     try:
         yield
     except LabError as error:
-        renamed = re.sub(r"\bmodel=", f"model@{key}=", re.sub(r"\bmodel(?=[.:])", key, str(error)))
-        raise LabError(renamed) from error
+        renamed = re.sub(rf"\b(?<!\.){group}(?=[.:])", key, str(error))
+        raise LabError(re.sub(rf"\b{group}=", f"{group}@{key}=", renamed)) from error

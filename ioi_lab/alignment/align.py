@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -115,6 +116,26 @@ class Maps:
     def turned(self) -> Self:
         """With the models in each other's place."""
         return type(self)(self.backward, self.forward, self.r2[::-1], self.site, self.title)
+
+    def of_layers(self, site: str, layers: tuple[list[int], list[int]], key: str) -> Self:
+        """Those between some layers; a `LabError` that names what under `key` asks for maps that there are none of."""
+        if self.site != site:
+            raise LabError(f"{key}.site: got {site!r}, but the maps are of {self.site}")
+        wanted = list(product(*layers))
+        missing = [pair for pair in wanted if pair not in self.forward]
+        if missing:
+            have = [sorted({pair[side] for pair in self.forward}) for side in (0, 1)]
+            raise LabError(
+                f"{key}.source_layers, .target_layers: there is no map from layer {missing[0][0]} to {missing[0][1]}; "
+                f"there are maps between layers {have[0]} and {have[1]}"
+            )
+        return type(self)(
+            {pair: self.forward[pair] for pair in wanted},
+            {pair[::-1]: self.backward[pair[::-1]] for pair in wanted},
+            self.r2,
+            self.site,
+            self.title,
+        )
 
 
 def save_maps(maps: Maps, models: tuple[LabModel, LabModel], **provenance: Any) -> bytes:

@@ -26,14 +26,15 @@ PairOfLayers = tuple[int, int]
 class AlignmentConfig(LabConfig):
     """One option of `conf/alignment/`.
 
-    `site`: which residual stream. `held_out`: the share of texts to try maps on. `folds`: of the others, to choose the
-    ridge penalty by. `rank`: of `lowrank`.
+    `site`: which residual stream. `positions`: all that both models have, or the last of each text alone. `held_out`:
+    the share of texts to try maps on. `folds`: of the others, to choose the ridge penalty by. `rank`: of `lowrank`.
     """
 
     method: MapMethod
     site: Literal["resid_pre", "resid_post"]
     source_layers: IndexSelector
     target_layers: IndexSelector
+    positions: Literal["all", "last"]
     held_out: Annotated[float, Field(gt=0, lt=1)]
     folds: Annotated[int, Field(ge=2)]
     rank: Annotated[int, Field(ge=1)]

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ioi_lab.alignment.config import AlignmentConfig, Pairing
 from ioi_lab.alignment.corpora import Corpus
-from ioi_lab.errors import LabError, model_called
+from ioi_lab.errors import LabError, called
 from ioi_lab.experiment import EngineMemory, Job
 from ioi_lab.interventions.base import Report
 from ioi_lab.models import ModelConfig, load_model
@@ -64,7 +64,7 @@ class AlignmentJob(Job):
             tracker=TrackerConfig.from_config(groups["tracker"], "tracker"),
         )
         for key in ("source", "target"):
-            with model_called(key):
+            with called("model", key):
                 getattr(job, key).check()
         for part in (job.root, job.corpus, job.alignment, job.tracker):
             part.check()
@@ -91,9 +91,9 @@ class AlignmentJob(Job):
         from ioi_lab.alignment.reading import CHECKPOINT, Reader
         from ioi_lab.alignment.report import AlignmentReport
 
-        with model_called("source"):
+        with called("model", "source"):
             source = load_model(self.source)
-        with model_called("target"):
+        with called("model", "target"):
             target = load_model(self.target)
         checkpoint = folder / CHECKPOINT
         resume = Path(self.root.resume) / CHECKPOINT if self.root.resume is not None else None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ioi_lab.models import LabModel
 
 CHUNK: Final = 2048
-"""About so many positions are held in memory at a time."""
+"""About so many tokens of either model are read at a time."""
 
 HELD_OUT: Final = -1
 
@@ -42,8 +42,11 @@ class Shared:
     """The number of the corpus's text that it is from."""
 
     @classmethod
-    def of(cls, piece: str, models: tuple[LabModel, LabModel], fold: int, text: int) -> Self:
-        """As far as either model reads the text; BOS, which has read nothing, is left out."""
+    def of(cls, piece: str, models: tuple[LabModel, LabModel], fold: int, text: int, *, last: bool) -> Self:
+        """As far as either model reads the text; BOS, which has read nothing, is left out.
+
+        `last`: where the whole piece has been read, alone.
+        """
         read = [model.tokens.encode_with_ends(piece) for model in models]
         ids = [tokens[: model.shape.n_ctx] for model, (tokens, _) in zip(models, read, strict=True)]
         # Tokens that share a character end at the same one: the last of them has read it all.
@@ -51,7 +54,7 @@ class Shared:
             {end: place for place, end in enumerate(ends[: len(kept)]) if end > 0}
             for kept, (_, ends) in zip(ids, read, strict=True)
         ]
-        common = sorted(at_end[0].keys() & at_end[1].keys())
+        common = sorted(at_end[0].keys() & at_end[1].keys() & ({len(piece)} if last else at_end[0].keys()))
         first, second = (tuple(places[end] for end in common) for places in at_end)
         return cls((ids[0], ids[1]), (first, second), fold, text)
 
@@ -61,11 +64,15 @@ class Shared:
 
 @dataclass(frozen=True)
 class Split:
-    """Texts to try maps on, by a hash of the text, and folds of the others: the same for the same text anywhere."""
+    """What of a corpus is for what: texts to try maps on and folds of the others, by a hash of the text.
+
+    `last`: the last position of each piece of text alone.
+    """
 
     held_out: float
     folds: int
     seed: int
+    last: bool = False
 
     def fold(self, text: str) -> int:
         """The fold of a text, or `HELD_OUT`."""
@@ -114,9 +121,9 @@ def chunks_of(texts: Iterable[str], models: tuple[LabModel, LabModel], split: Sp
         if count <= start:
             continue
         fold = split.fold(text)
-        found = [Shared.of(piece, models, fold, count) for piece in pieces_of(text)]
+        found = [Shared.of(piece, models, fold, count, last=split.last) for piece in pieces_of(text)]
         pieces += [piece for piece in found if len(piece)]
-        held += sum(len(piece) for piece in found)
+        held += max(sum(len(piece.ids[side]) for piece in found) for side in (0, 1))
         if held >= CHUNK:
             yield Chunk(tuple(pieces), count)
             pieces, held = [], 0

@@ -154,7 +154,8 @@ class Reader:
 
     def chunks(self, what: str, start: int = 0) -> Iterator[Chunk]:
         """The corpus in chunks, with a progress bar that says `what` is done."""
-        split = Split(self._config.held_out, self._config.folds, self._seed)
+        config = self._config
+        split = Split(config.held_out, config.folds, self._seed, last=config.positions == "last")
         texts = self._corpus.texts(self._pairing.models[0].tokens)
         with tqdm(desc=what, unit=" texts", initial=start, disable=None, leave=False) as bar:
             for chunk in chunks_of(texts, self._pairing.models, split, start):
@@ -186,6 +187,7 @@ class Reader:
             "alignment.site": self._config.site,
             "alignment.source_layers": self._pairing.layers[0],
             "alignment.target_layers": self._pairing.layers[1],
+            "alignment.positions": self._config.positions,
             "alignment.held_out": self._config.held_out,
             "alignment.folds": self._config.folds,
         }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+LOWEST_SHOWN: Final = -1.0
 CONTROLS: Final = {"mean_shift": "mean shift", "shuffled": "shuffled pairs"}
 
 
@@ -205,11 +206,15 @@ class AlignmentReport:
         axis = plots.Axis(
             f"layer of {to_model} that is mapped to", [str(layer) for own, layer in fits if own == from_layer]
         )
+        found = self._alignment
         title = (
-            f"Aligning {self._config.site}, {name}, from layer {from_layer}: the map and its controls\n"
-            f"{self._data_title}"
+            f"Aligning {self._config.site}: the map and its controls\n{name}, from layer {from_layer}\n"
+            f"{self._corpus}, {found.n_positions:,} positions fitted\n"
+            f"{found.n_held_out:,} of {found.n_held_out_texts:,} other texts tried"
         )
-        panel = plots.LinePanel("held-out R² (0: as good as the mean)", lines, zero=True)
+        cut = any((line.values < LOWEST_SHOWN).any() for line in lines)
+        label = "held-out R² (0: as good as the mean" + ("; cut off below −1)" if cut else ")")
+        panel = plots.LinePanel(label, lines, zero=True, floor=LOWEST_SHOWN if cut else None)
         return plots.line_panels(axis, [panel], title, "95 % bootstrap intervals over texts")
 
     def _line(self, way: int, metric: str, label: str, rows: list[int], colour: str) -> plots.Line:

@@ -77,7 +77,7 @@ class Engine:
         self.shape: ModelShape = model.shape
         self.pair_only = readout == "logit_diff"
         self.model = model
-        self._memory_gb = memory_gb
+        self.memory_gb = memory_gb
         self._kind: ReadoutKind = readout
         self._footprint = Footprint.of(model)
         self._forward = Forward(model)
@@ -89,7 +89,7 @@ class Engine:
 
     def on(self, prompts: PromptPairs) -> Engine:
         """The same model and settings on other prompts."""
-        return Engine(self.model, prompts, self._memory_gb, self._kind)
+        return Engine(self.model, prompts, self.memory_gb, self._kind)
 
     def baseline(self, run: Run) -> Readout:
         """The unedited run, as a readout with one edit set: `[1, prompt]`; kept as long as the engine."""
@@ -176,7 +176,7 @@ class Engine:
             size = int(self._bound / row_bytes)
             if size == 0:
                 raise LabError(
-                    f"engine.memory_gb: got {self._memory_gb}, but the gradients of one prompt of {length} tokens need "
+                    f"engine.memory_gb: got {self.memory_gb}, but the gradients of one prompt of {length} tokens need "
                     f"{in_gb(row_bytes)} ({self.shape.name}); raise the bound"
                 )
             for start in range(0, len(rows), size):
@@ -233,7 +233,7 @@ class Engine:
             return self._selected(self._forward.whole(base.bucket, base.run, hooks, len(batch)), base.bucket), captured
         except torch.OutOfMemoryError as error:
             raise LabError(
-                f"engine.memory_gb: got {self._memory_gb}, but a batch of {len(batch) * len(base.bucket)} prompts does "
+                f"engine.memory_gb: got {self.memory_gb}, but a batch of {len(batch) * len(base.bucket)} prompts does "
                 "not fit the device's memory; set a smaller bound"
             ) from error
 
@@ -286,7 +286,7 @@ class Engine:
             needed += self._footprint.batch_row(length, length, vocabulary=True)
             if needed > bound:
                 raise LabError(
-                    f"engine.memory_gb: got {self._memory_gb}, but one edit of one prompt of {length} tokens needs "
+                    f"engine.memory_gb: got {self.memory_gb}, but one edit of one prompt of {length} tokens needs "
                     f"{in_gb(needed / (1 - _SHARE_KEPT))} ({self.shape.name}); raise the bound"
                 )
             size = int(bound / needed)

@@ -97,7 +97,7 @@ def direct_effects(engine: Engine, run: Run, edits: EditSet = ()) -> DirectEffec
         end = {site: activation[:, -1] for site, activation in held.items()}
         for terms, name in ((effects.answer, "answer_id"), (effects.distractor, "distractor_id")):
             tokens = torch.tensor([getattr(engine.prompts[row], name) for row in rows], device=model.device)
-            direction, constant = _readout_direction(model, end[last], tokens)
+            direction, constant = readout_direction(model, end[last], tokens)
             terms.constant[list(rows)] = _array(constant)
             terms.embedding[list(rows)] = _array((end[first] * direction).sum(dim=-1))
             _add_layers(terms, model, list(rows), end, direction)
@@ -127,7 +127,7 @@ def _add_layers(
             terms.attention_bias[layer][rows] = _array(direction @ attention.b_O.float())
 
 
-def _readout_direction(
+def readout_direction(
     model: LabModel, final: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row"]
 ) -> tuple[Float[Tensor, "row d_model"], Float[Tensor, "row"]]:
     """What a token's logit, less the mean logit, reads of the stream, at the norm's scale for `final`, and adds."""

@@ -35,12 +35,13 @@ def heat_maps(
     *,
     limit: float | None = None,
     upward: bool = False,
+    outlined: Sequence[tuple[int, int]] = (),
 ) -> Figure:
     """Maps side by side on one diverging colour scale centred on 0, each titled by its key.
 
     Values stand in the cells where they can be read. Up to `mark` cells are outlined: those of largest absolute
     value, as far as they reach a tenth of the largest. `limit`: where the colours end, if not at the largest value.
-    `upward`: the first row at the bottom.
+    `upward`: the first row at the bottom. `outlined`: cells that are, whatever their value.
     """
     n_columns = min(len(panels), _PANELS_A_ROW)
     n_rows = -(-len(panels) // n_columns)
@@ -63,7 +64,8 @@ def heat_maps(
             ax.set(title=name, xlabel=columns.label, ylabel=rows.label)
             _name_ticks(ax, rows, columns)
             _write_values(ax, values, largest)
-            _outline(ax, values, mark)
+            for cell in [*_strongest(values, mark), *outlined]:
+                _outline(ax, *cell)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
         extend = "both" if largest < peak else "neither"
@@ -166,11 +168,14 @@ def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) 
         ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
 
 
-def _outline(ax: Axes, values: Float[Array, "row column"], count: int) -> None:
-    strongest = np.argsort(-np.abs(values), axis=None, kind="stable")[:count]
-    for row, column in zip(*np.unravel_index(strongest, values.shape), strict=True):
-        if abs(values[row, column]) <= 0.1 * np.abs(values).max():
-            break
-        ax.add_patch(
-            Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6, clip_on=False)
-        )
+def _strongest(values: Float[Array, "row column"], count: int) -> list[tuple[int, int]]:
+    """Cells of largest absolute value, as far as they reach a tenth of the largest."""
+    order = np.argsort(-np.abs(values), axis=None, kind="stable")[:count]
+    cells = [divmod(int(cell), values.shape[1]) for cell in order]
+    return [cell for cell in cells if abs(values[cell]) > 0.1 * np.abs(values).max()]
+
+
+def _outline(ax: Axes, row: int, column: int) -> None:
+    ax.add_patch(
+        Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6, clip_on=False)
+    )
