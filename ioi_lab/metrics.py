@@ -142,8 +142,8 @@ class Bootstrap:
         return self._estimate(numerator.mean(axis=1) / whole, (numerator @ self._weights.T) / parts)
 
     def _estimate(self, value: Array, samples: Float[Array, "edit_set resample"]) -> Estimate:
-        if self._weights.shape[1] < FEWEST_PROMPTS or not np.isfinite(samples).all():
-            unknown = np.full_like(value, np.nan)
-            return Estimate(value, unknown, unknown)
-        low, high = np.quantile(samples, (0.025, 0.975), axis=1)
+        low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
+        if self._weights.shape[1] >= FEWEST_PROMPTS:
+            known = np.isfinite(samples).all(axis=1)
+            low[known], high[known] = np.quantile(samples[known], (0.025, 0.975), axis=1)
         return Estimate(value, low, high)

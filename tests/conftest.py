@@ -34,6 +34,7 @@ from ioi_lab.models import LabModel, ModelConfig, load_model
 from ioi_lab.tasks.ioi import IOITask
 from ioi_lab.tiny import tiny_folder
 from sweep import main as sweep_entry_point
+from train_align import main as train_align_entry_point
 
 ARCHITECTURES = ("tiny-gpt2", "tiny-pythia", "llama-gqa")
 
@@ -134,19 +135,18 @@ class Outcome:
         return lines[0]
 
 
-@pytest.fixture
-def sweep(tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
-    """`sweep("model=tiny-gpt2", …)`: the command line in this process, in an empty working folder."""
+def command_line(entry_point, config_name, tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
+    """An entry point's command line in this process, in an empty working folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Outcome:
         GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["sweep.py", *arguments])
+        monkeypatch.setattr(sys, "argv", [f"{config_name}.py", *arguments])
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         capfd.readouterr()
         code = 0
         try:
-            run_command(sweep_entry_point, config_name="sweep")
+            run_command(entry_point, config_name=config_name)
         except SystemExit as end:
             code = int(end.code or 0)
         finally:
@@ -155,6 +155,18 @@ def sweep(tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
         return Outcome(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
+    """`sweep("model=tiny-gpt2", …)`."""
+    return command_line(sweep_entry_point, "sweep", tmp_path, monkeypatch, capfd)
+
+
+@pytest.fixture
+def train_align(tmp_path, monkeypatch, capfd) -> Callable[..., Outcome]:
+    """`train_align("alignment=ridge", …)`."""
+    return command_line(train_align_entry_point, "train_align", tmp_path, monkeypatch, capfd)
 
 
 def run_folders(folder: Path) -> list[Path]:

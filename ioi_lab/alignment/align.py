@@ -96,7 +96,7 @@ class Maps:
 
     site: str
     title: str
-    """The method, and the corpus that they were fitted on."""
+    """Such as `ridge map fitted on tiny english`."""
 
     @classmethod
     def of(cls, alignment: Alignment, config: AlignmentConfig, corpus: str) -> Self:
@@ -109,7 +109,7 @@ class Maps:
                 {pair: errors.r2() for pair, errors in alignment.backward_errors.items()},
             ),
             site=config.site,
-            title=f"{config.title}, {corpus}",
+            title=f"{config.title} fitted on {corpus}",
         )
 
     @property

@@ -102,7 +102,7 @@ def fit_pair(
     penalty = None
     if config.method in ("ridge", "lowrank"):
         if not spectra:
-            spectra += [Spectrum.of(part.xx) for part in (*rests, whole)]
+            spectra += [Spectrum.of(part) for part in (*rests, whole)]
         penalty = cross_validated_penalty(list(zip(rests, folds, spectra[:-1], strict=True)))
 
     def fitted(moments: PairMoments, spectrum: Spectrum | None) -> AffineMap:

@@ -21,6 +21,9 @@ PENALTIES: Final = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Ridge penalties that cross-validation chooses from, in mean variances of x."""
 
 
+_ROUNDING: Final = 1e-13
+
+
 @dataclass(frozen=True)
 class AffineMap:
     """y ≈ x · matrix + bias."""
@@ -44,25 +47,28 @@ class AffineMap:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The eigenvalues and eigenvectors (columns) of a covariance: found once for all maps from a layer."""
+    """The eigenvalues and eigenvectors (columns) of the covariance of x: found once for all maps from a layer."""
 
-    values: Float[Tensor, "d"]
-    vectors: Float[Tensor, "d d"]
+    values: Float[Tensor, "d_x"]
+    vectors: Float[Tensor, "d_x d_x"]
+    rounding: float
+    """What rounding may have made of a variance that is 0."""
 
     @classmethod
-    def of(cls, covariance: Float[Tensor, "d d"]) -> Spectrum:
-        """Rounding may leave eigenvalues below 0, which a covariance does not have."""
-        values, vectors = torch.linalg.eigh(covariance)
-        return cls(values.clamp_min(0), vectors)
+    def of(cls, moments: PairMoments) -> Spectrum:
+        """Of the positions that a map is fitted on."""
+        values, vectors = torch.linalg.eigh(moments.xx)
+        squares = moments.xx.diagonal().mean() + moments.mean_x.square().mean()
+        return cls(values.clamp_min(0), vectors, _ROUNDING * float(squares))
 
-    def damped(self, penalty: float) -> Float[Tensor, "d"]:
-        """The eigenvalues with a penalty in their mean added; never 0, even of a layer that holds but one value."""
-        return (self.values + penalty * self.values.mean()).clamp_min(torch.finfo(self.values.dtype).tiny)
+    def damped(self, penalty: float) -> Float[Tensor, "d_x"]:
+        """The eigenvalues with a penalty in their mean added; above 0 even for a layer that holds but one value."""
+        return self.values + penalty * self.values.mean() + max(self.rounding, torch.finfo(self.values.dtype).tiny)
 
 
 def ridge(moments: PairMoments, penalty: float, spectrum: Spectrum | None = None) -> AffineMap:
     """Ridge regression with an intercept; `penalty` in mean variances of x, a position: λ = penalty · tr(xx) / d_x."""
-    spectrum = spectrum or Spectrum.of(moments.xx)
+    spectrum = spectrum or Spectrum.of(moments)
     matrix = spectrum.vectors @ ((spectrum.vectors.T @ moments.xy) / spectrum.damped(penalty)[:, None])
     return _through_the_means(matrix, moments)
 
@@ -81,7 +87,7 @@ def procrustes(moments: PairMoments) -> AffineMap:
 
 def lowrank(moments: PairMoments, rank: int, penalty: float, spectrum: Spectrum | None = None) -> AffineMap:
     """Reduced-rank ridge regression: the best map of this rank (Izenman 1975; Mukherjee and Zhu 2011)."""
-    spectrum = spectrum or Spectrum.of(moments.xx)
+    spectrum = spectrum or Spectrum.of(moments)
     full = ridge(moments, penalty, spectrum).matrix
     damped = moments.xx + penalty * spectrum.values.mean() * torch.eye(len(moments.xx)).to(full)
     kept = _principal_axes(full.T @ damped @ full, rank)

@@ -167,8 +167,8 @@ class SwappedHead:
         cosine = self._cosine
         lines.append(
             f"  what the map (R² {self.r2[swap.chosen[0], swap.replaced[0]]:.2f}) makes of it has a cosine of "
-            f"{cosine.value[0]:.2f} with the head's own clean output and {swap.length:.2f} of its length, both less their "
-            "means"
+            f"{cosine.value[0]:.2f} with the head's own clean output, both less their means, and {swap.length:.2f} of "
+            "its length"
         )
         return [*lines, f"  {self._verdict()}"]
 
@@ -208,7 +208,7 @@ class SwappedHead:
         swap = self.swap
         return (
             f"In the place of head {head_name(swap.replaced)} of {swap.target.name} at {swap.position}: heads of "
-            f"{swap.source.name}\nclean outputs in the corrupted run, {self.through}\n"
+            f"{swap.source.name}\n{self.through}, clean into corrupted\n"
             f"{self.measurement.task_title}, {len(self.measurement.prompts)} held-out prompts"
         )
 
@@ -237,12 +237,13 @@ class SwappedHead:
     def _map(self) -> Figure:
         swap, recovery = self.swap, self._estimates["recovery"].value
         layers = list(dict.fromkeys(layer for layer, _ in swap.found[0]))
-        values = np.array([recovery[swap.row(head_name(head))] for head in swap.found[0]]).reshape(len(layers), -1)
+        beyond = [recovery[swap.row(head_name(head))] - recovery[swap.row(MEAN)] for head in swap.found[0]]
+        values = np.array(beyond).reshape(len(layers), -1)
         return plots.heat_maps(
             {"": values},
             plots.Axis(f"layer of {swap.source.name}", [str(layer) for layer in layers]),
             plots.Axis.numbered("head", values.shape[1]),
             f"{self._title}; outlined: head {head_name(swap.chosen)}",
-            "recovery of the logit difference\n(0 = corrupted, 1 = clean)",
+            "recovery of the logit difference\nbeyond that of the head's own mean",
             outlined=[(layers.index(swap.chosen[0]), swap.chosen[1])],
         )

@@ -102,11 +102,9 @@ class CarriedVector:
     def _best_row(self) -> int:
         return list(self._moved_slopes).index(self.crossing.best)
 
-    @cached_property
-    def _strongest(self) -> int:
-        """The mildest scale at which the native vector flips most prompts."""
-        flipped = self._flipped(self.crossing.native[self.crossing.best[1]]).value
-        return int(np.lexsort((-np.abs(self.crossing.scales), flipped))[-1])
+    def _strongest(self, readout: Readout) -> int:
+        """The mildest scale at which a vector flips most prompts."""
+        return int(np.lexsort((-np.abs(self.crossing.scales), self._flipped(readout).value))[-1])
 
     def _flipped(self, readout: Readout) -> Estimate:
         """The share of prompts whose preference changes, by scale."""
@@ -150,7 +148,6 @@ class CarriedVector:
     def metrics(self) -> dict[str, float]:
         """The best pair of layers, and the controls there."""
         crossing, (from_layer, to_layer) = self.crossing, self.crossing.best
-        at, native, moved = self._strongest, crossing.native[to_layer], crossing.moved[crossing.best]
         controls = np.stack([values.mean() for values in self._control_slopes.values()])
         worst = int(controls.argmax())
         metrics: dict[str, float] = {
@@ -168,13 +165,15 @@ class CarriedVector:
             "norm": float(np.linalg.norm(crossing.carried[crossing.best])),
             "native_norm": float(np.linalg.norm(crossing.target.vectors[to_layer])),
             "steepest_control_slope": float(controls[worst]),
-            "strongest_scale": crossing.scales[at],
         }
         metrics |= scalars("native_slope", self._native_slope, 0)
         metrics |= scalars("slope", self._bootstrap.mean(self._moved_slopes[crossing.best][None]), 0)
         metrics |= scalars("share_of_native", self._shares, self._best_row)
         metrics |= scalars("margin_over_steepest_control", self._margins, worst)
-        for prefix, readout in (("native", native), ("carried", moved)):
+        strongest = {"native": crossing.native[to_layer], "carried": crossing.moved[crossing.best]}
+        for prefix, readout in strongest.items():
+            at = self._strongest(readout)
+            metrics[f"{prefix}_strongest_scale"] = crossing.scales[at]
             metrics |= scalars(f"{prefix}_flipped", self._flipped(readout), at)
             metrics |= scalars(f"{prefix}_logit_diff", self._bootstrap.mean(readout.logit_diff), at)
         flipped = [self._flipped(readout).value[at] for readout in crossing.controls.values()]
@@ -219,16 +218,18 @@ class CarriedVector:
             quality = (
                 f"{found['n_shared_tokens']:,} shared tokens carry {found['shared_mass']:.0%} of the vector's logits"
             )
+        share = f": {interval('share_of_native', '.0f', 100)} % of it" if self._native_steers else ""
         lines = [
             f"{self.name}, layer {from_layer} → {to_layer} (chosen on {int(found['n_training_prompts'])} training "
             f"prompts), {quality}, cosine with the native vector {found['cosine_to_native']:.2f}:",
             f"  slope a unit of scale on {int(found['n_prompts'])} held-out prompts: native "
-            f"{interval('native_slope')}, carried {interval('slope')}: "
-            f"{interval('share_of_native', '.0f', 100)} % of it",
+            f"{interval('native_slope')}, carried {interval('slope')}{share}",
             f"  steepest of {int(found['n_controls'])} controls {found['steepest_control_slope']:.2f}; the carried "
             f"vector is steeper by {interval('margin_over_steepest_control')}",
-            f"  at scale {found['strongest_scale']:g}: flipped {interval('native_flipped')} natively, "
-            f"{interval('carried_flipped')} carried, at most {found['control_flipped_highest']:.2f} by a control",
+            f"  flipped: {interval('native_flipped')} by the native vector at scale "
+            f"{found['native_strongest_scale']:g}; {interval('carried_flipped')} by the carried one at "
+            f"{found['carried_strongest_scale']:g}, where a control flips at most "
+            f"{found['control_flipped_highest']:.2f}",
         ]
         if not self._native_steers:
             own = f"{self.crossing.target.side.name}'s own vector"
@@ -251,7 +252,7 @@ class CarriedVector:
         contrast = self.transfer.contrast.replace("_", " ")
         if self.transfer.contrast == "name_pair":
             contrast = " against ".join(self.transfer.names)
-        return f"{vector}, {contrast}, {self.through}"
+        return f"{vector}, {contrast}\n{self.through}"
 
     @property
     def _data(self) -> str:
@@ -283,7 +284,7 @@ class CarriedVector:
                 lines.append(plots.Line("mean shift", values, unknown, unknown, plots.NEGATIVE, dashed=True))
         panels = [
             plots.LinePanel("logit difference", logit_diff, zero=True),
-            plots.LinePanel("share of prompts whose preference flips", flipped),
+            plots.LinePanel("share of prompts that flip", flipped),
         ]
         title = (
             f"Steering {crossing.target.side.name} with a vector of {crossing.source.side.name}\n"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.style import context
 
-from ioi_lab.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE
+from ioi_lab.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, set_title
 
 _BOX: Final = 0.52
 """The width of a head's box, in inches, with the gap to the next."""
@@ -82,7 +82,7 @@ def circuit(
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
         ax.set_xlabel(caption, fontsize=7.5)
-        figure.suptitle(title)
+        set_title(figure, title)
     return figure
 
 

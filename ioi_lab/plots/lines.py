@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from ioi_lab.plots.style import INTERVAL, NEGATIVE, NEUTRAL, POSITIVE, STYLE, Array, Axis, plain_number
+from ioi_lab.plots.style import INTERVAL, NEGATIVE, NEUTRAL, POSITIVE, STYLE, Array, Axis, plain_number, set_title
 
 _MOST_INSIDE: Final = 4
 """More lines than this have their legend beside the panel."""
@@ -38,7 +38,7 @@ def ranked_bars(
         ax.axvline(0, color="black", linewidth=0.8)
         note = f"\nwith {INTERVAL}" if np.isfinite(low).all() else ""
         ax.set(xlabel=value_label + note, ylabel=bars.label)
-        figure.suptitle(title)
+        set_title(figure, title)
     return figure
 
 
@@ -62,7 +62,7 @@ def interval_line(
         ax.set_xticks(places, axis.ticks)
         ax.set(xlabel=axis.label, ylabel=value_label)
         ax.legend(frameon=False)
-        figure.suptitle(title)
+        set_title(figure, title)
     return figure
 
 
@@ -98,7 +98,7 @@ def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str 
         for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _draw_lines(ax, axis, panel)
         banded = any(np.isfinite(line.low).all() for panel in panels for line in panel.lines)
-        figure.suptitle(f"{title}\nbands: {bands}" if banded else title)
+        set_title(figure, f"{title}\nbands: {bands}" if banded else title)
     return figure
 
 
@@ -157,7 +157,7 @@ def scatter(
         outermost = [np.argsort(-np.abs(values), kind="stable")[:named].tolist() for values in (x, y)]
         _name_points(ax, {labels[point]: (x[point], y[point]) for points in outermost for point in points})
         ax.set(xlabel=x_label, ylabel=y_label)
-        figure.suptitle(title)
+        set_title(figure, title)
     return figure
 
 

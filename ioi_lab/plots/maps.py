@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.style import context
 
-from ioi_lab.plots.style import DIVERGING, SEQUENTIAL, STYLE, Array, Axis, plain_number
+from ioi_lab.plots.style import DIVERGING, SEQUENTIAL, STYLE, Array, Axis, plain_number, set_title
 
 _PANELS_A_ROW: Final = 4
 _MOST_NAMES: Final = 64
@@ -70,7 +70,7 @@ def heat_maps(
             ax.set_visible(False)
         extend = "both" if largest < peak else "neither"
         figure.colorbar(image, ax=axes, label=scale_label, pad=0.02, aspect=6 * figure.get_figheight(), extend=extend)
-        figure.suptitle(title)
+        set_title(figure, title)
     return figure
 
 
@@ -133,7 +133,7 @@ def share_maps(
         bar = figure.colorbar(image, ax=axes, label=scale_label, pad=0.02, aspect=6 * figure.get_figheight())
         if floor:
             bar.ax.yaxis.set_major_formatter(plain_number)
-        figure.suptitle(title)
+        set_title(figure, title)
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from textwrap import wrap
 from typing import Any, Final, Self
 
 import numpy as np
@@ -20,6 +21,9 @@ DIVERGING: Final = "RdBu"
 SEQUENTIAL: Final = "viridis"
 INTERVAL: Final = "95 % bootstrap intervals over prompts"
 POSITIVE, NEGATIVE, NEUTRAL = "#2166ac", "#b2182b", "#555555"
+_CHARACTERS_AN_INCH: Final = 13
+"""Of a title, in its font."""
+
 STYLE: Final[dict[str, Any]] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -53,6 +57,12 @@ def shades(count: int) -> list[str]:
     """Colours in the order of the lines that they are for, dark to light, all of them visible on white."""
     colours = colormaps[SEQUENTIAL](np.linspace(0.0, 0.85, count))
     return [to_hex(colour) for colour in colours]
+
+
+def set_title(figure: Figure, title: str) -> None:
+    """Above everything, each line in as many as fit the figure's width."""
+    most = int(_CHARACTERS_AN_INCH * figure.get_figwidth())
+    figure.suptitle("\n".join(part for line in title.splitlines() for part in wrap(line, most)))
 
 
 def png(figure: Figure) -> bytes:

@@ -1,0 +1,67 @@
+"""Corpora give their texts, the same each time, and tell what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ioi_lab.alignment.corpora import HubDataset, TaskPrompts, TextFile
+from ioi_lab.errors import LabError
+from tests.alignment.conftest import tiny_english
+from tests.conftest import ioi_task
+
+
+def hub(path, **changes) -> HubDataset:
+    values = {"name": "hub", "subset": None, "split": "train", "column": "text", "revision": None, "n": 5}
+    return HubDataset.from_config(values | {"path": str(path)} | changes, "corpus")
+
+
+def test_tiny_english_is_what_the_tiny_models_learned(both):
+    from ioi_lab.tiny.corpus import sentences
+
+    corpus = tiny_english(50, seed=3)
+    assert list(corpus.texts(both[0].tokens)) == list(corpus.texts(both[0].tokens)) == sentences(50, 3)
+
+
+def test_a_tasks_prompts_are_texts(both):
+    task = {"_target_": "ioi_lab.tasks.ioi.IOITask"} | ioi_task(n=3).model_dump()
+    corpus = TaskPrompts(name="task", task=task)
+    expected = [text for pair in ioi_task(n=3).prompt_pairs(both[0].tokens) for text in (pair.clean, pair.corrupted)]
+    assert list(corpus.texts(both[0].tokens)) == expected
+    assert corpus.title == "prompts of ioi (s2)"
+    with pytest.raises(LabError, match=r"corpus\.task\.n"):
+        TaskPrompts(name="task", task=task | {"n": 0}).check()
+
+
+def test_a_text_file_in_paragraphs_or_lines(both, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("One\nline.\n\n\nTwo.\nThree.\n")
+    read = {
+        unit: list(TextFile(name="text", path=str(path), unit=unit, n="all").texts(both[0].tokens))
+        for unit in ("paragraph", "line")
+    }
+    assert read["paragraph"] == ["One line.", "Two. Three."]
+    assert [line for line in read["line"] if line] == ["One", "line.", "Two.", "Three."]
+    assert len(list(TextFile(name="text", path=str(path), unit="paragraph", n=1).texts(both[0].tokens))) == 1
+
+
+def test_a_text_file_that_cannot_be_read_is_told(both, tmp_path):
+    with pytest.raises(LabError, match=r"corpus\.path: .* is no file"):
+        TextFile(name="text", path=str(tmp_path / "none.txt"), unit="line", n="all").check()
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00bad")
+    bad = TextFile(name="text", path=str(tmp_path / "bad.txt"), unit="line", n="all")
+    with pytest.raises(LabError, match=r"corpus\.path: cannot read"):
+        list(bad.texts(both[0].tokens))
+
+
+def test_a_data_set_is_read_by_its_library(both, tmp_path):
+    rows = [{"text": f"Text {number}.", "other": number} for number in range(8)]
+    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    assert list(hub(tmp_path).texts(both[0].tokens)) == [row["text"] for row in rows[:5]]
+    with pytest.raises(LabError, match=r"corpus\.column: got 'body', expected one of text, other"):
+        list(hub(tmp_path, column="body").texts(both[0].tokens))
+    with pytest.raises(LabError, match=r"corpus\.path: cannot read the data set"):
+        list(hub(tmp_path, split="none").texts(both[0].tokens))
+    with pytest.raises(LabError, match=r"corpus\.path: cannot read the data set"):
+        list(hub("nobody/nothing-at-all").texts(both[0].tokens))
