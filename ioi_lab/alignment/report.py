@@ -213,7 +213,7 @@ class AlignmentReport:
             f"{found.n_held_out:,} of {found.n_held_out_texts:,} other texts tried"
         )
         cut = any((line.values < LOWEST_SHOWN).any() for line in lines)
-        label = "held-out R² (0: as good as the mean" + ("; cut off below −1)" if cut else ")")
+        label = "held-out R² (0: as good as the mean" + (";\ncut off below −1)" if cut else ")")
         panel = plots.LinePanel(label, lines, zero=True, floor=LOWEST_SHOWN if cut else None)
         return plots.line_panels(axis, [panel], title, "95 % bootstrap intervals over texts")
 

@@ -115,7 +115,9 @@ def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(plain_number)
     if panel.floor is not None:
-        ax.set_ylim(bottom=panel.floor)
+        highest = max(float(np.nanmax([line.values, line.high])) for line in panel.lines)
+        cut = any((line.values < panel.floor).any() for line in panel.lines)
+        ax.set_ylim(panel.floor, highest + 0.05 * (highest - panel.floor) if cut else None)
     step = -(-len(axis.ticks) // 16)
     if axis.places is None:
         ax.set_xticks(places[::step], list(axis.ticks)[::step], rotation=60 if max(map(len, axis.ticks)) > 4 else 0)

@@ -201,3 +201,25 @@ def test_the_position_of_the_answer_steers_it(sweep, tmp_path):
     assert found["best_logit_diff_high"] < min(0, found["control_band_low"])
     assert found["control_flipped_highest"] < 0.5
     assert found["controls_inside_band"] > 0.8
+
+
+@pytest.mark.parametrize(("method", "beats"), [("linear", None), ("logit", 1), ("functional", None)])
+def test_things_are_carried_between_it_and_a_tiny_model(sweep, tmp_path, method, beats):
+    """Other tokenizers, widths and depths, in both directions."""
+    outcome = sweep(
+        "tracker=none",
+        "experiment=cross_model",
+        "model=smollm2-135m",
+        "task.n=24",
+        f"intervention.method={method}",
+        "intervention.scale=[-2,-1,-0.5,0,0.5,1,2]",
+        "intervention.controls=5",
+        "intervention.corpus.task.n=60",
+        "intervention.alignment.source_layers=[2,3]",
+        "intervention.alignment.target_layers=[23,29]",
+    )
+    assert outcome.code == 0, outcome.err
+    metrics = json.loads((only_run_folder(tmp_path) / "metrics.json").read_text())
+    for way in ("forward", "backward"):
+        assert np.isfinite(metrics[f"{way}_share_of_own" if method == "functional" else f"{way}_share_of_native"])
+        assert beats is None or metrics[f"{way}_beats_controls"] == beats
