@@ -25,5 +25,5 @@ def called(group: str, key: str) -> Iterator[None]:
     try:
         yield
     except LabError as error:
-        renamed = re.sub(rf"\b(?<!\.){group}(?=[.:])", key, str(error))
-        raise LabError(re.sub(rf"\b{group}=", f"{group}@{key}=", renamed)) from error
+        as_key = re.sub(rf"(^|(?<=[\s(,])){group}(?=[.:])", key, str(error))
+        raise LabError(re.sub(rf"(^|(?<=[\s(,])){group}=", f"{group}@{key}=", as_key)) from error

@@ -122,11 +122,11 @@ class Transfer(Intervention):
         source, target = sides_of(models, engine.prompts, contrast, names, self.seed, engine.memory_gb)
         for side in (source, target):
             check_gap(side.held_out.baseline("clean"), side.held_out.baseline("corrupted"))
-        maps = None if self.method == "logit" else self._maps(pairing)
         heads = (
             self._head("source_head", source_model, pairing.layers[0]),
             self._head("head", engine.model, pairing.layers[1]),
         )
+        maps = None if self.method == "logit" else self._maps(pairing)
         results = [self._result(source, target, pairing.layers, maps, heads)]
         if self.both:
             turned = None if maps is None else maps.turned
