@@ -84,14 +84,19 @@ def run_job(job: Callable[[Path, str | None], object], name: str) -> None:
 
 
 class JobResults(Callback):
-    """Counts, when a multirun ends, the jobs that are not done; it works for every launcher, since it reads folders."""
+    """Sums a multirun up when it ends, and counts the jobs that are not done; it reads folders, for every launcher."""
 
     failed: ClassVar[int] = 0
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Read the status of every job in the sweep's folder."""
-        folders = [path.parent.parent for path in Path(config.hydra.sweep.dir).glob("**/.hydra/overrides.yaml")]
+        from ioi_lab.runs.summary import sum_up
+
+        folder = Path(config.hydra.sweep.dir)
+        folders = [path.parent.parent for path in folder.glob("**/.hydra/overrides.yaml")]
         JobResults.failed = sum(not is_done(folder) for folder in folders)
+        if folders:
+            sum_up(folder)
 
 
 def _end(error: BaseException, line: str | None = None) -> NoReturn:

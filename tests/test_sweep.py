@@ -73,6 +73,13 @@ def test_a_grid_gives_complete_runs_in_one_group(sweep, tmp_path):
     configs = [safe_load((run / "config.yaml").read_text()) for run in runs]
     seen = [(config["model"]["name"], config["intervention"]["direction"]) for config in configs]
     assert seen == [(model, way) for model in ("tiny-gpt2", "tiny-pythia") for way in ("denoise", "noise")]
+    folder = runs[0].parent
+    table = pd.read_csv(folder / "sweep.csv")
+    assert [tuple(row) for row in table[["model", "intervention.direction"]].to_numpy()] == seen
+    assert list(table["best_recovery"]) == [metrics(run)["best_recovery"] for run in runs]
+    assert (folder / "plots" / "best_recovery_by_model_direction.png").is_file()
+    assert "4 runs (4 done), summary in" in outcome.out
+    assert len(list((folder / "wandb").glob("offline-run-*"))) == 1  # of the summary
 
 
 def test_the_jobs_of_a_grid_share_model_and_baselines(sweep, tmp_path, monkeypatch):
@@ -176,7 +183,10 @@ def csv_file(folder, content):
 # What the config alone can tell: each must end before torch is imported.
 CONFIG_MISTAKES = {
     "unknown option": (["model=gpt3"], "model: got 'gpt3', expected one of folder, gpt2-small,"),
-    "unknown preset": (["experiment=residual"], "experiment: got 'residual', expected one of residual_by_position"),
+    "unknown preset": (
+        ["experiment=residual"],
+        "experiment: got 'residual', expected one of cross_model, residual_by_",
+    ),
     "no option": (["model=null"], "Config group override must be a string or a list"),
     "unknown group": (["modle=gpt2-small"], "modle: no such key (did you mean model?)"),
     "unknown key": (["task.sead=1"], "task.sead: no such key (did you mean task.seed?); expected one of task.name,"),

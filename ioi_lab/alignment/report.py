@@ -48,6 +48,7 @@ class AlignmentReport:
             },
             summary=self._summary(),
             files={"maps.safetensors": save_maps(maps, self._pairing.models, **counts)},
+            headline="forward_best_r2",
         )
 
     @property

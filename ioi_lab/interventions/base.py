@@ -127,6 +127,9 @@ class Report:
     provenance: dict[str, Any] = field(default_factory=dict)
     """What the run folder's provenance tells beside the model."""
 
+    headline: str = "clean_logit_diff"
+    """The metric that lists and summaries of runs show."""
+
 
 class Intervention(LabConfig):
     """Base of all interventions. One that only looks plans nothing and keeps what `observe` returns."""

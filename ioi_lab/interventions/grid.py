@@ -123,6 +123,7 @@ class GridIntervention(Intervention):
             metrics=findings.metrics(),
             figures=findings.figures(),
             summary=findings.summary(),
+            headline="best_recovery",
         )
 
     def _selectors(self, row: Row) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class SteeringReport:
             summary=self._summary(),
             files=files,
             prompts=self._prompt_table(),
+            headline="best_logit_diff",
         )
 
     # What was measured

@@ -39,6 +39,7 @@ def transfer_report(transfer: Transfer, measurement: Measurement) -> Report:
         files={"maps.safetensors": save_maps(seen.maps, seen.models)} if is_new and seen.maps is not None else {},
         prompts=parts[0].measurement.prompt_table(),
         provenance={"source_model": seen.models[0].provenance},
+        headline="forward_share_of_own" if transfer.method == "functional" else "forward_share_of_native",
     )
 
 

@@ -97,7 +97,7 @@ def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str 
         figure = Figure(figsize=(max(4.6, len(panels) * width + 0.4) + beside, 3.6), layout="constrained")
         for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _draw_lines(ax, axis, panel)
-        banded = any(np.isfinite(line.low).all() for panel in panels for line in panel.lines)
+        banded = any(np.isfinite(line.low).any() for panel in panels for line in panel.lines)
         set_title(figure, f"{title}\nbands: {bands}" if banded else title)
     return figure
 
@@ -107,7 +107,7 @@ def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
     for line in panel.lines:
         style = "--" if line.dashed else "-"
         ax.plot(places, line.values, style, color=line.colour, label=line.name, marker="o", markersize=2)
-        if np.isfinite(line.low).all():
+        if np.isfinite(line.low).any():
             ax.fill_between(places, line.low, line.high, color=line.colour, alpha=0.2, linewidth=0)
     if panel.zero:
         ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")

@@ -37,7 +37,7 @@ def heat_maps(
     upward: bool = False,
     outlined: Sequence[tuple[int, int]] = (),
 ) -> Figure:
-    """Maps side by side on one diverging colour scale centred on 0, each titled by its key.
+    """Maps side by side on one diverging colour scale centred on 0, each titled by its key; NaN is left blank.
 
     Values stand in the cells where they can be read. Up to `mark` cells are outlined: those of largest absolute
     value, as far as they reach a tenth of the largest. `limit`: where the colours end, if not at the largest value.
@@ -45,7 +45,7 @@ def heat_maps(
     """
     n_columns = min(len(panels), _PANELS_A_ROW)
     n_rows = -(-len(panels) // n_columns)
-    peak = max(float(np.abs(values).max()) for values in panels.values())
+    peak = max(float(np.nanmax(np.abs(values), initial=0.0)) for values in panels.values())
     largest = limit or peak or 1.0
     with context(STYLE):
         width = n_columns * max(1.8, 0.42 * len(columns.ticks) + 0.7) + 1.2
@@ -163,6 +163,8 @@ def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) 
     if values.size > _READABLE_CELLS:
         return
     for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            continue
         colour = "white" if abs(value) > 0.6 * largest else "black"
         text = f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
         ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
@@ -170,9 +172,10 @@ def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) 
 
 def _strongest(values: Float[Array, "row column"], count: int) -> list[tuple[int, int]]:
     """Cells of largest absolute value, as far as they reach a tenth of the largest."""
-    order = np.argsort(-np.abs(values), axis=None, kind="stable")[:count]
+    sizes = np.nan_to_num(np.abs(values))
+    order = np.argsort(-sizes, axis=None, kind="stable")[:count]
     cells = [divmod(int(cell), values.shape[1]) for cell in order]
-    return [cell for cell in cells if abs(values[cell]) > 0.1 * np.abs(values).max()]
+    return [cell for cell in cells if sizes[cell] > 0.1 * sizes.max()]
 
 
 def _outline(ax: Axes, row: int, column: int) -> None:

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from ioi_lab import runs
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Report
 from ioi_lab.runs import PastRun, RunFolder, environment, is_done
+from ioi_lab.runs import folder as runs
 
 
 def status(folder):

@@ -43,6 +43,7 @@ class RunFolder:
         self.path = path
         self._started = time.time()
         self._files: list[str] = []
+        self._headline: dict[str, str] = {}
 
     def start(self, config_yaml: str, command: str) -> None:
         """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml` for `command`."""
@@ -68,6 +69,7 @@ class RunFolder:
         for name, path in figures.items():
             write_bytes(path, plots.png(report.figures[name]))
         self._files = list(report.files)
+        self._headline = {"headline": report.headline} if report.headline in report.metrics else {}
         self._set_status("running")  # which names the files before they are there
         files = {name: self.path / name for name in report.files}
         for name, path in files.items():
@@ -88,7 +90,7 @@ class RunFolder:
     def _set_status(self, status: str, **details: str) -> None:
         content = {"status": status, "started": _timestamp(self._started), "updated": _timestamp(time.time())}
         files = {"files": self._files} if self._files else {}
-        write_json(self.path / STATUS, content | files | details)
+        write_json(self.path / STATUS, content | self._headline | files | details)
 
 
 def _files_of_a_report(folder: Path) -> list[str]:

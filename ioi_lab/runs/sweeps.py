@@ -1,0 +1,175 @@
+"""What the runs of a sweep add up to: one table, and figures chosen by what was swept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ioi_lab import plots
+from ioi_lab.errors import LabError
+from ioi_lab.files import write_bytes, write_text
+from ioi_lab.plots import Array
+from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+TABLE: Final = "sweep.csv"
+MOST_SHOWN: Final = 3
+"""A figure has room for so many swept keys."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a folder, of which `metric` is shown; None: the one that most of them lead with."""
+
+    folder: Path
+    runs: pd.DataFrame
+    metric: str | None = None
+
+    @classmethod
+    def read(cls, folder: str | Path, metric: str | None = None) -> Sweep:
+        """A `LabError` for a folder without runs, and for a metric that none of them has."""
+        sweep = cls(Path(folder), load_runs(folder), metric)
+        if metric is not None and metric not in sweep.metrics:
+            close = get_close_matches(metric, sweep.metrics, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            choices = ", ".join(sweep.metrics) or "none: no run is done"
+            raise LabError(f"metric: got {metric!r}{hint}, expected one of {choices}")
+        return sweep
+
+    @property
+    def is_done(self) -> pd.Series[bool]:
+        """Which runs count."""
+        return self.runs["status"] == "done"
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all metrics, without those of bounds."""
+        return [name for name in self._measured if not is_bound(name, self._measured)]
+
+    @cached_property
+    def _measured(self) -> list[str]:
+        others = {*ABOUT, "path", *TOP_KEYS}
+        return [str(name) for name in self.runs if "." not in str(name) and name not in others]
+
+    @cached_property
+    def swept(self) -> list[str]:
+        """The keys whose typed values differ, in the order in which they were typed."""
+        typed = [str(name) for name in self.runs if str(name).startswith("typed.")]
+        return [name.removeprefix("typed.") for name in typed if self.runs[name].nunique(dropna=False) > 1]
+
+    @property
+    def shown(self) -> str | None:
+        """The metric of the figures."""
+        if self.metric is not None:
+            return self.metric
+        led = self.runs.loc[self.is_done, "headline"].mode().tolist() if "headline" in self.runs else []
+        return str(led[0]) if led else None
+
+    def table(self) -> pd.DataFrame:
+        """A row a run: its folder, the swept keys, status, seconds, error, then metrics with their bounds."""
+        about = [name for name in ("status", "seconds", "error") if name in self.runs]
+        columns = ["folder", *(f"typed.{key}" for key in self.swept), *about]
+        table = self.runs[[*columns, *self._measured]]
+        return table.rename(columns=lambda name: str(name).removeprefix("typed."))
+
+    # Figures
+
+    def figures(self) -> dict[str, Figure]:
+        """One key: a line with its interval; two: a map; three: a map for each value of the third."""
+        done = self.runs[self.is_done]
+        if self.shown is None or not 1 <= len(self.swept) <= MOST_SHOWN or len(done) < 2 or self.shown not in done:
+            return {}
+        axes = [self._axis(key) for key in self._keys]
+        name = f"{self.shown}_by_{'_'.join(key.split('.')[-1] for key in self._keys)}"
+        return {name: self._line(axes[0]) if len(axes) == 1 else self._maps(axes)}
+
+    @property
+    def _keys(self) -> list[str]:
+        """Layers first, then heads, as in head maps; the one with the fewest values last, where there are three."""
+        keys = sorted(self.swept, key=lambda key: {"layer": 0, "head": 1}.get(key.split(".")[-1], 2))
+        if len(keys) == MOST_SHOWN and keys[0].split(".")[-1] != "layer":
+            keys.sort(key=lambda key: -len(self._values(key)))
+        return keys
+
+    def _values(self, key: str) -> list[Any]:
+        """In ascending order if they are numbers, else in that of the runs."""
+        values = list(dict.fromkeys(self.runs[f"typed.{key}"].dropna().tolist()))
+        return sorted(values) if all(isinstance(value, int | float) for value in values) else values
+
+    def _axis(self, key: str) -> plots.Axis:
+        values = self._values(key)
+        return plots.Axis(key, [f"{value:g}" if isinstance(value, float) else str(value) for value in values])
+
+    def _grid(self, metric: str) -> Array:
+        """The metric by the swept keys; NaN where there is no run that is done."""
+        values = [self._values(key) for key in self._keys]
+        grid = np.full([len(each) for each in values], np.nan)
+        for _, run in self.runs[self.is_done].iterrows():
+            at = tuple(each.index(run[f"typed.{key}"]) for key, each in zip(self._keys, values, strict=True))
+            if metric in run and run[metric] == run[metric]:
+                grid[at] = run[metric]
+        return grid
+
+    @property
+    def _title(self) -> str:
+        done = self.runs[self.is_done]
+        fixed = [
+            str(done[name].iloc[0])
+            for name in ("intervention.name", "model.name", "task.name")
+            if name in done and done[name].nunique() == 1
+        ]
+        missing = len(self.runs) - len(done)
+        note = f", {missing} missing" if missing else ""
+        return f"{' · '.join([_words(str(self.shown)), *fixed])}\n{self.folder.parent.name}: {len(done)} runs{note}"
+
+    def _line(self, axis: plots.Axis) -> Figure:
+        assert self.shown is not None
+        values, low, high = (self._grid(f"{self.shown}{bound}") for bound in ("", "_low", "_high"))
+        if all(isinstance(value, int | float) for value in self._values(axis.label)):
+            axis = replace(axis, places=self._values(axis.label))
+        line = plots.Line(_words(self.shown), values, low, high)
+        return plots.line_panels(axis, [plots.LinePanel(_words(self.shown), [line])], self._title)
+
+    def _maps(self, axes: Sequence[plots.Axis]) -> Figure:
+        assert self.shown is not None
+        grid = self._grid(self.shown)
+        if len(axes) == 2:
+            panels = {"": grid}
+        else:
+            panels = {f"{axes[2].label}={tick}": grid[:, :, index] for index, tick in enumerate(axes[2].ticks)}
+        return plots.heat_maps(panels, axes[0], axes[1], self._title, _words(self.shown))
+
+    def write(self) -> dict[str, Path]:
+        """Write `sweep.csv` and the figures into the folder; returns the figures' paths by name."""
+        write_text(self.folder / TABLE, self.table().to_csv(index=False))
+        paths = {}
+        for name, figure in self.figures().items():
+            paths[name] = self.folder / "plots" / f"{name}.png"
+            write_bytes(paths[name], plots.png(figure))
+        return paths
+
+    def lines(self) -> list[str]:
+        """What became of it, for the terminal."""
+        counts = self.runs["status"].value_counts().to_dict()
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        lines = [f"{self.folder}: {len(self.runs)} runs ({told}), summary in {self.folder / TABLE}"]
+        for _, run in self.runs[~self.is_done].iterrows():
+            typed = ", ".join(f"{key}={run[f'typed.{key}']}" for key in self.swept)
+            reason = f": {run['error']}" if isinstance(run.get("error"), str) else ""
+            lines.append(f"  {run['folder']} ({typed}): {run['status']}{reason}")
+        if len(self.swept) > MOST_SHOWN:
+            lines.append(f"  no figure: {len(self.swept)} keys were swept, a figure has room for {MOST_SHOWN}")
+        return lines
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")

@@ -1,0 +1,124 @@
+"""Many runs as one table."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ioi_lab.errors import LabError, folded
+from ioi_lab.runs.folder import STATUS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+ABOUT: Final = ("folder", "status", "error", "headline", "started", "updated", "seconds")
+"""The columns of `load_runs` that are neither config keys nor metrics."""
+
+TOP_KEYS: Final = ("name", "seed", "resume")
+"""Config keys that are in no group."""
+
+DAMAGED: Final = "damaged"
+
+
+def load_runs(folder: str | Path) -> pd.DataFrame:
+    """Every run in a folder, or below it, as a row; by folder, in the order of their numbers.
+
+    Columns: what is in `ABOUT`; each config key by its full name (`intervention.layer`); what was typed, as
+    `typed.<key>`; each metric by its own. What a run does not have is missing. A run whose files cannot be read has the
+    status `damaged` and the reason as its `error`, and does not count as done.
+
+    Raises a `LabError` for a folder that holds no runs.
+    """
+    import pandas as pd
+
+    root = Path(folder)
+    rows = [_row(path.parent, root) for path in sorted(root.glob(f"**/{STATUS}"), key=_in_order)]
+    if not rows:
+        raise LabError(f"{str(folder)!r} holds no runs: no {STATUS} in it or below it")
+    frame = pd.DataFrame(rows)
+    first = [name for name in ABOUT if name in frame]
+    return frame[[*first, *(name for name in frame if name not in first)]]
+
+
+def is_bound(name: str, columns: Sequence[str]) -> bool:
+    """Whether a column holds bounds of another one."""
+    return any(name.endswith(suffix) and name.removesuffix(suffix) in columns for suffix in ("_low", "_high"))
+
+
+def _in_order(path: Path) -> list[tuple[int, str]]:
+    """Numbered folders by their numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in path.parts]
+
+
+def _row(folder: Path, root: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"folder": str(folder.relative_to(root)), "path": str(folder)}
+    try:
+        status = _json(folder / STATUS)
+        row |= {name: status[name] for name in ("status", "error", "headline", "started", "updated") if name in status}
+        row |= dict(_flat(_yaml(folder / "config.yaml")))
+        row |= _typed(folder)
+        if status["status"] == "done":
+            row |= {"seconds": _json(folder / "provenance.json")["seconds"]} | _json(folder / "metrics.json")
+    except (OSError, ValueError, KeyError, TypeError, LabError) as error:
+        reason = f"{type(error).__name__}: {folded(error)}"
+        log.warning("the run in %s is damaged and not counted: %s", folder, reason)
+        row |= {"status": DAMAGED, "error": reason}
+    return row
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no object")
+    return content
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError(f"{path.name}: {folded(error)}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no keys")
+    return {str(key): value for key, value in content.items() if key != "defaults"}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Full names of keys with their values; lists as text, so that they can be compared and told apart."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value
+
+
+def _typed(folder: Path) -> dict[str, Any]:
+    """What was typed for this run: overrides by key, numbers as numbers."""
+    from omegaconf import OmegaConf
+
+    path = folder / ".hydra" / "overrides.yaml"
+    if not path.is_file():
+        return {}
+    typed = {}
+    for override in OmegaConf.to_container(OmegaConf.load(path)) or []:
+        key, _, value = str(override).partition("=")
+        typed[f"typed.{key.lstrip('+~')}"] = _number(value)
+    return typed
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

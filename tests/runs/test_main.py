@@ -1,0 +1,66 @@
+"""`python -m ioi_lab.runs`."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from ioi_lab.runs.__main__ import main
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["runs", *arguments])
+        main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_ls_tells_what_each_run_was(command, leave, tmp_path):
+    leave("patch/now/0", {"intervention.layer": 0}, best_recovery=0.5)
+    leave("patch/now/1", {"intervention.layer": 1}, status="failed", error="no")
+    lines = command("ls", str(tmp_path)).splitlines()
+    assert lines[0].split() == ["run", "model", "intervention", "headline", "status", "age"]
+    assert lines[1].split()[:6] == ["patch/now/0", "tiny-gpt2", "patch", "best_recovery", "0.500", "done"]
+    assert lines[2].split()[:4] == ["patch/now/1", "tiny-gpt2", "patch", "failed"]
+
+
+def test_compare_shows_what_differs(command, leave):
+    one = leave("a", {"intervention.layer": 0}, best_recovery=0.5, best_recovery_low=0.4, best_recovery_high=0.6)
+    other = leave("b", {"intervention.layer": 3}, best_recovery=0.75)
+    lines = command("compare", str(one), str(other)).splitlines()
+    assert lines[0].split() == ["a", "b", "difference"]
+    assert lines[1].split() == ["intervention.layer", "0", "3"]
+    assert lines[2].split() == ["best_recovery", "0.5", "[0.4,", "0.6]", "0.75", "+0.25"]
+    assert not any("task.n" in line for line in lines)
+
+
+def test_summarize_writes_into_the_folder(command, leave, tmp_path):
+    for layer in range(3):
+        leave(f"sweep/{layer}", {"intervention.layer": layer}, best_recovery=layer / 10)
+    out = command("summarize", str(tmp_path / "sweep"))
+    assert "3 runs (3 done)" in out
+    assert (tmp_path / "sweep" / "sweep.csv").is_file()
+    assert (tmp_path / "sweep" / "plots" / "best_recovery_by_layer.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["ls", "nowhere"], "'nowhere' holds no runs"),
+        (["summarize", "nowhere"], "'nowhere' holds no runs"),
+        (["summarize", "sweep", "--metric", "x"], "metric: got 'x', expected one of best_recovery"),
+        (["compare", "sweep", "sweep/0"], "'sweep' is no run folder, but holds some"),
+    ],
+)
+def test_mistakes_are_one_line(command, leave, tmp_path, monkeypatch, arguments, line):
+    leave("sweep/0", {"intervention.layer": 0}, best_recovery=0.5)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        command(*arguments)
+    assert str(end.value.code).startswith("error: ")
+    assert line in str(end.value.code)
+    assert "\n" not in str(end.value.code)

@@ -1,0 +1,116 @@
+"""Runs as one table, and what a sweep adds up to."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ioi_lab.errors import LabError
+from ioi_lab.runs import load_runs
+from ioi_lab.runs.sweeps import Sweep
+
+
+def grid(leave, **axes):
+    """A run for each combination; its result tells where it is."""
+    for number, values in enumerate(product(*axes.values())):
+        typed = {f"intervention.{key}": value for key, value in zip(axes, values, strict=True)}
+        result = sum(10**place * index for place, index in enumerate(values) if isinstance(index, int))
+        bounds = {"best_recovery_low": result - 1.0, "best_recovery_high": result + 1.0}
+        leave(f"sweep/now/{number}", typed, best_recovery=float(result), n_edits=1, **bounds)
+
+
+def test_runs_are_rows_with_config_and_metrics(leave, tmp_path):
+    for number in (0, 2, 10):
+        leave(f"sweep/now/{number}", {"intervention.layer": number}, best_recovery=number / 10)
+    leave("sweep/now/11", {"intervention.layer": 11}, status="failed", error="too high")
+    runs = load_runs(tmp_path)
+    assert list(runs["folder"]) == [f"sweep/now/{number}" for number in (0, 2, 10, 11)]
+    assert list(runs["status"]) == ["done"] * 3 + ["failed"]
+    assert list(runs["intervention.layer"]) == list(runs["typed.intervention.layer"]) == [0, 2, 10, 11]
+    assert list(runs["best_recovery"][:3]) == [0.0, 0.2, 1.0]
+    assert np.isnan(runs["best_recovery"][3])
+    assert runs["error"][3] == "too high"
+    assert set(runs["intervention.names"]) == {'["a", "b"]'}
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "status.json", "provenance.json", "config.yaml"])
+def test_a_damaged_run_is_told_and_not_counted(leave, tmp_path, caplog, name):
+    leave("sweep/now/0", {"intervention.layer": 0}, best_recovery=0.5)
+    damaged = leave("sweep/now/1", {"intervention.layer": 1}, best_recovery=0.6)
+    (damaged / name).write_text('{"half": ')
+    runs = load_runs(tmp_path)
+    assert list(runs["status"]) == ["done", "damaged"]
+    assert f"the run in {damaged} is damaged" in caplog.text
+    assert Sweep.read(tmp_path).is_done.tolist() == [True, False]
+
+
+def test_a_folder_without_runs_is_told(tmp_path):
+    with pytest.raises(LabError, match=r"holds no runs: no status\.json"):
+        load_runs(tmp_path)
+
+
+def test_the_table_has_what_was_swept_and_what_came_of_it(leave, tmp_path):
+    grid(leave, layer=[0, 1], head=[0, 1, 2])
+    leave("sweep/now/6", {"intervention.layer": 2, "intervention.head": 0}, status="failed", error="no")
+    sweep = Sweep.read(tmp_path / "sweep" / "now")
+    assert sweep.swept == ["intervention.layer", "intervention.head"]
+    sweep.write()
+    table = pd.read_csv(tmp_path / "sweep" / "now" / "sweep.csv")
+    assert list(table)[:6] == ["folder", "intervention.layer", "intervention.head", "status", "seconds", "error"]
+    assert list(table)[6:] == ["best_recovery", "n_edits", "best_recovery_low", "best_recovery_high"]
+    assert list(table["status"]) == ["done"] * 6 + ["failed"]
+    assert sweep.metrics == ["best_recovery", "n_edits"]
+    assert "7 runs (6 done, 1 failed)" in sweep.lines()[0]
+    assert sweep.lines()[1].endswith("6 (intervention.layer=2, intervention.head=0): failed: no")
+
+
+@pytest.mark.parametrize(
+    ("axes", "name", "shape", "panels"),
+    [
+        ({"layer": [0, 1, 2]}, "best_recovery_by_layer", None, 1),
+        ({"head": [0, 1], "layer": [0, 1, 2]}, "best_recovery_by_layer_head", (3, 2), 1),
+        ({"scale": [-1, 1], "layer": [0, 1, 2]}, "best_recovery_by_layer_scale", (3, 2), 1),
+        ({"layer": [0, 1], "head": [0, 1, 2], "scale": [1, 2]}, "best_recovery_by_layer_head_scale", (2, 3), 2),
+    ],
+)
+def test_figures_follow_what_was_swept(leave, tmp_path, axes, name, shape, panels):
+    grid(leave, **axes)
+    ((found, figure),) = Sweep.read(tmp_path).figures().items()
+    assert found == name
+    maps = [ax for ax in figure.axes if ax.images]
+    assert len(maps) == (panels if shape else 0)
+    if shape is None:
+        (line,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+        assert line.get_ydata().tolist() == [0, 1, 2]
+        assert figure.axes[0].collections  # the interval
+        return
+    assert maps[0].images[0].get_array().shape == shape
+    first = maps[0].images[0].get_array()
+    layer = 10 ** list(axes).index("layer")
+    assert first[1, 0] - first[0, 0] == layer
+
+
+def test_a_cell_without_a_finished_run_is_blank(leave, tmp_path):
+    grid(leave, layer=[0, 1], head=[0])
+    leave("sweep/now/9", {"intervention.layer": 1, "intervention.head": 1}, best_recovery=3.0)
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    values = np.ma.filled(figure.axes[0].images[0].get_array().astype(float), np.nan)
+    assert np.isnan(values[0, 1])
+    assert values[1, 1] == 3.0
+
+
+def test_more_keys_than_a_figure_can_hold(leave, tmp_path):
+    grid(leave, layer=[0, 1], head=[0, 1], scale=[0, 1], other=[0, 1])
+    sweep = Sweep.read(tmp_path)
+    assert sweep.figures() == {}
+    assert "4 keys were swept" in sweep.lines()[-1]
+
+
+def test_another_metric_and_one_that_there_is_not(leave, tmp_path):
+    grid(leave, layer=[0, 1])
+    assert list(Sweep.read(tmp_path, "n_edits").figures()) == ["n_edits_by_layer"]
+    with pytest.raises(LabError, match=r"metric: got 'best_recover' \(did you mean best_recovery\?\), expected one of"):
+        Sweep.read(tmp_path, "best_recover")
