@@ -46,11 +46,13 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is no error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must not print its own pages: the error has to reach this function
-    JobResults.failed = 0
+    JobResults.failed, JobResults.folder = 0, None
     try:
         sys.argv[1:] = _flags_first(sys.argv[1:])
         entry_point()
     except KeyboardInterrupt:
+        if JobResults.folder is not None:
+            print(f"interrupted; the same command goes on in {JobResults.folder}", file=sys.stderr)
         sys.exit(130)
     except MissingConfigException as error:
         _end(error, _unknown_option(error))
@@ -69,24 +71,47 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
 def run_job(job: Callable[[Path, str | None], object], name: str) -> None:
     """Run one Hydra job: `job(folder, group)`, where `group` names the sweep `name` that it belongs to, if any.
 
-    A user's mistake ends a single run. In a multirun it is told with the job's number and overrides, the job's folder
-    says `failed`, and the other jobs go on.
+    A user's mistake ends a single run. In a multirun any error is told with the job's number and overrides, the job's
+    folder says `failed`, and the other jobs go on; what is no user's mistake leaves its
+    traceback there.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     is_multirun = hydra.mode == RunMode.MULTIRUN
     try:
         job(folder, f"{name} {Path(hydra.sweep.dir).name}" if is_multirun else None)
-    except USER_ERRORS as error:
+    except Exception as error:
+        is_mistake = isinstance(error, USER_ERRORS)
         if not is_multirun or _show_traceback:
+            if not is_mistake:
+                raise
             _end(error)
-        print(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {one_line(error)}", file=sys.stderr)
+        line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
+        print(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
+        if not is_mistake:
+            (folder / "traceback.txt").write_text(traceback.format_exc())
 
 
 class JobResults(Callback):
-    """Sums a multirun up when it ends, and counts the jobs that are not done; it reads folders, for every launcher."""
+    """Lets a multirun go on where an earlier one was, sums it up when it ends, and counts the jobs that are not done.
+
+    All by reading folders, which works for every launcher.
+    """
 
     failed: ClassVar[int] = 0
+    folder: ClassVar[Path | None] = None
+    """Of the multirun."""
+
+    def on_multirun_start(self, config: DictConfig, **_: object) -> None:
+        """Find the sweep that was typed in the same way before."""
+        from ioi_lab.runs.resume import earlier_sweep, go_on_in
+
+        earlier = earlier_sweep(config)
+        if earlier is not None:
+            done = sum(is_done(path.parent) for path in earlier.glob("**/status.json"))
+            print(f"going on in {earlier}, where {done} jobs are done (resume=false starts over)")
+            go_on_in(earlier, config)
+        JobResults.folder = Path(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Read the status of every job in the sweep's folder."""

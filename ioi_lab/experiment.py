@@ -22,7 +22,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Measurement, Report
 from ioi_lab.metrics import Bootstrap
 from ioi_lab.models import ModelConfig
-from ioi_lab.runs import RunFolder, environment
+from ioi_lab.runs import RunFolder, environment, identity, is_done
 from ioi_lab.schema import LabConfig, instantiate
 from ioi_lab.tasks.prompts import PromptPairs, Task
 from ioi_lab.tracking import FinishedRun, TrackerConfig, track
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PATHS: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps", "resume"})
+_PATHS: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps", "resume_from"})
 """Keys that name a file or a folder."""
 
 
@@ -54,6 +54,7 @@ class Root(LabConfig):
 
     name: str = Field(min_length=1)
     seed: int = Field(ge=0)
+    resume: bool
     engine: EngineConfig
 
 
@@ -84,6 +85,11 @@ class Job(ABC):
     @abstractmethod
     def tags(self) -> tuple[str, ...]:
         """With what it is done."""
+
+    @property
+    @abstractmethod
+    def models(self) -> list[ModelConfig]:
+        """All models that it needs."""
 
     @abstractmethod
     def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
@@ -132,6 +138,11 @@ class Experiment(Job):
         """Model and task."""
         return self.model.label, self.task.name
 
+    @property
+    def models(self) -> list[ModelConfig]:
+        """Its own, and those of the intervention."""
+        return [self.model, *self.intervention.models]
+
     def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
         """Load, plan, execute, check and report."""
         from ioi_lab.models import load_model
@@ -172,16 +183,20 @@ def run_experiment(
     marked as failed.
     """
     run = RunFolder(folder)
-    try:
-        resolved = resolve(config)
-        run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)), kind.COMMAND)
-        job = kind.from_config(resolved)
-        report, provenance = job.measure(folder)
-        media = run.write_report(report)
-        run.finish({**provenance, **report.provenance, **environment()})
-    except BaseException as error:
-        run.fail(error)
-        raise
+    with run.locked():
+        try:
+            resolved = resolve(config)
+            may_be_done = group is not None and resolved.get("resume") is True and is_done(folder)
+            if may_be_done and (metrics := _metrics_of(run, kind, resolved)) is not None:
+                return metrics
+            run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)), kind.COMMAND)
+            job = kind.from_config(resolved)
+            report, provenance = job.measure(folder)
+            media = run.write_report(report)
+            run.finish({**provenance, **report.provenance, **environment(), "identity": identity_of(job, resolved)})
+        except BaseException as error:
+            run.fail(error)
+            raise
     for line in [job.title, *report.summary, f"results: {os.path.relpath(folder)}"]:
         log.info(line)
     finished = FinishedRun(
@@ -197,6 +212,24 @@ def run_experiment(
     )
     track(finished, job.tracker)
     return report.metrics
+
+
+def identity_of(job: Job, resolved: dict[str, Any]) -> dict[str, str]:
+    """What results depend on: the config, the code, and the weights."""
+    from ioi_lab.models import weights_of
+
+    return {**identity(resolved), "weights": " ".join(weights_of(config) for config in job.models)}
+
+
+def _metrics_of(run: RunFolder, kind: type[Job], resolved: dict[str, Any]) -> dict[str, float] | None:
+    """The metrics of a run that is done in this folder, if it is the same one; what differs is told."""
+    same = identity_of(kind.from_config(resolved), resolved)
+    different = run.differences(same)
+    if not different:
+        log.info("%s is done already", os.path.relpath(run.path))
+        return run.metrics()
+    log.warning("%s was done with another %s: it is run again", os.path.relpath(run.path), " and ".join(different))
+    return None
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:

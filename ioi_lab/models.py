@@ -112,7 +112,17 @@ class LabModel:
     @cached_property
     def weights_sha256(self) -> str:
         """One checksum over the weight files."""
-        return sha256_of_files(file for pattern in _WEIGHTS for file in sorted(self.folder.glob(pattern)))
+        return _sha256_of_weights(self.folder)
+
+
+def weights_of(config: ModelConfig) -> str:
+    """The checksum of a model's weights, which need not be loaded."""
+    return _sha256_of_weights(model_folder(config))
+
+
+@lru_cache(maxsize=8)
+def _sha256_of_weights(folder: Path) -> str:
+    return sha256_of_files(file for pattern in _WEIGHTS for file in sorted(folder.glob(pattern)))
 
 
 @lru_cache(maxsize=2)  # the jobs of a multirun share a model; two, so that a pair of models can alternate

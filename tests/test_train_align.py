@@ -82,7 +82,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(train_align, tmp_path, mo
     assert "going on after" in outcome.out
     whole, resumed = (next(run for run in run_folders(tmp_path) if name in run.parts) for name in ("whole", "resumed"))
     assert read(whole)[0] == read(resumed)[0]
-    assert yaml.safe_load((resumed / "config.yaml").read_text())["resume"] == str(cut)
+    assert yaml.safe_load((resumed / "config.yaml").read_text())["resume_from"] == str(cut)
 
 
 def test_more_parameters_than_positions_are_told_with_both_counts(train_align, tmp_path):
@@ -117,7 +117,7 @@ def test_a_grid_is_one_run_a_method(train_align, tmp_path):
         (["target.device=tpu"], "target.device: got 'tpu', expected one of auto"),
         (["corpus=text", "corpus.path=none.txt"], "corpus.path: 'none.txt' is no file"),
         (["corpus=text"], "corpus.path: this key has no value yet"),
-        (["resume=nowhere"], "resume: 'nowhere' holds no checkpoint.safetensors"),
+        (["resume_from=nowhere"], "resume_from: 'nowhere' holds no checkpoint.safetensors"),
         (["alignment.held_out=1.5"], "alignment.held_out: got 1.5, expected less than 1"),
         (["alignment.layers=1"], "alignment.layers: no such key"),
     ],

@@ -27,15 +27,18 @@ class Root(LabConfig):
 
     name: str = Field(min_length=1)
     seed: int = Field(ge=0)
-    resume: str | None
+    resume: bool
+    resume_from: str | None
     engine: EngineMemory
 
     def check(self) -> None:
         """Tell a folder that holds nothing to go on from."""
         from ioi_lab.alignment.reading import CHECKPOINT
 
-        if self.resume is not None and not (Path(self.resume) / CHECKPOINT).is_file():
-            raise LabError(f"resume: {self.resume!r} holds no {CHECKPOINT}; expected the folder of an interrupted run")
+        if self.resume_from is not None and not (Path(self.resume_from) / CHECKPOINT).is_file():
+            raise LabError(
+                f"resume_from: {self.resume_from!r} holds no {CHECKPOINT}; expected the folder of an interrupted run"
+            )
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ class AlignmentJob(Job):
         """Both models."""
         return self.source.label, self.target.label
 
+    @property
+    def models(self) -> list[ModelConfig]:
+        """Both."""
+        return [self.source, self.target]
+
     def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
         """Load, read, fit, try and report; interrupted, tell how to go on."""
         from ioi_lab.alignment.align import align
@@ -96,7 +104,7 @@ class AlignmentJob(Job):
         with called("model", "target"):
             target = load_model(self.target)
         checkpoint = folder / CHECKPOINT
-        resume = Path(self.root.resume) / CHECKPOINT if self.root.resume is not None else None
+        resume = Path(self.root.resume_from) / CHECKPOINT if self.root.resume_from is not None else None
         if checkpoint != resume:
             checkpoint.unlink(missing_ok=True)  # of an earlier run in this folder
         pairing = Pairing.of(self.alignment, (source, target), self.root.engine.memory_gb)
@@ -107,7 +115,7 @@ class AlignmentJob(Job):
             if checkpoint.is_file():
                 where = os.path.relpath(folder)
                 log.warning(
-                    "interrupted; to go on: python train_align.py --config-dir %s --config-name config resume=%s",
+                    "interrupted; to go on: python train_align.py --config-dir %s --config-name config resume_from=%s",
                     where,
                     where,
                 )

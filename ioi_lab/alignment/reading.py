@@ -204,12 +204,13 @@ class Reader:
         return time.monotonic() - start
 
     def _take_up(self, sums: Sums, path: Path) -> None:
-        provenance, tensors = read_any_tensor_file(path, KIND, "resume", "cpu")
+        provenance, tensors = read_any_tensor_file(path, KIND, "resume_from", "cpu")
         identity, counts = (dict(json.loads(provenance[name])) for name in ("identity", "counts"))
         for name, value in self._identity().items():
             if identity.get(name) != value:
                 raise LabError(
-                    f"resume: {str(path)!r} is of another fit: {name} is {identity.get(name)!r} there, {value!r} here"
+                    f"resume_from: {str(path)!r} is of another fit: {name} is {identity.get(name)!r} there, "
+                    f"{value!r} here"
                 )
         sums.load(tensors, counts)
         log.info("going on after %d texts", sums.texts_read)

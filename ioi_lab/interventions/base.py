@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ioi_lab.engine import Engine
+    from ioi_lab.models import ModelConfig
 
 SELECTORS: Final = ("component", "layer", "head", "position", "scale")
 """The columns of `results.csv` that say which edit a row is; selectors that do not apply are empty."""
@@ -140,6 +141,11 @@ class Intervention(LabConfig):
     @abstractmethod
     def title(self) -> str:
         """A few words for run names and figures, such as `patch z`."""
+
+    @property
+    def models(self) -> list[ModelConfig]:
+        """Those that it needs beside the run's own."""
+        return []
 
     @property
     def base(self) -> Run:

@@ -103,6 +103,11 @@ class Transfer(Intervention):
             self._texts.check()
 
     @property
+    def models(self) -> list[ModelConfig]:
+        """The source."""
+        return [self.source]
+
+    @property
     def _texts(self) -> Corpus:
         return instantiate(self.corpus, "corpus", Corpus)
 

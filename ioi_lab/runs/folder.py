@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import logging
 import platform
 import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.files import write_bytes, write_json, write_text
+from ioi_lab.files import sha256_of_files, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ioi_lab.interventions.base import Report
+
+log = logging.getLogger(__name__)
 
 STATUS: Final = "status.json"
 _PACKAGES: Final = (
@@ -44,6 +49,36 @@ class RunFolder:
         self._started = time.time()
         self._files: list[str] = []
         self._headline: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder, or wait until the one that is in it has ended."""
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("%s: another process is at it; waiting", self.path)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def differences(self, same: Mapping[str, str]) -> list[str]:
+        """What of an identity is not that of the run that is done in this folder; all of it, if that cannot be read."""
+        try:
+            theirs = json.loads((self.path / "provenance.json").read_text())["identity"]
+            self.metrics()
+            return [name for name, value in same.items() if theirs.get(name) != value]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return list(same)
+
+    def metrics(self) -> dict[str, float]:
+        """Of the run that is done in this folder."""
+        return dict(json.loads((self.path / "metrics.json").read_text()))
 
     def start(self, config_yaml: str, command: str) -> None:
         """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml` for `command`."""
@@ -161,6 +196,19 @@ class PastRun:
             raise LabError(
                 f"{key}: the run in {str(self.folder)!r} is of another model, {self.model}; expected one of {model}"
             )
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, str]:
+    """Checksums of what results depend on: a config, without names and what is done with results, and the code."""
+    depends = {key: value for key, value in config.items() if key not in ("name", "tracker", "resume")}
+    text = json.dumps(depends, sort_keys=True, default=str)
+    return {"config": hashlib.sha256(text.encode()).hexdigest(), "code": _sha256_of_code()}
+
+
+@lru_cache(maxsize=1)
+def _sha256_of_code() -> str:
+    package = Path(__file__).parent.parent
+    return sha256_of_files(sorted(package.glob("**/*.py")))
 
 
 def environment() -> dict[str, Any]:

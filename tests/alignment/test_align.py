@@ -159,13 +159,13 @@ def test_a_checkpoint_of_another_fit_is_refused(both, tmp_path, monkeypatch):
     checkpoint = tmp_path / reading.CHECKPOINT
     config = alignment_config(source_layers=3, target_layers=3)
     aligned(both, config, tiny_english(100), checkpoint=checkpoint)
-    with pytest.raises(LabError, match=r"resume: .* of another fit: corpus is .*'n': 100.* there, .*'n': 120.* here"):
+    with pytest.raises(LabError, match=r"resume_from: .*: corpus is .*'n': 100.* there, .*'n': 120.* here"):
         aligned(both, config, tiny_english(120), resume=checkpoint)
     other = alignment_config(source_layers=3, target_layers=3, folds=4)
     with pytest.raises(LabError, match=r"alignment\.folds is 3 there, 4 here"):
         aligned(both, other, tiny_english(100), resume=checkpoint)
     checkpoint.write_bytes(b"damaged")
-    with pytest.raises(LabError, match="resume: cannot read"):
+    with pytest.raises(LabError, match="resume_from: cannot read"):
         aligned(both, config, tiny_english(100), resume=checkpoint)
 
 
