@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -22,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.runs import is_done
+from ioi_lab.runs import TRACEBACK, is_done
 
 CONFIG_FOLDER: Final = Path(__file__).resolve().parent.parent / "conf"
 FLAGS_WITH_VALUE: Final = tuple(
@@ -30,6 +31,9 @@ FLAGS_WITH_VALUE: Final = tuple(
 )
 FLAGS: Final = tuple("--multirun -m --run -r --help -h --hydra-help --version --resolve --shell-completion -sc".split())
 """Hydra's own, as `--hydra-help` lists them."""
+
+LAUNCHERS: Final = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+"""Those that come with an extra of this package, and which."""
 
 TEXT_KEYS: Final = ("task.prompt", "task.corrupt", "task.answer", "task.distractor")
 USER_ERRORS: Final = (LabError, HydraException, OmegaConfBaseException, OSError)
@@ -72,8 +76,7 @@ def run_job(job: Callable[[Path, str | None], object], name: str) -> None:
     """Run one Hydra job: `job(folder, group)`, where `group` names the sweep `name` that it belongs to, if any.
 
     A user's mistake ends a single run. In a multirun any error is told with the job's number and overrides, the job's
-    folder says `failed`, and the other jobs go on; what is no user's mistake leaves its
-    traceback there.
+    folder says `failed`, and the other jobs go on; a bug leaves its traceback there.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
@@ -89,7 +92,8 @@ def run_job(job: Callable[[Path, str | None], object], name: str) -> None:
         line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
         print(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
         if not is_mistake:
-            (folder / "traceback.txt").write_text(traceback.format_exc())
+            with contextlib.suppress(OSError):
+                (folder / TRACEBACK).write_text(traceback.format_exc())
 
 
 class JobResults(Callback):
@@ -188,6 +192,9 @@ def _unknown_option(error: MissingConfigException) -> str:
     group, _, option = missing.rpartition("/")
     if not group:
         return folded(error)
+    if group == "hydra/launcher" and option in LAUNCHERS:
+        command = f"pip install --constraint constraints.txt '.[{LAUNCHERS[option]}]'"
+        return f"{group}: got {option!r}, which is not installed; it comes with: {command}"
     return f"{group}: got {option!r}, expected one of {', '.join(error.options or [])}"
 
 

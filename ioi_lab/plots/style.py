@@ -62,7 +62,7 @@ def shades(count: int) -> list[str]:
 def set_title(figure: Figure, title: str) -> None:
     """Above everything, each line in as many as fit the figure's width."""
     most = int(_CHARACTERS_AN_INCH * figure.get_figwidth())
-    figure.suptitle("\n".join(part for line in title.splitlines() for part in wrap(line, most)))
+    figure.suptitle("\n".join(part for line in title.splitlines() for part in wrap(line, most, break_on_hyphens=False)))
 
 
 def png(figure: Figure) -> bytes:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATUS: Final = "status.json"
+TRACEBACK: Final = "traceback.txt"
 _PACKAGES: Final = (
     "ioi-lab", "torch", "transformers", "transformer-lens", "hydra-core", "omegaconf", "wandb", "numpy", "matplotlib",
 )  # fmt: skip
@@ -84,7 +85,7 @@ class RunFolder:
         """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml` for `command`."""
         left = _files_of_a_report(self.path)
         self._set_status("running")
-        for name in ("results.csv", "prompts.csv", "metrics.json", "provenance.json", *left):
+        for name in ("results.csv", "prompts.csv", "metrics.json", "provenance.json", TRACEBACK, *left):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "plots", ignore_errors=True)
         write_text(self.path / "config.yaml", _CONFIG_HEADER.format(command=command) + config_yaml)

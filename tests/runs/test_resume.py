@@ -90,6 +90,7 @@ def test_a_failed_job_is_tried_again_and_the_others_are_not(sweep, tmp_path, mon
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("is done already") == 2
     assert "3 runs (3 done)" in outcome.out
+    assert not (folder / "1" / "traceback.txt").exists()
 
 
 def test_ctrl_c_says_how_to_go_on(sweep, tmp_path, monkeypatch):
