@@ -7,11 +7,11 @@ from ioi_lab.cli import CONFIG_FOLDER, run_command, run_job
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="sweep")
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> float | None:
     """Run the composed experiment into Hydra's output folder."""
     from ioi_lab.experiment import run_experiment
 
-    run_job(lambda folder, group: run_experiment(config, folder, group), config.name)
+    return run_job(lambda folder, group: run_experiment(config, folder, group), config.name, config.optimize)
 
 
 if __name__ == "__main__":

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
 
 from ioi_lab.errors import LabError, folded
 from ioi_lab.runs import TRACEBACK, is_done
+from ioi_lab.runs.table import is_bound
+
+if TYPE_CHECKING:
+    from ioi_lab.runs.progress import Progress
 
 CONFIG_FOLDER: Final = Path(__file__).resolve().parent.parent / "conf"
 FLAGS_WITH_VALUE: Final = tuple(
@@ -32,8 +39,14 @@ FLAGS_WITH_VALUE: Final = tuple(
 FLAGS: Final = tuple("--multirun -m --run -r --help -h --hydra-help --version --resolve --shell-completion -sc".split())
 """Hydra's own, as `--hydra-help` lists them."""
 
-LAUNCHERS: Final = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
-"""Those that come with an extra of this package, and which."""
+EXTRAS: Final = {
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/launcher/ray": "ray",
+    "hydra/sweeper/optuna": "optuna",
+}
+"""Options that come with an extra of this package, and which."""
 
 TEXT_KEYS: Final = ("task.prompt", "task.corrupt", "task.answer", "task.distractor")
 USER_ERRORS: Final = (LabError, HydraException, OmegaConfBaseException, OSError)
@@ -50,7 +63,7 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is no error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must not print its own pages: the error has to reach this function
-    JobResults.failed, JobResults.folder = 0, None
+    JobResults.failed, JobResults.folder, JobResults.progress = 0, None, None
     try:
         sys.argv[1:] = _flags_first(sys.argv[1:])
         entry_point()
@@ -68,21 +81,28 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
         if not _raised_by_hydra(error):
             raise
         _end(error)
+    finally:
+        if JobResults.progress is not None:
+            JobResults.progress.close()
     if JobResults.failed:
         sys.exit(1)
 
 
-def run_job(job: Callable[[Path, str | None], object], name: str) -> None:
+def run_job(
+    job: Callable[[Path, str | None], Mapping[str, float]], name: str, optimize: str | None = None
+) -> float | None:
     """Run one Hydra job: `job(folder, group)`, where `group` names the sweep `name` that it belongs to, if any.
 
-    A user's mistake ends a single run. In a multirun any error is told with the job's number and overrides, the job's
-    folder says `failed`, and the other jobs go on; a bug leaves its traceback there.
+    Returns the metric `optimize`, by which some sweepers choose the next jobs; None of a job that has failed. A user's
+    mistake ends a single run. In a multirun any error is told with the job's number and overrides, the job's folder
+    says `failed`, and the other jobs go on; a bug leaves its traceback there.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     is_multirun = hydra.mode == RunMode.MULTIRUN
     try:
-        job(folder, f"{name} {Path(hydra.sweep.dir).name}" if is_multirun else None)
+        metrics = job(folder, f"{name} {Path(hydra.sweep.dir).name}" if is_multirun else None)
+        return None if optimize is None else _metric(metrics, optimize)
     except Exception as error:
         is_mistake = isinstance(error, USER_ERRORS)
         if not is_multirun or _show_traceback:
@@ -90,14 +110,24 @@ def run_job(job: Callable[[Path, str | None], object], name: str) -> None:
                 raise
             _end(error)
         line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
-        print(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
+        tqdm.write(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
         if not is_mistake:
             with contextlib.suppress(OSError):
                 (folder / TRACEBACK).write_text(traceback.format_exc())
+        return None
+
+
+def _metric(metrics: Mapping[str, float], name: str) -> float:
+    if name not in metrics:
+        close = get_close_matches(name, metrics, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        choices = ", ".join(key for key in metrics if not is_bound(key, list(metrics)))
+        raise LabError(f"optimize: the run has no {name!r}{hint}; it has {choices}")
+    return metrics[name]
 
 
 class JobResults(Callback):
-    """Lets a multirun go on where an earlier one was, sums it up when it ends, and counts the jobs that are not done.
+    """Lets a multirun go on where an earlier one was, shows how far it is, sums it up and counts what is not done.
 
     All by reading folders, which works for every launcher.
     """
@@ -106,8 +136,11 @@ class JobResults(Callback):
     folder: ClassVar[Path | None] = None
     """Of the multirun."""
 
+    progress: ClassVar[Progress | None] = None
+
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Find the sweep that was typed in the same way before."""
+        from ioi_lab.runs.progress import Progress
         from ioi_lab.runs.resume import earlier_sweep, go_on_in
 
         earlier = earlier_sweep(config)
@@ -116,16 +149,29 @@ class JobResults(Callback):
             print(f"going on in {earlier}, where {done} jobs are done (resume=false starts over)")
             go_on_in(earlier, config)
         JobResults.folder = Path(config.hydra.sweep.dir)
+        JobResults.progress = Progress(JobResults.folder, _number_of_jobs(config))
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Read the status of every job in the sweep's folder."""
         from ioi_lab.runs.summary import sum_up
 
+        if JobResults.progress is not None:
+            JobResults.progress.close()
         folder = Path(config.hydra.sweep.dir)
         folders = [path.parent.parent for path in folder.glob("**/.hydra/overrides.yaml")]
         JobResults.failed = sum(not is_done(folder) for folder in folders)
         if folders:
             sum_up(folder)
+
+
+def _number_of_jobs(config: DictConfig) -> int | None:
+    """How many jobs a multirun has, as far as its config tells."""
+    sweeper = config.hydra.sweeper
+    if "n_trials" in sweeper:
+        return int(sweeper.n_trials)
+    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    swept = [override for override in overrides if override.is_discrete_sweep()]
+    return math.prod(len(list(override.sweep_iterator())) for override in swept)
 
 
 def _end(error: BaseException, line: str | None = None) -> NoReturn:
@@ -192,8 +238,8 @@ def _unknown_option(error: MissingConfigException) -> str:
     group, _, option = missing.rpartition("/")
     if not group:
         return folded(error)
-    if group == "hydra/launcher" and option in LAUNCHERS:
-        command = f"pip install --constraint constraints.txt '.[{LAUNCHERS[option]}]'"
+    if missing in EXTRAS:
+        command = f"pip install --constraint constraints.txt '.[{EXTRAS[missing]}]'"
         return f"{group}: got {option!r}, which is not installed; it comes with: {command}"
     return f"{group}: got {option!r}, expected one of {', '.join(error.options or [])}"
 

@@ -55,6 +55,8 @@ class Root(LabConfig):
     name: str = Field(min_length=1)
     seed: int = Field(ge=0)
     resume: bool
+    figures: bool = True
+    optimize: str | None = None
     engine: EngineConfig
 
 
@@ -87,6 +89,11 @@ class Job(ABC):
         """With what it is done."""
 
     @property
+    def figures(self) -> bool:
+        """Whether they are drawn."""
+        return True
+
+    @property
     @abstractmethod
     def models(self) -> list[ModelConfig]:
         """All models that it needs."""
@@ -94,6 +101,16 @@ class Job(ABC):
     @abstractmethod
     def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
         """Do it; returns the report and the provenance. `folder` is for what must outlive an interruption."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an experiment has measured: all that its report needs."""
+
+    measurement: Measurement
+    checks: dict[str, float]
+    model: dict[str, str | None]
+    """Its provenance."""
 
 
 @dataclass(frozen=True)
@@ -139,16 +156,34 @@ class Experiment(Job):
         return self.model.label, self.task.name
 
     @property
+    def figures(self) -> bool:
+        """As its config says."""
+        return self.root.figures
+
+    @property
     def models(self) -> list[ModelConfig]:
         """Its own, and those of the intervention."""
         return [self.model, *self.intervention.models]
 
     def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
-        """Load, plan, execute, check and report."""
+        """Load, plan, execute and check, unless that was done `ahead`; then report."""
+        measured = ahead.pop(self, None) or self.measured()
+        report = self.intervention.report(measured.measurement)
+        clean, corrupted = measured.measurement.clean, measured.measurement.corrupted
+        report = replace(
+            report,
+            metrics=measured.checks | report.metrics,
+            prompts=measured.measurement.prompt_table() if report.prompts is None else report.prompts,
+            summary=baseline_lines(clean, corrupted) + report.summary,
+        )
+        return report, {"model": measured.model, "seed": self.root.seed}
+
+    def measured(self) -> Measured:
+        """Load, plan, execute and check."""
         from ioi_lab.models import load_model
 
         model = load_model(self.model)
-        prompts = self.task.prompt_pairs(model.tokens)
+        prompts = shared_prompts(model, self.task)
         engine = shared_engine(model, prompts, self.root.engine)
         intervention = self.intervention
         clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
@@ -164,14 +199,7 @@ class Experiment(Job):
             bootstrap=Bootstrap(len(prompts), self.root.seed),
             observed=intervention.observe(engine),
         )
-        report = intervention.report(measurement)
-        report = replace(
-            report,
-            metrics=checks | report.metrics,
-            prompts=measurement.prompt_table() if report.prompts is None else report.prompts,
-            summary=baseline_lines(clean, corrupted) + report.summary,
-        )
-        return report, {"model": model.provenance, "seed": self.root.seed}
+        return Measured(measurement, checks, model.provenance)
 
 
 def run_experiment(
@@ -192,7 +220,7 @@ def run_experiment(
             run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)), kind.COMMAND)
             job = kind.from_config(resolved)
             report, provenance = job.measure(folder)
-            media = run.write_report(report)
+            media = run.write_report(report, figures=job.figures)
             run.finish({**provenance, **report.provenance, **environment(), "identity": identity_of(job, resolved)})
         except BaseException as error:
             run.fail(error)
@@ -210,7 +238,8 @@ def run_experiment(
         table=report.table,
         media=media,
     )
-    track(finished, job.tracker)
+    if group is None or job.tracker.runs == "job":
+        track(finished, job.tracker)
     return report.metrics
 
 
@@ -257,6 +286,16 @@ def _make_paths_absolute(group: dict[Any, Any]) -> None:
 def _names_no_file(group: dict[Any, Any]) -> bool:
     """Whether the path in a model's config is that of something on the hub or in the package."""
     return group.get("source") in ("hub", "tiny")
+
+
+ahead: Final[dict[Experiment, Measured]] = {}
+"""What `batch.measure_ahead` has measured of jobs that are still to be run."""
+
+
+@lru_cache(maxsize=4)
+def shared_prompts(model: LabModel, task: Task) -> PromptPairs:
+    """The task's prompts for a model: the same ones for jobs with equal tasks."""
+    return task.prompt_pairs(model.tokens)
 
 
 @lru_cache(maxsize=2)  # the jobs of a multirun share baselines; two, as of models, which an engine keeps alive

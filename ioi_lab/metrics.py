@@ -64,7 +64,7 @@ class Readout:
         bad: NDArray[np.bool_] = np.logical_or.reduce([~np.isfinite(values) for values in self._arrays().values()])
         return bad
 
-    def select(self, rows: slice) -> Self:
+    def select(self, rows: slice | Sequence[int]) -> Self:
         """Some of the edit sets."""
         return type(self)(**{name: values[rows] for name, values in self._arrays().items()})
 

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from filelock import FileLock
+
 from ioi_lab.edits import Component, ModelShape
 from ioi_lab.errors import LabError, folded
 from ioi_lab.files import sha256_of_files, write_json
@@ -307,17 +309,16 @@ def converted_gguf(file: Path) -> Path:
     folder = cache_folder() / f"{file.stem}-{checksum[:16]}"
     if folder.is_dir():
         return folder
-    log.info("converting %s once, which takes half a minute, into %s", file.name, folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
-        new = Path(temporary) / "model"
-        _convert_gguf(file, new)
-        write_json(new / "source.json", {"file": file.name, "sha256": checksum})
-        try:
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        if folder.is_dir():  # another process was first
+            return folder
+        log.info("converting %s once, which takes half a minute, into %s", file.name, folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
+            new = Path(temporary) / "model"
+            _convert_gguf(file, new)
+            write_json(new / "source.json", {"file": file.name, "sha256": checksum})
             new.rename(folder)
-        except OSError:  # another process was first; its folder is as good
-            if not folder.is_dir():
-                raise
     return folder
 
 

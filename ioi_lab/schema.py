@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pydoc
+import pkgutil
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
@@ -17,6 +17,9 @@ class LabConfig(BaseModel):
     """Base of all configs: unknown keys and silent type conversions are refused, instances never change."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))  # fields that are lists have none of their own
 
     @classmethod
     def from_config(cls, values: Mapping[str, Any], group: str) -> Self:
@@ -34,7 +37,10 @@ def instantiate(values: Mapping[str, Any], group: str, base: type[ConfigT]) -> C
     """The checked config of the class that `_target_` names, which must inherit `base`."""
     arguments = dict(values)
     target = arguments.pop("_target_", None)
-    cls = pydoc.locate(str(target))
+    try:
+        cls = pkgutil.resolve_name(str(target))
+    except (ImportError, AttributeError, ValueError):
+        cls = None
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise LabError(
             f"{group}._target_: got {target!r}, expected the full name of a class that inherits {base.__name__}"

@@ -120,7 +120,7 @@ def check_sides(positive: Activations, negative: Activations, method: str) -> No
 def activations_at(engine: Engine, run: Run, sites: Sequence[Site]) -> dict[Site, Activations]:
     """What each site holds in an unedited run, at its position; at END for a site at all positions."""
     held = {site: np.empty((len(engine.prompts), site.width(engine.shape, engine.prompts.longest))) for site in sites}
-    for rows, activations in engine.stream(run, list(sites)):
+    for rows, activations in engine.stream_kept(run, list(sites)):
         for site in sites:
             places = [engine.prompts[row].positions(read_position(site)).start for row in rows]
             held[site][list(rows)] = activations[site][range(len(rows)), places].double().cpu().numpy()

@@ -24,6 +24,7 @@ class TrackerConfig(LabConfig):
 
     name: Literal["none", "wandb"]
     mode: Literal["auto", "online", "offline"] = "auto"
+    runs: Literal["job", "sweep"] = "job"
     project: str = "ioi-lab"
     entity: str | None = None
 

@@ -41,7 +41,7 @@ class AlignmentReport:
         return Report(
             table=self._table(),
             metrics=self._metrics(),
-            figures={
+            draw=lambda: {
                 "r2_by_layers": self._maps_of_r2(),
                 "controls_forward": self._control_lines(0),
                 "controls_backward": self._control_lines(1),

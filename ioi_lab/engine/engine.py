@@ -23,8 +23,10 @@ from ioi_lab.edits import COMPONENTS, OTHER_RUN, Component, Edit, EditSet, FromR
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.forward import BaseRun, Forward, Part, Recording
 from ioi_lab.engine.gradients import INPUT, first_order, gradients, sites_of
+from ioi_lab.engine.kept import Kept
 from ioi_lab.engine.memory import Footprint, MemoryGb, bound_in_bytes, in_gb, keep_freed_memory
 from ioi_lab.engine.pooling import ReadoutKind, Work, part_of, pooled, works
+from ioi_lab.engine.together import Question, current_seat
 from ioi_lab.engine.writing import Hook, by_position, edit_hooks
 from ioi_lab.errors import LabError, folded
 from ioi_lab.metrics import Array, Readout
@@ -44,6 +46,9 @@ _FAINT: Final = 0.01
 
 _SHARE_KEPT: Final = 0.25
 """Of the memory bound, what recorded activations may take between runs, so that the next ones need no passes."""
+
+_MOST_RELATIVES: Final = 8
+"""So many engines on one model are kept for those who ask for the same prompts again."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,19 @@ class Engine:
             keep_freed_memory()
         self._bound = bound_in_bytes(memory_gb, model.device)
         self._baselines: dict[Run, Readout] = {}
-        self._recordings: dict[tuple[tuple[int, ...], Run], Recording] = {}
+        self._kept = Kept(_SHARE_KEPT * self._bound)
+        self._relatives: dict[PromptPairs, Engine] = {}
 
     def on(self, prompts: PromptPairs) -> Engine:
-        """The same model and settings on other prompts."""
-        return Engine(self.model, prompts, self.memory_gb, self._kind)
+        """The same model and settings on other prompts; the same engine for prompts that are asked for again."""
+        engine = self._relatives.pop(prompts, None)
+        if engine is None:
+            engine = Engine(self.model, prompts, self.memory_gb, self._kind)
+            engine._kept, engine._relatives = self._kept, self._relatives
+        self._relatives[prompts] = engine  # the latest last
+        if len(self._relatives) > _MOST_RELATIVES:
+            del self._relatives[next(iter(self._relatives))]
+        return engine
 
     def baseline(self, run: Run) -> Readout:
         """The unedited run, as a readout with one edit set: `[1, prompt]`; kept as long as the engine."""
@@ -103,9 +116,11 @@ class Engine:
 
         Returns the readout `[edit_set, prompt]`, where KL is from the unedited base run. Raises a `LabError` for an
         edit that the model or the prompts cannot take, for no edits, for activations that are not finite, and for a
-        memory bound below what one prompt needs.
+        memory bound below what one prompt needs. Among measurements `together`, it waits for theirs.
         """
         self._check(edit_sets)
+        if (seat := current_seat()) is not None:
+            return seat.ask(Question(self, edit_sets, base))
         readout = Readout.empty(len(edit_sets), len(self.prompts), probabilities=not self.pair_only)
         total = len(edit_sets) * len(self.prompts)
         with tqdm(total=total, desc="edits × prompts", disable=None if progress else True, leave=False) as bar:
@@ -159,6 +174,22 @@ class Engine:
             for result in self._execute([edits], run, sites):
                 yield result.bucket.rows, {site: held[0].float() for site, held in result.captured.items()}
                 bar.update(len(result.bucket))
+
+    def stream_kept(
+        self, run: Run, sites: Sequence[Site]
+    ) -> Iterator[tuple[Sequence[int], dict[Site, Float[Tensor, "row pos width"]]]]:
+        """`stream` of an unedited run, which keeps what it reads for whoever asks next, where memory allows."""
+        self._check_sites(sites)
+        whole = {site.whole for site in sites}
+        room = self._kept.most_bytes
+        for length, rows in self.prompts.buckets().items():
+            room -= len(rows) * self._footprint.recorded_row(whole, 0, length)
+        if room < 0:
+            yield from self.stream(run, sites)
+            return
+        for bucket in self._buckets([()], sites):
+            held = self._recording(bucket, run, whole).activations
+            yield bucket.rows, {site: _of_site(held[site.whole], site, self.prompts.longest).float() for site in sites}
 
     def estimate(self, edit_sets: Sequence[EditSet], base: Run, *, ig_steps: int = 0) -> Readout:
         """Estimate, to first order, the logit difference `[edit_set, prompt]` under each edit set; not exact.
@@ -266,16 +297,10 @@ class Engine:
     @torch.no_grad()
     def _recording(self, bucket: Bucket, run: Run, sites: set[Site], cached_from: int | None = None) -> Recording:
         """What an unedited run holds at some sites, and keys and values from a layer on: kept from before, or run."""
-        key = tuple(bucket.rows), run
-        kept = self._recordings.pop(key, None)
+        kept = self._kept.find(bucket, run)
         if kept is None or not kept.has(sites, cached_from, self.shape.n_layers):
             kept = self._forward.record(bucket, run, sites, cached_from, kept)
-        self._recordings[key] = kept  # the latest last
-        held = 0
-        for old in list(reversed(self._recordings)):
-            held += self._recordings[old].bytes
-            if held > _SHARE_KEPT * self._bound:
-                del self._recordings[old]
+        self._kept.keep(bucket, run, kept)
         return kept
 
     def _buckets(self, edit_sets: Sequence[EditSet], capture: Sequence[Site]) -> Iterator[Bucket]:
@@ -443,13 +468,16 @@ def _capturing(site: Site, n_slots: int, longest: int, captured: dict[Site, Tens
     """Keep what a site holds as `[slot, row, pos, width]`; patterns get as many keys as the longest prompt has."""
 
     def keep(activation: Tensor, hook: object) -> None:
-        kept = by_position(activation, site)
-        if site.component == "pattern":
-            kept = functional.pad(kept, (0, longest - kept.shape[-1]))
-        kept = kept[:, :, site.head] if site.head is not None else kept.flatten(2)
-        captured[site] = kept.unflatten(0, (n_slots, -1)).clone()
+        captured[site] = _of_site(by_position(activation, site), site, longest).unflatten(0, (n_slots, -1)).clone()
 
     return site.hook, keep
+
+
+def _of_site(whole: Tensor, site: Site, longest: int) -> Float[Tensor, "row pos width"]:
+    """What a site holds, of what all heads of its component hold, `[row, pos, …]`."""
+    if site.component == "pattern":
+        whole = functional.pad(whole, (0, longest - whole.shape[-1]))
+    return whole[:, :, site.head] if site.head is not None else whole.flatten(2)
 
 
 def _read(result: _Result, readout: Readout) -> None:

@@ -161,7 +161,7 @@ class _Patterns:
         return Report(
             table=tidy_table(selectors, estimates),
             metrics=self._metrics(),
-            figures=self._figures(),
+            draw=self._figures,
             summary=self._summary(),
             files={"attention.html": self._page().encode()},
         )

@@ -85,8 +85,9 @@ class AttributionPatch(Patch):
             report,
             table=table,
             metrics=report.metrics | {name: value for name, value in scores.items() if np.isfinite(value)},
-            figures=report.figures
-            | {"estimate_against_exact": _scatter(findings, estimate.value, exact.value, correlation)},
+            draw=lambda: (
+                report.draw() | {"estimate_against_exact": _scatter(findings, estimate.value, exact.value, correlation)}
+            ),
             summary=[*report.summary, line],
         )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -114,12 +114,13 @@ def scalars(name: str, estimate: Estimate, row: int) -> dict[str, float]:
 class Report:
     """What an intervention found: the table, scalars, figures by file name, and lines for the terminal.
 
-    `files` are further files of the run folder by name: pages (`.html`), tables (`.csv`), tensors (`.safetensors`).
+    `draw` makes the figures, which takes longer than all else that is found of a few edits. `files` are further files
+    of the run folder by name: pages (`.html`), tables (`.csv`), tensors (`.safetensors`).
     """
 
     table: pd.DataFrame
     metrics: dict[str, float]
-    figures: dict[str, Figure]
+    draw: Callable[[], dict[str, Figure]]
     summary: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     prompts: pd.DataFrame | None = None
@@ -134,6 +135,9 @@ class Report:
 
 class Intervention(LabConfig):
     """Base of all interventions. One that only looks plans nothing and keeps what `observe` returns."""
+
+    pools_edits: ClassVar[bool] = False
+    """Whether jobs of a sweep gain by being measured together: what they measure is small, and made by edits."""
 
     name: str
 

@@ -68,6 +68,8 @@ class GridIntervention(Intervention):
     list of these. `sets`: edit each selected site alone, all `together`, or all of the component `except` them.
     """
 
+    pools_edits = True
+
     component: Component
     layer: IndexSelector
     head: HeadSelector
@@ -121,7 +123,7 @@ class GridIntervention(Intervention):
         return Report(
             table=tidy_table([self._selectors(row) for row in rows], measurement.edited_estimates),
             metrics=findings.metrics(),
-            figures=findings.figures(),
+            draw=findings.figures,
             summary=findings.summary(),
             headline="best_recovery",
         )

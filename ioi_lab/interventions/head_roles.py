@@ -259,7 +259,7 @@ class _Circuit:
         return Report(
             table=tidy_table(selectors, estimates),
             metrics=self._metrics(),
-            figures=self._figures(),
+            draw=self._figures,
             summary=self._summary(),
         )
 

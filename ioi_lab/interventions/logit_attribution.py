@@ -67,7 +67,7 @@ class _Terms:
         return Report(
             table=tidy_table(selectors, columns),
             metrics=self._metrics(),
-            figures={"direct_effect_by_head": self._head_map(), "top_terms": self._bars()},
+            draw=lambda: {"direct_effect_by_head": self._head_map(), "top_terms": self._bars()},
             summary=self._summary(),
         )
 

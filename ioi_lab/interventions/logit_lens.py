@@ -182,7 +182,7 @@ class _Reading:
         return Report(
             table=tidy_table(selectors, estimates),
             metrics=self._metrics(),
-            figures=self._figures(),
+            draw=self._figures,
             summary=self._summary(),
             files=files,
         )

@@ -40,6 +40,8 @@ class PathPatch(Patch):
     of the layers that it lists.
     """
 
+    pools_edits = False  # each carries the activations of its frozen paths
+
     component: Literal["z", "mlp_out"]
     receiver_input: Literal["logits", "q", "k", "v", "mlp"]
     receiver: (

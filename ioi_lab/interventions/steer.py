@@ -138,6 +138,8 @@ class Steer(Intervention):
     is steered too, at all its positions. `controls`: how many random directions.
     """
 
+    pools_edits = True
+
     site: Literal["resid_pre", "resid_post", "z"]
     layer: IndexSelector
     head: HeadSelector

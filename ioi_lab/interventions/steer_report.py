@@ -55,7 +55,7 @@ class SteeringReport:
         return Report(
             table=self._table(),
             metrics=self._metrics(),
-            figures=self._figures(),
+            draw=self._figures,
             summary=self._summary(),
             files=files,
             prompts=self._prompt_table(),

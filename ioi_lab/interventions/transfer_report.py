@@ -26,15 +26,18 @@ def transfer_report(transfer: Transfer, measurement: Measurement) -> Report:
     seen: Transferred = measurement.observed
     parts = _directions(transfer, measurement, seen)
     metrics: dict[str, float] = {}
-    figures: dict[str, Figure] = {}
     for prefix, part in zip(WAYS, parts, strict=False):
         metrics |= {f"{prefix}_{name}": value for name, value in part.metrics().items()}
-        figures |= {f"{name}_{prefix}": figure for name, figure in part.figures().items()}
+
+    def draw() -> dict[str, Figure]:
+        named = zip(WAYS, parts, strict=False)
+        return {f"{name}_{prefix}": figure for prefix, part in named for name, figure in part.figures().items()}
+
     is_new = seen.maps is not None and transfer.maps is None
     return Report(
         table=pd.concat([part.table() for part in parts], ignore_index=True),
         metrics=metrics,
-        figures=figures,
+        draw=draw,
         summary=_notes(seen) + [line for part in parts for line in part.summary()],
         files={"maps.safetensors": save_maps(seen.maps, seen.models)} if is_new and seen.maps is not None else {},
         prompts=parts[0].measurement.prompt_table(),

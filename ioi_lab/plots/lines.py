@@ -68,7 +68,7 @@ def interval_line(
 
 @dataclass(frozen=True)
 class Line:
-    """Values along an axis with the bounds of their intervals, NaN where these are unknown."""
+    """Values along an axis with the bounds of their intervals, NaN where these, or the values, are unknown."""
 
     name: str
     values: Float[Array, "tick"]
@@ -106,9 +106,11 @@ def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
     places = np.arange(len(axis.ticks)) if axis.places is None else np.array(axis.places)
     for line in panel.lines:
         style = "--" if line.dashed else "-"
-        ax.plot(places, line.values, style, color=line.colour, label=line.name, marker="o", markersize=2)
+        known = np.isfinite(line.values)  # what is missing is passed over: points tell where there are any
+        ax.plot(places[known], line.values[known], style, color=line.colour, label=line.name, marker="o", markersize=2)
         if np.isfinite(line.low).any():
-            ax.fill_between(places, line.low, line.high, color=line.colour, alpha=0.2, linewidth=0)
+            low, high = line.low[known], line.high[known]
+            ax.fill_between(places[known], low, high, color=line.colour, alpha=0.2, linewidth=0)
     if panel.zero:
         ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
     if panel.logarithmic:

@@ -90,7 +90,7 @@ class RunFolder:
         shutil.rmtree(self.path / "plots", ignore_errors=True)
         write_text(self.path / "config.yaml", _CONFIG_HEADER.format(command=command) + config_yaml)
 
-    def write_report(self, report: Report) -> dict[str, Path]:
+    def write_report(self, report: Report, *, figures: bool = True) -> dict[str, Path]:
         """Write `results.csv`, `prompts.csv`, `metrics.json`, `plots/*.png` and what else the report holds.
 
         Returns what a dashboard shows or keeps, by name: figures, pages and tensors.
@@ -101,16 +101,17 @@ class RunFolder:
         if report.prompts is not None:
             write_text(self.path / "prompts.csv", report.prompts.to_csv(index=False))
         write_json(self.path / "metrics.json", report.metrics)
-        figures = {name: self.path / "plots" / f"{name}.png" for name in report.figures}
-        for name, path in figures.items():
-            write_bytes(path, plots.png(report.figures[name]))
+        drawn = report.draw() if figures else {}
+        images = {name: self.path / "plots" / f"{name}.png" for name in drawn}
+        for name, path in images.items():
+            write_bytes(path, plots.png(drawn[name]))
         self._files = list(report.files)
         self._headline = {"headline": report.headline} if report.headline in report.metrics else {}
         self._set_status("running")  # which names the files before they are there
         files = {name: self.path / name for name in report.files}
         for name, path in files.items():
             write_bytes(path, report.files[name])
-        return figures | {path.stem: path for path in files.values() if path.suffix != ".csv"}
+        return images | {path.stem: path for path in files.values() if path.suffix != ".csv"}
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write `provenance.json`, then mark the folder as done."""
@@ -119,7 +120,8 @@ class RunFolder:
 
     def fail(self, error: BaseException) -> None:
         """Mark the folder as failed, with the error in one line; a folder that cannot be written stays as it is."""
-        message = folded(error) or type(error).__name__
+        is_stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        message = "interrupted" if is_stopped else folded(error) or type(error).__name__
         with contextlib.suppress(OSError):  # nothing in it says `done`, and the error that matters is on its way up
             self._set_status("failed", error=message, type=type(error).__name__)
 
@@ -131,19 +133,22 @@ class RunFolder:
 
 def _files_of_a_report(folder: Path) -> list[str]:
     """The files, beside those of every run, that an earlier run in `folder` has written."""
-    try:
-        files = json.loads((folder / STATUS).read_text()).get("files", [])
-    except (OSError, ValueError, AttributeError):
-        return []
+    files = read_status(folder).get("files", [])
     return [str(name) for name in files if Path(str(name)).name == name]
 
 
 def is_done(folder: Path) -> bool:
     """Whether the run in `folder` is complete; a status that cannot be read counts as not done."""
+    return read_status(folder).get("status") == "done"
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """What the `status.json` in `folder` says; nothing where it cannot be read."""
     try:
-        return bool(json.loads((folder / STATUS).read_text())["status"] == "done")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        status = json.loads((folder / STATUS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,7 @@ class PastRun:
 
 def identity(config: Mapping[str, Any]) -> dict[str, str]:
     """Checksums of what results depend on: a config, without names and what is done with results, and the code."""
-    depends = {key: value for key, value in config.items() if key not in ("name", "tracker", "resume")}
+    depends = {key: value for key, value in config.items() if key not in ("name", "tracker", "resume", "optimize")}
     text = json.dumps(depends, sort_keys=True, default=str)
     return {"config": hashlib.sha256(text.encode()).hexdigest(), "code": _sha256_of_code()}
 
@@ -214,6 +219,12 @@ def _sha256_of_code() -> str:
 
 def environment() -> dict[str, Any]:
     """The part of the provenance that is the same for every run: code, packages, machine and peak memory."""
+    return {**_environment(), "peak_memory_mb": _peak_memory_mb()}
+
+
+@lru_cache(maxsize=1)
+def _environment() -> dict[str, Any]:
+    """What stays the same as long as the process runs: it has read its code when it started."""
     commit = _git("rev-parse", "HEAD")
     return {
         "git_commit": commit,
@@ -221,7 +232,6 @@ def environment() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "peak_memory_mb": _peak_memory_mb(),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -68,9 +67,12 @@ class Sweep:
 
     @property
     def shown(self) -> str | None:
-        """The metric of the figures."""
+        """The metric of the figures: the one that was asked for, that was searched by, or that most runs lead with."""
         if self.metric is not None:
             return self.metric
+        searched = self.runs["optimize"].dropna().unique().tolist() if "optimize" in self.runs else []
+        if len(searched) == 1 and searched[0] in self.metrics:
+            return str(searched[0])
         led = self.runs.loc[self.is_done, "headline"].mode().tolist() if "headline" in self.runs else []
         return str(led[0]) if led else None
 
@@ -84,13 +86,22 @@ class Sweep:
     # Figures
 
     def figures(self) -> dict[str, Figure]:
-        """One key: a line with its interval; two: a map; three: a map for each value of the third."""
+        """One key: a line with its interval; two: a map, or lines of a search; three: a map a value of the third."""
         done = self.runs[self.is_done]
         if self.shown is None or not 1 <= len(self.swept) <= MOST_SHOWN or len(done) < 2 or self.shown not in done:
             return {}
-        axes = [self._axis(key) for key in self._keys]
         name = f"{self.shown}_by_{'_'.join(key.split('.')[-1] for key in self._keys)}"
-        return {name: self._line(axes[0]) if len(axes) == 1 else self._maps(axes)}
+        return {name: self._lines() if len(self._keys) == 1 or self._is_search else self._maps()}
+
+    @property
+    def _is_search(self) -> bool:
+        """Whether two keys were tried at scattered values, one of them a number: most of a map would be empty."""
+        if len(self._keys) != 2 or not self._is_number(max(self._keys, key=lambda key: len(self._values(key)))):
+            return False
+        return self._grid(str(self.shown)).size > 2 * len(self.runs)
+
+    def _is_number(self, key: str) -> bool:
+        return all(isinstance(value, int | float) for value in self._values(key))
 
     @property
     def _keys(self) -> list[str]:
@@ -131,16 +142,26 @@ class Sweep:
         note = f", {missing} missing" if missing else ""
         return f"{' · '.join([_words(str(self.shown)), *fixed])}\n{self.folder.parent.name}: {len(done)} runs{note}"
 
-    def _line(self, axis: plots.Axis) -> Figure:
+    def _lines(self) -> Figure:
+        """Along the key with the most values, a line for each value of the other, if there is one."""
         assert self.shown is not None
-        values, low, high = (self._grid(f"{self.shown}{bound}") for bound in ("", "_low", "_high"))
-        if all(isinstance(value, int | float) for value in self._values(axis.label)):
-            axis = replace(axis, places=self._values(axis.label))
-        line = plots.Line(_words(self.shown), values, low, high)
-        return plots.line_panels(axis, [plots.LinePanel(_words(self.shown), [line])], self._title)
+        along = max(self._keys, key=lambda key: len(self._values(key)))
+        axis = self._axis(along)
+        if self._is_number(along):
+            axis = replace(axis, places=self._values(along))
+        grids = [self._grid(f"{self.shown}{bound}") for bound in ("", "_low", "_high")]
+        others = [key for key in self._keys if key != along]
+        names = [f"{others[0]}={tick}" for tick in self._axis(others[0]).ticks] if others else [_words(self.shown)]
+        rows = [np.moveaxis(grid, self._keys.index(along), -1).reshape(len(names), -1) for grid in grids]
+        colours = plots.shades(len(names)) if others else [plots.POSITIVE]
+        values, low, high = rows
+        parts = zip(names, values, low, high, colours, strict=True)
+        lines = [plots.Line(*part) for part in parts]
+        return plots.line_panels(axis, [plots.LinePanel(_words(self.shown), lines)], self._title)
 
-    def _maps(self, axes: Sequence[plots.Axis]) -> Figure:
+    def _maps(self) -> Figure:
         assert self.shown is not None
+        axes = [self._axis(key) for key in self._keys]
         grid = self._grid(self.shown)
         if len(axes) == 2:
             panels = {"": grid}

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 ABOUT: Final = ("folder", "status", "error", "headline", "started", "updated", "seconds")
 """The columns of `load_runs` that are neither config keys nor metrics."""
 
-TOP_KEYS: Final = ("name", "seed", "resume")
+TOP_KEYS: Final = ("name", "seed", "resume", "figures", "optimize")
 """Config keys that are in no group."""
 
 DAMAGED: Final = "damaged"

@@ -341,11 +341,11 @@ def test_unedited_runs_are_kept_within_the_bound(setups):
     plan = [edits for edits in steering_grid(model.shape) if edits[0].site.layer > 0]
     roomy = Engine(model, prompts, 1.0)
     expected = roomy.run(plan, "clean", progress=False)
-    size = sum(recording.bytes for recording in roomy._recordings.values())
+    size = roomy._kept.bytes
     tight = Engine(model, prompts, 2 * size / 1e9)  # a quarter of it cannot hold them all
     for engine, is_kept in ((roomy, True), (tight, False)):
         engine.run(plan, "clean", progress=False)
-        assert sum(recording.bytes for recording in engine._recordings.values()) <= 0.25 * engine._bound
+        assert engine._kept.bytes <= 0.25 * engine._bound
         with Calls(model) as calls:
             again = engine.run(plan, "clean", progress=False)
         assert (calls.positions["block", 0] == 0) == is_kept

@@ -38,8 +38,8 @@ def test_exact_values_stand_beside_the_estimates():
     assert found.metrics["rank_correlation"] == pytest.approx(
         np.corrcoef([2, 3, 4, 5, 6, 1], [2.5, 2.5, 4, 5, 6, 1])[0, 1]
     )
-    assert set(found.figures) == {"recovery_by_head", "top_effects", "estimate_against_exact"}
-    assert all("Estimate of patching" in figure.get_suptitle() for figure in found.figures.values())
+    assert set(found.draw()) == {"recovery_by_head", "top_effects", "estimate_against_exact"}
+    assert all("Estimate of patching" in figure.get_suptitle() for figure in found.draw().values())
 
 
 def test_without_check_nothing_exact_is_run_or_claimed():
@@ -48,4 +48,4 @@ def test_without_check_nothing_exact_is_run_or_claimed():
     found = report(intervention, [-1, 0, 1, 2, 3, -3], [])
     assert not any(column.startswith("exact") for column in found.table)
     assert "rank_correlation" not in found.metrics
-    assert "4 integrated-gradient steps" in found.figures["top_effects"].get_suptitle()
+    assert "4 integrated-gradient steps" in found.draw()["top_effects"].get_suptitle()

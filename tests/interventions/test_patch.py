@@ -77,13 +77,13 @@ def test_report_ranks_by_size_of_effect():
     assert found.metrics["clean_logit_diff"] == 3.0
     assert found.metrics["corrupted_accuracy"] == 0.0
     assert [line.split()[0] for line in found.summary[1:]] == ["1.0", "0.2", "1.2", "0.0", "0.1"]
-    ax = found.figures["recovery_by_head"].axes[0]
+    ax = found.draw()["recovery_by_head"].axes[0]
     assert ax.images[0].get_array().tolist() == pytest.approx(np.array([[0, 0, 0.5], [-0.6, 0, -0.05]]))
 
 
 def test_maps_label_the_rows_and_columns_that_they_show():
     found = report(patch(layer=[1, 0], head=[2, 0]), [3, -1, 1, -1])
-    ax = found.figures["recovery_by_head"].axes[0]
+    ax = found.draw()["recovery_by_head"].axes[0]
     shown = {
         (row.get_text(), column.get_text()): ax.images[0].get_array()[i, j]
         for i, row in enumerate(ax.get_yticklabels())
@@ -97,13 +97,13 @@ def test_noising_ranks_by_distance_from_clean():
     assert found.metrics["best_recovery"] == pytest.approx(0.0)
     assert found.summary[0].startswith("top heads by change of recovery (0 = clean, −1 = corrupted), no intervals")
     assert [line.split() for line in found.summary[1:3]] == [["1.0", "-1.000"], ["1.1", "-0.500"]]
-    bars = found.figures["top_effects"].axes[0].patches
+    bars = found.draw()["top_effects"].axes[0].patches
     assert [bar.get_width() for bar in bars] == pytest.approx([-1.0, -0.5])
 
 
 def test_a_position_that_all_sites_share_is_in_every_title():
     found = report(patch(position="S2"), [-1, -1, 1, -3.4, -1, -1.2])
-    titles = [figure.get_suptitle() for figure in found.figures.values()]
+    titles = [figure.get_suptitle() for figure in found.draw().values()]
     assert len(titles) == 2
     assert all("at S2" in title and "denoise: clean → corrupted" in title for title in titles)
     assert "top heads at S2 by recovery" in found.summary[0]
@@ -128,17 +128,17 @@ def test_selector_columns():
 def test_figures_follow_the_grid(changes, figure, panels):
     intervention = patch(**changes)
     found = report(intervention, np.linspace(-1, 3, len(intervention.plan(ENGINE))))
-    assert set(found.figures) == {figure, "top_effects"}
-    axes = found.figures[figure].axes
+    assert set(found.draw()) == {figure, "top_effects"}
+    axes = found.draw()[figure].axes
     assert [ax.get_title() for ax in axes[: len(panels)]] == panels
-    assert "toy, toy task, 4 prompts" in found.figures[figure].get_suptitle()
+    assert "toy, toy task, 4 prompts" in found.draw()[figure].get_suptitle()
 
 
 def test_heads_by_name():
     plan = patch(head=["1.2", 0.1]).plan(ENGINE)
     assert [edits[0].site for edits in plan] == [Site("z", 1, 2), Site("z", 0, 1)]
     found = report(patch(head=["1.2", 0.1]), [3, -1])
-    assert set(found.figures) == {"top_effects"}  # two heads are no grid
+    assert set(found.draw()) == {"top_effects"}  # two heads are no grid
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_sets_are_edited_together():
     assert found.table["sites"].tolist() == ["all but 1.2 0.1"] * 2
     assert found.table["position"].tolist() == ["S2", "END"]
     assert found.table["layer"].isna().all()
-    assert found.figures["top_effects"].axes[0].get_yticklabels()[0].get_text() == "all but 1.2 0.1 @ S2"
+    assert found.draw()["top_effects"].axes[0].get_yticklabels()[0].get_text() == "all but 1.2 0.1 @ S2"
 
 
 def test_key_value_heads_are_called_so():
     found = report(patch(component="v"), [3, -1])
-    assert found.figures["recovery_by_head"].axes[0].get_xlabel() == "key/value head"
+    assert found.draw()["recovery_by_head"].axes[0].get_xlabel() == "key/value head"
     assert found.summary[0].startswith("top key/value heads by")

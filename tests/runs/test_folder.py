@@ -19,7 +19,7 @@ def status(folder):
 @pytest.fixture
 def report():
     files = {"page.html": b"<p>", "more.csv": b"a", "tensors.safetensors": b"t"}
-    return Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, {"figure": Figure()}, [], files)
+    return Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, lambda: {"figure": Figure()}, [], files)
 
 
 def test_status_is_running_first_and_done_last(tmp_path, report):
@@ -76,8 +76,9 @@ def test_environment():
 
 def test_outside_a_checkout_there_is_no_commit(monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
-    assert environment()["git_commit"] is None
-    assert environment()["git_dirty"] is None
+    facts = runs._environment.__wrapped__()
+    assert facts["git_commit"] is None
+    assert facts["git_dirty"] is None
 
 
 def test_a_past_run_is_read_back(tmp_path, report):
