@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
@@ -63,7 +63,7 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is no error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must not print its own pages: the error has to reach this function
-    JobResults.failed, JobResults.folder, JobResults.progress = 0, None, None
+    JobResults.failed, JobResults.folder, JobResults.progress, JobResults.empty = 0, None, None, ()
     try:
         sys.argv[1:] = _flags_first(sys.argv[1:])
         entry_point()
@@ -84,6 +84,8 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     finally:
         if JobResults.progress is not None:
             JobResults.progress.close()
+    if JobResults.empty:
+        _end(LabError(f"{JobResults.empty[0]}: stands for no value, so there is nothing to run"))
     if JobResults.failed:
         sys.exit(1)
 
@@ -137,11 +139,13 @@ class JobResults(Callback):
     """Of the multirun."""
 
     progress: ClassVar[Progress | None] = None
+    empty: ClassVar[Sequence[str]] = ()
+    """Overrides of the multirun that stand for no value at all."""
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Find the sweep that was typed in the same way before."""
         from ioi_lab.runs.progress import Progress
-        from ioi_lab.runs.resume import earlier_sweep, go_on_in
+        from ioi_lab.runs.resume import earlier_sweep, go_on_in, say_what_was_typed
 
         earlier = earlier_sweep(config)
         if earlier is not None:
@@ -149,6 +153,9 @@ class JobResults(Callback):
             print(f"going on in {earlier}, where {done} jobs are done (resume=false starts over)")
             go_on_in(earlier, config)
         JobResults.folder = Path(config.hydra.sweep.dir)
+        with contextlib.suppress(OSError):  # Hydra tells a folder that cannot be written
+            say_what_was_typed(JobResults.folder, config)
+        JobResults.empty = [typed for typed, count in _numbers_of_values(config).items() if count == 0]
         JobResults.progress = Progress(JobResults.folder, _number_of_jobs(config))
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
@@ -164,14 +171,21 @@ class JobResults(Callback):
             sum_up(folder)
 
 
-def _number_of_jobs(config: DictConfig) -> int | None:
+def _number_of_jobs(config: DictConfig) -> int:
     """How many jobs a multirun has, as far as its config tells."""
     sweeper = config.hydra.sweeper
-    if "n_trials" in sweeper:
-        return int(sweeper.n_trials)
-    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-    swept = [override for override in overrides if override.is_discrete_sweep()]
-    return math.prod(len(list(override.sweep_iterator())) for override in swept)
+    return int(sweeper.n_trials) if "n_trials" in sweeper else math.prod(_numbers_of_values(config).values())
+
+
+def _numbers_of_values(config: DictConfig) -> dict[str, int]:
+    """How many values each swept override stands for."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides = parser.parse_overrides(list(config.hydra.overrides.task))
+    return {
+        str(override.input_line): len(list(override.sweep_iterator()))
+        for override in overrides
+        if override.is_discrete_sweep()
+    }
 
 
 def _end(error: BaseException, line: str | None = None) -> NoReturn:

@@ -12,7 +12,10 @@ from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a temporary file beside `path`, then rename it: readers never see a part. Folders are made."""
+    """Write a temporary file beside `path`, then rename it: readers never see a part. Folders are made.
+
+    Raises an `OSError` that names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -21,8 +24,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk is told without the file's name
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -34,6 +39,16 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write readable JSON atomically; NaN and infinity are refused, since JSON has none."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file that was dumped by a program holds; a `ValueError` for one that is damaged."""
+    import yaml
+
+    try:
+        return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from error
 
 
 def sha256_of_files(files: Iterable[Path]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from yaml import safe_load
 
 from ioi_lab.experiment import shared_engine
+from ioi_lab.runs import is_done
 from tests.conftest import only_run_folder, run_folders
 
 ROOT = Path(__file__).parent.parent
@@ -435,3 +437,35 @@ def test_tracebacks_come_back_on_request(tmp_path):
     )
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr
+
+
+def test_figures_can_be_left_out(sweep, tmp_path):
+    assert sweep("tracker=none", "task.n=4", "intervention.layer=0", "figures=false").code == 0
+    run = only_run_folder(tmp_path)
+    assert not (run / "plots").exists()
+    assert (run / "results.csv").is_file()
+
+
+def test_a_disk_that_fills_up_costs_only_the_jobs_that_it_hits(sweep, tmp_path, monkeypatch):
+    plain = os.fsync
+
+    def full(descriptor):
+        if "/1/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        plain(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcome = sweep("-m", "tracker=none", "task.n=4", "intervention.layer=0,1,2")
+    assert outcome.code == 1
+    assert outcome.error_line.startswith("error: job 1 (intervention.layer=1")
+    assert outcome.error_line.endswith("status.json': No space left on device")
+    done = [run.name for run in run_folders(tmp_path) if is_done(run)]
+    assert done == ["0", "2"]
+    monkeypatch.setattr(os, "fsync", plain)
+    assert "3 runs (3 done)" in sweep("-m", "tracker=none", "task.n=4", "intervention.layer=0,1,2").out
+
+
+def test_an_empty_grid_is_told(sweep):
+    outcome = sweep("-m", "tracker=none", "intervention.layer=range(0,0)")
+    assert outcome.code == 1
+    assert outcome.error_line == "error: intervention.layer=range(0,0): stands for no value, so there is nothing to run"

@@ -151,3 +151,14 @@ def test_disabled_by_the_environment(monkeypatch, tmp_path, caplog):
         track(run, TrackerConfig.from_config({"name": "wandb"}, "tracker"))
     assert "W&B: disabled (WANDB_MODE=disabled)" in caplog.text
     assert not (tmp_path / "wandb").exists()
+
+
+def test_of_a_sweep_only_its_summary(sweep, tmp_path):
+    outcome = sweep("-m", "tracker.runs=sweep", "task.n=4", "intervention.layer=0,1")
+    assert outcome.code == 0, outcome.err
+    folders = [path.parent.relative_to(tmp_path / "runs" / "patch").parts for path in tmp_path.rglob("offline-run-*")]
+    assert [parts[1:] for parts in folders] == [("wandb",)]
+
+
+def test_a_run_alone_is_tracked_in_any_case(sweep, tmp_path):
+    assert "W&B: offline" in sweep("tracker.runs=sweep", "task.n=4", "intervention.layer=0").out

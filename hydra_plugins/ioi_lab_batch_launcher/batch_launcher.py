@@ -7,8 +7,8 @@ made.
 
 from __future__ import annotations
 
-import copy
 import logging
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -56,6 +56,7 @@ class BatchLauncher(Launcher):
             configs = [self._job_config(overrides, initial_job_idx + start + i) for i, overrides in enumerate(wave)]
             measure_ahead(configs)
             returns += [self._run(config) for config in configs]
+            configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         return returns
 
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
@@ -75,7 +76,7 @@ class BatchLauncher(Launcher):
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        result.cfg = result.hydra_cfg = None  # those of thousands of jobs, which no sweeper reads, are many megabytes
         return result
 
 
@@ -87,19 +88,21 @@ class JobConfigs:
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._composed: dict[tuple[str, ...], bytes] = {}
+        self._parsed: dict[str, Override] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The config of the job with these overrides."""
-        overrides = OverridesParser.create().parse_overrides(sweep_overrides)
+        overrides = [self._parse(line) for line in sweep_overrides]
         values = [override for override in overrides if self._sets_a_value(override)]
         groups = tuple(str(override.input_line) for override in overrides if override not in values)
         if groups not in self._composed:
-            self._composed[groups] = self._loader.load_sweep_config(master_config, list(groups))
-        config = copy.deepcopy(self._composed[groups])
+            composed = self._loader.load_sweep_config(master_config, list(groups))
+            self._composed[groups] = pickle.dumps(composed)  # a copy from there takes a fifth of the time of deepcopy
+        config: DictConfig = pickle.loads(self._composed[groups])
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
         own = [override for override in overrides if not override.is_hydra_override()]
         config.hydra.overrides.task = [override.input_line for override in own]
@@ -109,6 +112,12 @@ class JobConfigs:
         )
         OmegaConf.copy_cache(from_config=master_config, to_config=config)  # such as the time in the folder's name
         return config
+
+    def _parse(self, line: str) -> Override:
+        """Jobs share most of their overrides."""
+        if line not in self._parsed:
+            self._parsed[line] = OverridesParser.create().parse_override(line)
+        return self._parsed[line]
 
     def _sets_a_value(self, override: Override) -> bool:
         """Whether it changes one value, and not what is composed."""

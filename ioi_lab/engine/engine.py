@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
+from weakref import ref
 
 import numpy as np
 import torch
@@ -92,16 +93,18 @@ class Engine:
         self._baselines: dict[Run, Readout] = {}
         self._kept = Kept(_SHARE_KEPT * self._bound)
         self._relatives: dict[PromptPairs, Engine] = {}
+        self._first = ref(self)  # whose relative this is; weak, so that models are freed with the last engine on them
 
     def on(self, prompts: PromptPairs) -> Engine:
         """The same model and settings on other prompts; the same engine for prompts that are asked for again."""
-        engine = self._relatives.pop(prompts, None)
+        first = self._first() or self
+        engine = first._relatives.pop(prompts, None)
         if engine is None:
             engine = Engine(self.model, prompts, self.memory_gb, self._kind)
-            engine._kept, engine._relatives = self._kept, self._relatives
-        self._relatives[prompts] = engine  # the latest last
-        if len(self._relatives) > _MOST_RELATIVES:
-            del self._relatives[next(iter(self._relatives))]
+            engine._kept, engine._first = self._kept, ref(first)
+        first._relatives[prompts] = engine  # the latest last
+        if len(first._relatives) > _MOST_RELATIVES:
+            del first._relatives[next(iter(first._relatives))]
         return engine
 
     def baseline(self, run: Run) -> Readout:

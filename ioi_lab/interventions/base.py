@@ -95,13 +95,11 @@ def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, E
     import pandas as pd
 
     extra = [name for name in (selectors[0] if selectors else {}) if name not in SELECTORS]
-    table = pd.DataFrame(selectors, columns=[*SELECTORS, *extra]).astype({"layer": "Int64", "head": "Int64"})
-    columns = {
-        f"{name}{suffix}": values
-        for name, estimate in estimates.items()
-        for suffix, values in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
-    }
-    return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+    columns: dict[str, Any] = {name: [row.get(name) for row in selectors] for name in (*SELECTORS, *extra)}
+    columns |= {name: pd.array(columns[name], dtype="Int64") for name in ("layer", "head")}
+    for name, estimate in estimates.items():
+        columns |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return pd.DataFrame(columns)
 
 
 def scalars(name: str, estimate: Estimate, row: int) -> dict[str, float]:

@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
 
+from ioi_lab.files import read_yaml, write_text
+
+MULTIRUN: Final = "multirun.yaml"
 _MOST_READ: Final = 200
 """Of the sweeps that there are, only so many of the latest are looked at."""
 
@@ -22,12 +25,17 @@ def earlier_sweep(config: DictConfig, root: Path = Path("runs")) -> Path | None:
         return None
     if any(override.startswith("hydra.sweep.dir=") for override in config.hydra.overrides.hydra):
         return None
-    paths = sorted(root.glob("*/*/multirun.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
+    paths = sorted(root.glob(f"*/*/{MULTIRUN}"), key=lambda path: path.stat().st_mtime, reverse=True)
     wanted = _origin(OmegaConf.to_container(config, resolve=False))
     for path in paths[:_MOST_READ]:
         if _read(path) == wanted:
             return path.parent
     return None
+
+
+def say_what_was_typed(folder: Path, config: DictConfig) -> None:
+    """Leave what `earlier_sweep` looks for; of Hydra's sweepers only the basic one does."""
+    write_text(folder / MULTIRUN, OmegaConf.to_yaml(config))
 
 
 def go_on_in(folder: Path, config: DictConfig) -> None:
@@ -38,11 +46,9 @@ def go_on_in(folder: Path, config: DictConfig) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    import yaml
-
     try:
-        return _origin(yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):  # of another program, or damaged
+        return _origin(read_yaml(path))
+    except (OSError, ValueError, KeyError, TypeError):  # of another program, or damaged
         return None
 
 

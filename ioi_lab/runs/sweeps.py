@@ -98,7 +98,7 @@ class Sweep:
         """Whether two keys were tried at scattered values, one of them a number: most of a map would be empty."""
         if len(self._keys) != 2 or not self._is_number(max(self._keys, key=lambda key: len(self._values(key)))):
             return False
-        return self._grid(str(self.shown)).size > 2 * len(self.runs)
+        return self._grid(str(self.shown)).size >= 2 * len(self.runs)
 
     def _is_number(self, key: str) -> bool:
         return all(isinstance(value, int | float) for value in self._values(key))

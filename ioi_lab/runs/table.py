@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.errors import LabError, folded
+from ioi_lab.files import read_yaml
 from ioi_lab.runs.folder import STATUS
 
 if TYPE_CHECKING:
@@ -79,14 +80,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"{path.name}: {folded(error)}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} holds no keys")
     return {str(key): value for key, value in content.items() if key != "defaults"}
@@ -103,13 +97,11 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _typed(folder: Path) -> dict[str, Any]:
     """What was typed for this run: overrides by key, numbers as numbers."""
-    from omegaconf import OmegaConf
-
     path = folder / ".hydra" / "overrides.yaml"
     if not path.is_file():
         return {}
     typed = {}
-    for override in OmegaConf.to_container(OmegaConf.load(path)) or []:
+    for override in read_yaml(path) or []:
         key, _, value = str(override).partition("=")
         typed[f"typed.{key.lstrip('+~')}"] = _number(value)
     return typed

@@ -102,6 +102,24 @@ def test_a_cell_without_a_finished_run_is_blank(leave, tmp_path):
     assert values[1, 1] == 3.0
 
 
+def test_scattered_values_become_lines(leave, tmp_path):
+    """As those of a search, of which a map would be nearly empty."""
+    for job, (layer, scale) in enumerate([(0, 0.3), (1, -0.7), (0, 0.1), (1, 0.9), (0, -0.2)]):
+        leave(f"sweep/now/{job}", {"intervention.layer": layer, "intervention.scale": scale}, best_recovery=scale)
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    ax = figure.axes[0]
+    assert ax.get_xlabel() == "intervention.scale"
+    lines = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
+    assert lines == {"intervention.layer=0": [-0.2, 0.1, 0.3], "intervention.layer=1": [-0.7, 0.9]}
+
+
+def test_what_a_search_optimizes_is_shown(leave, tmp_path):
+    for job in range(2):
+        run = leave(f"sweep/now/{job}", {"intervention.layer": job}, best_recovery=0.5, best_efficiency=float(job))
+        (run / "config.yaml").write_text((run / "config.yaml").read_text() + "optimize: best_efficiency\n")
+    assert list(Sweep.read(tmp_path).figures()) == ["best_efficiency_by_layer"]
+
+
 def test_more_keys_than_a_figure_can_hold(leave, tmp_path):
     grid(leave, layer=[0, 1], head=[0, 1], scale=[0, 1], other=[0, 1])
     sweep = Sweep.read(tmp_path)

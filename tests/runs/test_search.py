@@ -1,0 +1,43 @@
+"""Optuna's sweeper on the same entry point."""
+
+from __future__ import annotations
+
+import json
+
+from omegaconf import OmegaConf
+
+from tests.conftest import run_folders
+
+SEARCH = ("-m", "hparams_search=steering", "hydra/launcher=batch", "tracker=none", "figures=false")
+FEW = ("hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3")
+
+
+def test_a_search_ends_with_its_best_trial(sweep, tmp_path):
+    outcome = sweep(*SEARCH, *FEW)
+    assert outcome.code == 0, outcome.err
+    runs = run_folders(tmp_path)
+    assert len(runs) == 6
+    values = {run: json.loads((run / "metrics.json").read_text())["best_efficiency"] for run in runs}
+    best = max(values, key=values.__getitem__)
+    told = OmegaConf.load(best.parent / "optimization_results.yaml")
+    assert told.best_value == values[best]
+    config = OmegaConf.load(best / "config.yaml")
+    assert told.best_params["intervention.layer"] == config.intervention.layer
+    assert told.best_params["intervention.scale"] == config.intervention.scale
+    assert (best.parent / "plots" / "best_efficiency_by_layer_scale.png").is_file()
+
+
+def test_the_same_search_goes_on_where_it_was(sweep, tmp_path):
+    assert sweep(*SEARCH, *FEW).code == 0
+    (tmp_path / run_folders(tmp_path)[5] / "status.json").unlink()
+    outcome = sweep(*SEARCH, *FEW)
+    assert outcome.code == 0, outcome.err
+    assert "where 5 jobs are done" in outcome.out
+    assert len(run_folders(tmp_path)) == 6
+
+
+def test_a_metric_that_there_is_not(sweep):
+    outcome = sweep("tracker=none", "task.n=4", "intervention.layer=0", "optimize=best_recover")
+    assert outcome.code == 1
+    assert "optimize: the run has no 'best_recover' (did you mean best_recovery?); it has" in outcome.error_line
+    assert "best_recovery_low" not in outcome.error_line
