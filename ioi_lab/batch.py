@@ -11,7 +11,6 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from ioi_lab import experiment
-from ioi_lab.errors import LabError
 from ioi_lab.experiment import Experiment, resolve
 from ioi_lab.runs import is_done
 
@@ -45,7 +44,7 @@ def _experiment(config: DictConfig) -> Experiment | None:
         return None
     try:
         job = Experiment.from_config(resolve(own))
-    except LabError:
+    except Exception:
         return None  # it will say so itself, in its own folder
     return job if job.intervention.pools_edits else None
 
