@@ -229,9 +229,9 @@ def _quoted_text(override: str) -> str:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether Hydra itself raised this while it read the command line, as it does for `model=null`."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return str(frames[-1].f_globals.get("__name__", "")).startswith("hydra.")
+    """Whether Hydra itself raised this while it read the command line, as for `model=null`, or a plugin of it."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return modules[-1].startswith("hydra.") or any(module.startswith("hydra_plugins.hydra_") for module in modules)
 
 
 def one_line(error: BaseException) -> str:

@@ -439,6 +439,14 @@ def test_tracebacks_come_back_on_request(tmp_path):
     assert "Traceback" in ended.stderr
 
 
+def test_a_run_of_before_there_were_these_keys_runs_again(sweep, tmp_path):
+    assert sweep("tracker=none", "task.n=4", "intervention.layer=0").code == 0
+    config = only_run_folder(tmp_path) / "config.yaml"
+    lines = config.read_text().splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if not line.startswith(("figures", "optimize"))))
+    assert sweep("--config-dir", str(config.parent), "--config-name", "config").code == 0
+
+
 def test_figures_can_be_left_out(sweep, tmp_path):
     assert sweep("tracker=none", "task.n=4", "intervention.layer=0", "figures=false").code == 0
     run = only_run_folder(tmp_path)

@@ -41,3 +41,10 @@ def test_a_metric_that_there_is_not(sweep):
     assert outcome.code == 1
     assert "optimize: the run has no 'best_recover' (did you mean best_recovery?); it has" in outcome.error_line
     assert "best_recovery_low" not in outcome.error_line
+
+
+def test_a_search_by_a_metric_that_there_is_not(sweep):
+    outcome = sweep(*SEARCH, *FEW, "optimize=nonsense")
+    assert outcome.code == 1
+    assert "optimize: the run has no 'nonsense'; it has" in outcome.err
+    assert outcome.err.splitlines()[-1] == "error: No trials are completed yet."
