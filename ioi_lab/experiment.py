@@ -292,7 +292,7 @@ ahead: Final[dict[Experiment, Measured]] = {}
 """What `batch.measure_ahead` has measured of jobs that are still to be run."""
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)  # as of models, which its keys keep alive
 def shared_prompts(model: LabModel, task: Task) -> PromptPairs:
     """The task's prompts for a model: the same ones for jobs with equal tasks."""
     return task.prompt_pairs(model.tokens)

@@ -55,6 +55,7 @@ class Seat(Generic[ResultT]):
         self._answers: SimpleQueue[Readout | BaseException] = SimpleQueue()
         self._questions: SimpleQueue[Question | Outcome[ResultT]] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._is_abandoned = False
 
     def start(self) -> Question | Outcome[ResultT]:
         """Run up to the first question, or to the end."""
@@ -66,8 +67,20 @@ class Seat(Generic[ResultT]):
         self._answers.put(answer)
         return self._questions.get()
 
+    def abandon(self) -> None:
+        """End the measurement where it needs edits, and wait for that.
+
+        A thread that still runs when Python exits would take the process down with it.
+        """
+        self._is_abandoned = True
+        if self._thread.is_alive():
+            self._answers.put(_Abandoned())
+            self._thread.join()
+
     def ask(self, question: Question) -> Readout:
         """Wait for an answer: called by the measurement itself."""
+        if self._is_abandoned:
+            raise _Abandoned
         self._questions.put(question)
         answer = self._answers.get()
         if isinstance(answer, BaseException):
@@ -107,8 +120,8 @@ def together(measurements: Sequence[Callable[[], ResultT]]) -> list[Outcome[Resu
                 del questions[index]
                 take(index, seats[index].go_on(answer))
     finally:
-        for index in questions:  # after Ctrl-C
-            seats[index].go_on(_Abandoned())
+        for seat in seats:  # after Ctrl-C; else all of them have ended
+            seat.abandon()
     return [outcomes[index] for index in range(len(seats))]
 
 

@@ -60,7 +60,7 @@ def _origin(config: Any) -> dict[str, Any]:
         "hydra": [
             override
             for override in hydra["overrides"]["hydra"]
-            if not override.startswith(("hydra.sweep.dir=", "hydra.launcher", "hydra/launcher"))
+            if not override.lstrip("+~").startswith(("hydra.sweep.dir=", "hydra.launcher", "hydra/launcher"))
         ],
         "config": hydra["job"]["config_name"],
         "sources": [source["path"] for source in hydra["runtime"]["config_sources"]],

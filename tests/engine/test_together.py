@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ioi_lab.edits import Edit, FromRun, Site
 from ioi_lab.engine import Engine
-from ioi_lab.engine.together import together
+from ioi_lab.engine.together import Seat, together
 from ioi_lab.errors import LabError
 from ioi_lab.models import load_model
 from tests.conftest import ioi_task, model_config
@@ -115,6 +119,32 @@ def test_ctrl_c_ends_all(engine, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         together([measure] * 3)
     assert len(ended) == 3
+
+
+def test_ctrl_c_while_a_measurement_is_at_work_waits_for_it(engine, monkeypatch):
+    events = []
+
+    def measure():
+        engine.run([patched(1)], "clean")
+        events.append("at work")
+        time.sleep(0.3)
+        try:
+            engine.run([patched(2)], "clean")
+        finally:
+            with contextlib.suppress(BaseException):
+                engine.run([patched(3)], "clean")
+            events.append("ended")
+
+    def interrupted(seat, answer):
+        seat._answers.put(answer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Seat, "go_on", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        together([measure] * 2)
+    assert events == ["at work", "ended"]  # the other one was told to end where it waited first
+    assert threading.active_count() == before
 
 
 def test_engines_on_the_same_prompts_are_one(engine):

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from ioi_lab.cli import CONFIG_FOLDER
 from tests.conftest import run_folders
 
 SWEEP = Path(__file__).resolve().parents[2] / "sweep.py"
@@ -57,6 +60,22 @@ def test_other_processes_give_the_files_of_the_basic_launcher(basic, tmp_path, l
     for one, other in zip(basic, others, strict=True):
         for name in ("results.csv", "metrics.json", "prompts.csv"):
             assert (one / name).read_text() == (other / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "key", "value"),
+    [
+        ("submitit_slurm", "max_num_timeout", 0),
+        ("ray", "ray.init.address", None),
+        ("ray_cluster", "ray.init.address", "auto"),
+        ("ray_cluster", "ray.init.object_store_memory", None),  # Ray refuses any, of a cluster that runs already
+        ("batch", "wave", 128),
+    ],
+)
+def test_launchers_are_there_by_name(launcher, key, value):
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = compose("sweep", [f"hydra/launcher={launcher}"], return_hydra_config=True)
+    assert OmegaConf.select(config.hydra.launcher, key, default="missing") == value
 
 
 def test_a_mistake_in_one_job_is_told_by_other_launchers_too(tmp_path):

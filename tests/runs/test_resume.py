@@ -55,6 +55,11 @@ def test_starting_over_and_another_grid_land_elsewhere(sweep, tmp_path):
     assert len({run.parent for run in run_folders(tmp_path)}) == 3
 
 
+def test_another_launcher_goes_on_in_the_same_folder(sweep):
+    assert sweep(*GRID).code == 0
+    assert "where 3 jobs are done" in sweep(*GRID, "hydra/launcher=batch", "hydra.launcher.wave=2").out
+
+
 def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
     monkeypatch.setattr("ioi_lab.runs.folder._sha256_of_code", lambda: "other")
