@@ -25,6 +25,10 @@ from tests.oracle import activation, change_of, changed, edited_end_logits, toke
 OPERATIONS = ("replace", "add", "scale", "zero")
 POSITIONS = ("all", "S2", "END", 3, -2)
 
+# None next to 0: where next to nothing is left of a stream, the norm behind it blows float32 rounding up beyond 1e-4,
+# in the plain model as in the engine.
+SCALES = st.just(0.0) | st.floats(0.0625, 3, width=32) | st.floats(-3, -0.0625, width=32)
+
 
 @pytest.fixture(scope="module")
 def setups(folders):
@@ -119,7 +123,7 @@ def edits(shape, prompts):
             head = draw(st.none() | st.integers(0, shape.heads(component) - 1))
         site = Site(component, draw(st.integers(0, shape.n_layers - 1)), head, draw(st.sampled_from(POSITIONS)))
         operation = draw(st.sampled_from(OPERATIONS))
-        scale = draw(st.floats(-3, 3, width=32))
+        scale = draw(SCALES)
         if operation in ("scale", "zero"):
             return Edit(site, operation, scale=scale)
         if draw(st.booleans()):
