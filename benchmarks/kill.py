@@ -20,6 +20,7 @@ from pathlib import Path
 from ioi_lab.runs import is_done
 
 SWEEP = Path(__file__).resolve().parent.parent / "sweep.py"
+AMID_WORK = 2 / 3
 RESULTS = ("metrics.json", "results.csv", "prompts.csv")
 
 
@@ -43,8 +44,9 @@ class Killed:
 
 
 def kill_and_resume(folder: Path, overrides: Sequence[str], kills: int, seed: int, longest: float) -> Killed:
-    """Run a sweep in `folder`, killing it (SIGKILL) `kills` times, each after at most `longest` seconds of work.
+    """Run a sweep in `folder`, killing it (SIGKILL) `kills` times, each within `longest` seconds.
 
+    They count from the start of Python, or (of two in three) from when one more job is done.
     Then once more to its end, and once without being killed.
     """
     rng = random.Random(seed)
@@ -53,6 +55,8 @@ def kill_and_resume(folder: Path, overrides: Sequence[str], kills: int, seed: in
     done_at_kills, recomputed = [], 0
     for _ in range(kills):
         process = subprocess.Popen([*command, "name=killed"], cwd=folder, stdout=subprocess.DEVNULL)
+        if rng.random() < AMID_WORK:
+            _wait_for_a_job(process, folder / "runs" / "killed")
         time.sleep(rng.uniform(0, longest))
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -76,6 +80,13 @@ def kill_and_resume(folder: Path, overrides: Sequence[str], kills: int, seed: in
     return Killed(len(killed), kills, done_at_kills, recomputed, different, left)
 
 
+def _wait_for_a_job(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until one more is done, or nothing is left to do."""
+    before = _finished(folder)
+    while process.poll() is None and _finished(folder) == before:
+        time.sleep(0.01)
+
+
 def _jobs(folder: Path) -> list[Path]:
     return [path.parent for path in folder.glob("*/*/status.json")]
 
@@ -90,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kill", description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=20.0, help="seconds to the latest kill")
+    parser.add_argument("--longest", type=float, default=3.0, help="seconds to the latest kill")
     options = parser.parse_args()
     overrides = [
         "task.n=8",

@@ -26,7 +26,8 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.runs import TRACEBACK, is_done
+from ioi_lab.runs import TRACEBACK, done_identity, is_done
+from ioi_lab.runs.folder import run_folders, sha256_of_code
 from ioi_lab.runs.table import is_bound
 
 if TYPE_CHECKING:
@@ -63,13 +64,12 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is no error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must not print its own pages: the error has to reach this function
-    JobResults.failed, JobResults.folder, JobResults.progress, JobResults.empty = 0, None, None, ()
+    JobResults.forget()
     try:
         sys.argv[1:] = _flags_first(sys.argv[1:])
         entry_point()
     except KeyboardInterrupt:
-        if JobResults.folder is not None:
-            print(f"interrupted; the same command goes on in {JobResults.folder}", file=sys.stderr)
+        JobResults.say_how_to_go_on("interrupted")
         sys.exit(130)
     except MissingConfigException as error:
         _end(error, _unknown_option(error))
@@ -82,11 +82,10 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
             raise
         _end(error)
     finally:
-        if JobResults.progress is not None:
-            JobResults.progress.close()
+        JobResults.close_progress()
     if JobResults.empty:
-        _end(LabError(f"{JobResults.empty[0]}: stands for no value, so there is nothing to run"))
-    if JobResults.failed:
+        _end(JobResults.empty_grid())
+    if JobResults.failed or JobResults.errors:
         sys.exit(1)
 
 
@@ -112,6 +111,7 @@ def run_job(
                 raise
             _end(error)
         line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
+        JobResults.errors += 1
         tqdm.write(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
         if not is_mistake:
             with contextlib.suppress(OSError):
@@ -135,8 +135,16 @@ class JobResults(Callback):
     """
 
     failed: ClassVar[int] = 0
+    """Jobs that are not done at the end."""
+
+    errors: ClassVar[int] = 0
+    """Errors of jobs in this process, whose runs may be done all the same."""
+
     folder: ClassVar[Path | None] = None
-    """Of the multirun."""
+    """Of the multirun, until it has ended."""
+
+    goes_on: ClassVar[bool] = False
+    """Whether the same command goes on in it."""
 
     progress: ClassVar[Progress | None] = None
     empty: ClassVar[Sequence[str]] = ()
@@ -145,30 +153,67 @@ class JobResults(Callback):
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Find the sweep that was typed in the same way before."""
         from ioi_lab.runs.progress import Progress
-        from ioi_lab.runs.resume import earlier_sweep, go_on_in, say_what_was_typed
+        from ioi_lab.runs.resume import earlier_sweep, go_on_in, may_go_on, say_what_is_done, say_what_was_typed
 
-        earlier = earlier_sweep(config)
+        JobResults.goes_on = may_go_on(config)
+        earlier = earlier_sweep(config) if JobResults.goes_on else None
         if earlier is not None:
-            done = sum(is_done(path.parent) for path in earlier.glob("**/status.json"))
-            print(f"going on in {earlier}, where {done} jobs are done (resume=false starts over)")
+            print(f"going on in {earlier}, where {_what_is_done(earlier)} (resume=false starts over)")
             go_on_in(earlier, config)
         JobResults.folder = Path(config.hydra.sweep.dir)
         with contextlib.suppress(OSError):  # Hydra tells a folder that cannot be written
             say_what_was_typed(JobResults.folder, config)
+            if JobResults.goes_on:
+                say_what_is_done(JobResults.folder, sha256_of_code())
         JobResults.empty = [typed for typed, count in _numbers_of_values(config).items() if count == 0]
         JobResults.progress = Progress(JobResults.folder, _number_of_jobs(config))
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Read the status of every job in the sweep's folder."""
+        folder = Path(config.hydra.sweep.dir)
+        JobResults.failed = sum(not is_done(path.parent.parent) for path in folder.glob("*/.hydra/overrides.yaml"))
+        JobResults.sum_up()
+        JobResults.folder = None
+
+    @classmethod
+    def sum_up(cls) -> None:
+        """Write and tell what the jobs have come to; nothing where none has begun."""
         from ioi_lab.runs.summary import sum_up
 
-        if JobResults.progress is not None:
-            JobResults.progress.close()
-        folder = Path(config.hydra.sweep.dir)
-        folders = [path.parent.parent for path in folder.glob("**/.hydra/overrides.yaml")]
-        JobResults.failed = sum(not is_done(folder) for folder in folders)
-        if folders:
-            sum_up(folder)
+        cls.close_progress()
+        if cls.folder is not None and any(run_folders(cls.folder)):
+            sum_up(cls.folder)
+
+    @classmethod
+    def say_how_to_go_on(cls, reason: str) -> None:
+        """Of a multirun that has begun and not ended."""
+        cls.close_progress()
+        if cls.folder is not None and any(run_folders(cls.folder)):
+            command = "the same command" if cls.goes_on else "the same command with resume=true, and no folder named,"
+            print(f"{reason}; {command} goes on in {cls.folder}", file=sys.stderr)
+
+    @classmethod
+    def empty_grid(cls) -> LabError:
+        """Why there is nothing to run."""
+        return LabError(f"{cls.empty[0]}: stands for no value, so there is nothing to run")
+
+    @classmethod
+    def close_progress(cls) -> None:
+        """Before anything else is printed."""
+        if cls.progress is not None:
+            cls.progress.close()
+
+    @classmethod
+    def forget(cls) -> None:
+        """Before another command in the same process."""
+        cls.failed, cls.errors, cls.folder, cls.goes_on, cls.progress, cls.empty = 0, 0, None, False, None, ()
+
+
+def _what_is_done(sweep: Path) -> str:
+    """How many jobs of an earlier sweep are done, and how many of them by other code."""
+    done = [done_identity(run) or {} for run in run_folders(sweep) if is_done(run)]
+    other = sum(same.get("code", "") not in ("", sha256_of_code()) for same in done)
+    return f"{len(done)} jobs are done" + (f", {other} of them with other code, which are run again" if other else "")
 
 
 def _number_of_jobs(config: DictConfig) -> int:
@@ -189,7 +234,14 @@ def _numbers_of_values(config: DictConfig) -> dict[str, int]:
 
 
 def _end(error: BaseException, line: str | None = None) -> NoReturn:
-    """End the program with the error in one line, or as it is where the user wants tracebacks."""
+    """End the program with the error in one line, or as it is where the user wants tracebacks.
+
+    A multirun that ends so is summed up as far as it came.
+    """
+    if JobResults.empty:  # some launchers do not take that well
+        error, line = JobResults.empty_grid(), None
+    JobResults.sum_up()
+    JobResults.say_how_to_go_on("stopped")
     if _show_traceback:
         raise error
     print(f"error: {line or one_line(error)}", file=sys.stderr)
@@ -229,9 +281,11 @@ def _quoted_text(override: str) -> str:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether Hydra itself raised this while it read the command line, as for `model=null`, or a plugin of it."""
+    """Whether Hydra or a plugin of it raised this, as for `model=null`, or for a worker that has died."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return modules[-1].startswith("hydra.") or any(module.startswith("hydra_plugins.hydra_") for module in modules)
+    return any(module.startswith(("hydra.", "hydra_plugins.")) for module in modules) and not any(
+        module.startswith("ioi_lab.") for module in modules[1 + modules.index("ioi_lab.cli") :]
+    )
 
 
 def one_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ torch is imported only after everything that the config alone can tell has been 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -19,10 +20,12 @@ from pydantic import Field
 
 from ioi_lab.checks import baseline_lines, check_gap, checked_run
 from ioi_lab.errors import LabError
+from ioi_lab.files import sha256_of_content
 from ioi_lab.interventions.base import Intervention, Measurement, Report
 from ioi_lab.metrics import Bootstrap
 from ioi_lab.models import ModelConfig
-from ioi_lab.runs import RunFolder, environment, identity, is_done
+from ioi_lab.runs import RunFolder, done_identity, earlier_run, environment, identity, is_done
+from ioi_lab.runs.table import DAMAGED
 from ioi_lab.schema import LabConfig, instantiate
 from ioi_lab.tasks.prompts import PromptPairs, Task
 from ioi_lab.tracking import FinishedRun, TrackerConfig, track
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PATHS: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps", "resume_from"})
+_READ: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps"})
+"""Keys that name a file or a folder that results depend on."""
+
+_PATHS: Final = _READ | {"resume_from"}
 """Keys that name a file or a folder."""
 
 
@@ -214,14 +220,23 @@ def run_experiment(
     with run.locked():
         try:
             resolved = resolve(config)
-            may_be_done = group is not None and resolved.get("resume") is True and is_done(folder)
-            if may_be_done and (metrics := _metrics_of(run, kind, resolved)) is not None:
-                return metrics
+            resumes = group is not None and resolved.get("resume") is True
+            if resumes and is_done(folder):
+                different = differences(folder, kind.from_config(resolved), resolved)
+                if not different:
+                    log.info("%s is done already", os.path.relpath(folder))
+                    return run.metrics()
+                log.warning("%s: %s, so it is run again", os.path.relpath(folder), what_was(different))
             run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)), kind.COMMAND)
             job = kind.from_config(resolved)
+            same = inputs_of(resolved)  # before the work: who edits the code meanwhile does not edit this run
+            if resumes and (earlier := equal_run(folder, job, resolved)) is not None:
+                log.info("%s is taken from %s", os.path.relpath(folder), os.path.relpath(earlier))
+                return run.take_over(earlier)
             report, provenance = job.measure(folder)
             media = run.write_report(report, figures=job.figures)
-            run.finish({**provenance, **report.provenance, **environment(), "identity": identity_of(job, resolved)})
+            identity_of_run = same | {"weights": weights_of_all(job)}
+            run.finish({**provenance, **report.provenance, **environment(), "identity": identity_of_run})
         except BaseException as error:
             run.fail(error)
             raise
@@ -243,22 +258,37 @@ def run_experiment(
     return report.metrics
 
 
-def identity_of(job: Job, resolved: dict[str, Any]) -> dict[str, str]:
-    """What results depend on: the config, the code, and the weights."""
+def inputs_of(resolved: dict[str, Any]) -> dict[str, str]:
+    """What results depend on, but for the weights: the config, the code, and the files that the config names."""
+    contents = " ".join(sha256_of_content(path) for path in _named_files(resolved))
+    return {**identity(resolved), "files": hashlib.sha256(contents.encode()).hexdigest()}
+
+
+def weights_of_all(job: Job) -> str:
+    """The checksums of the models that a job needs: the other part of its identity."""
     from ioi_lab.models import weights_of
 
-    return {**identity(resolved), "weights": " ".join(weights_of(config) for config in job.models)}
+    return " ".join(weights_of(config) for config in job.models)
 
 
-def _metrics_of(run: RunFolder, kind: type[Job], resolved: dict[str, Any]) -> dict[str, float] | None:
-    """The metrics of a run that is done in this folder, if it is the same one; what differs is told."""
-    same = identity_of(kind.from_config(resolved), resolved)
-    different = run.differences(same)
-    if not different:
-        log.info("%s is done already", os.path.relpath(run.path))
-        return run.metrics()
-    log.warning("%s was done with another %s: it is run again", os.path.relpath(run.path), " and ".join(different))
-    return None
+def differences(folder: Path, job: Job, resolved: dict[str, Any]) -> list[str]:
+    """What of a job's identity is not that of the run that is done in `folder`; `damaged` if that is not whole."""
+    theirs = done_identity(folder)
+    if theirs is None:
+        return [DAMAGED]
+    ours = inputs_of(resolved) | {"weights": weights_of_all(job)}
+    return [name for name, value in ours.items() if theirs.get(name) != value]
+
+
+def what_was(different: list[str]) -> str:
+    """Why a run that is done does not count."""
+    return "its files are damaged" if different == [DAMAGED] else f"it was done with other {' and '.join(different)}"
+
+
+def equal_run(folder: Path, job: Job, resolved: dict[str, Any]) -> Path | None:
+    """The folder of an earlier run of the same name that has done what the job in `folder` is to do."""
+    earlier = earlier_run(folder, inputs_of(resolved))
+    return earlier if earlier is not None and not differences(earlier, job, resolved) else None
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
@@ -281,6 +311,15 @@ def _make_paths_absolute(group: dict[Any, Any]) -> None:
             _make_paths_absolute(value)
         elif key in _PATHS and isinstance(value, str) and not _names_no_file(group) and Path(value).exists():
             group[key] = str(Path(value).resolve())
+
+
+def _named_files(group: dict[Any, Any]) -> list[Path]:
+    """The files that a resolved config names, but for models, whose weights are known by themselves."""
+    if "source" in group and "dtype" in group:
+        return []
+    own = [Path(value) for key, value in group.items() if key in _READ and isinstance(value, str)]
+    within = [path for value in group.values() if isinstance(value, dict) for path in _named_files(value)]
+    return [path for path in own if path.exists()] + within
 
 
 def _names_no_file(group: dict[Any, Any]) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from error
+
+
+@lru_cache(maxsize=64)
+def _sha256_of_version(path: Path, _size: int, _modified: int) -> str:
+    return sha256_of_files([path])
+
+
+def sha256_of_content(path: Path) -> str:
+    """A checksum of a file; of a folder, of the names, sizes and times of the files in it."""
+    if path.is_dir():
+        files = [(file.name, file.stat()) for file in sorted(path.iterdir()) if file.is_file()]
+        listing = [(name, told.st_size, told.st_mtime_ns) for name, told in files]
+        return hashlib.sha256(repr(listing).encode()).hexdigest()
+    told = path.stat()
+    return _sha256_of_version(path, told.st_size, told.st_mtime_ns)
 
 
 def sha256_of_files(files: Iterable[Path]) -> str:

@@ -117,6 +117,7 @@ class LabModel:
         return _sha256_of_weights(self.folder)
 
 
+@lru_cache(maxsize=8)  # each job of a multirun asks, and a hub or a GGUF file takes long to answer
 def weights_of(config: ModelConfig) -> str:
     """The checksum of a model's weights, which need not be loaded."""
     return _sha256_of_weights(model_folder(config))

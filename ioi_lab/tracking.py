@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping
@@ -52,6 +53,9 @@ class FinishedRun:
     media: Mapping[str, Path]
     """Figures (`.png`), pages (`.html`) and tensors (`.safetensors`) by name."""
 
+    key: str | None = None
+    """Names the run among those of its project, so that a second one takes its place; None: a run of its own."""
+
 
 def track(run: FinishedRun, tracker: TrackerConfig) -> None:
     """Log config, metrics (as summary), figures, pages, tensors (as artifacts) and the table.
@@ -77,6 +81,8 @@ def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["
         project=tracker.project,
         entity=tracker.entity,
         dir=finished.folder,
+        id=None if finished.key is None else hashlib.sha256(finished.key.encode()).hexdigest()[:16],
+        resume=None if finished.key is None else "allow",
         name=finished.title,
         group=finished.group,
         job_type=finished.job_type,
@@ -113,12 +119,13 @@ def _shown(media: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _wandb_table(table: pd.DataFrame) -> wandb.Table:
-    """The table in plain Python values, one type a column: selectors that do not apply are None, positions text."""
+    """The table in plain Python values, one type a column: selectors that do not apply are None, mixed ones text."""
     import wandb
 
     plain = table.astype(object).where(table.notna(), None)
-    if "position" in plain:
-        plain["position"] = [None if position is None else str(position) for position in plain["position"]]
+    for name in plain:
+        if any(isinstance(value, str) for value in plain[name]):
+            plain[name] = [None if value is None else str(value) for value in plain[name]]
     return wandb.Table(columns=list(plain.columns), data=plain.to_numpy())
 
 

@@ -160,5 +160,13 @@ def test_of_a_sweep_only_its_summary(sweep, tmp_path):
     assert [parts[1:] for parts in folders] == [("wandb",)]
 
 
+def test_a_sweep_that_goes_on_has_one_summary(sweep, tmp_path):
+    for _ in range(2):
+        assert sweep("-m", "tracker.runs=sweep", "task.n=4", "intervention.layer=0,all").code == 0
+    summaries = list(tmp_path.rglob("offline-run-*"))
+    assert len(summaries) == 2
+    assert len({path.name.split("-")[-1] for path in summaries}) == 1  # its id
+
+
 def test_a_run_alone_is_tracked_in_any_case(sweep, tmp_path):
     assert "W&B: offline" in sweep("tracker.runs=sweep", "task.n=4", "intervention.layer=0").out

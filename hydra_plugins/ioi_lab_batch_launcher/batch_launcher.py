@@ -65,7 +65,8 @@ class BatchLauncher(Launcher):
             config.hydra.job.id = number
             config.hydra.job.num = number
             # Thousands of jobs: what each has to say is in the log of its folder.
-            config.hydra.job_logging.root.handlers = ["file"]
+            if config.hydra.job_logging.get("root"):
+                config.hydra.job_logging.root.handlers = ["file"]
         return config
 
     def _run(self, config: DictConfig) -> JobReturn:

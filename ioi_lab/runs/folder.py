@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import platform
 import resource
 import shutil
@@ -34,6 +35,8 @@ TRACEBACK: Final = "traceback.txt"
 _PACKAGES: Final = (
     "ioi-lab", "torch", "transformers", "transformer-lens", "hydra-core", "omegaconf", "wandb", "numpy", "matplotlib",
 )  # fmt: skip
+_FILES_OF_EVERY_RUN: Final = ("results.csv", "prompts.csv", "metrics.json")
+_NO_RESULT_DEPENDS_ON: Final = ("name", "tracker", "resume", "optimize", "resume_from")
 _CONFIG_HEADER: Final = """\
 # The resolved config of this run. To run it again: python {command} --config-dir <this folder> --config-name config
 defaults:
@@ -48,6 +51,9 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._started = time.time()
+        self._is_ours = False
+        """Whether what is in the folder is this run's."""
+
         self._files: list[str] = []
         self._headline: dict[str, str] = {}
 
@@ -68,15 +74,6 @@ class RunFolder:
         finally:
             lock.release()
 
-    def differences(self, same: Mapping[str, str]) -> list[str]:
-        """What of an identity is not that of the run that is done in this folder; all of it, if that cannot be read."""
-        try:
-            theirs = json.loads((self.path / "provenance.json").read_text())["identity"]
-            self.metrics()
-            return [name for name, value in same.items() if theirs.get(name) != value]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return list(same)
-
     def metrics(self) -> dict[str, float]:
         """Of the run that is done in this folder."""
         return dict(json.loads((self.path / "metrics.json").read_text()))
@@ -84,8 +81,9 @@ class RunFolder:
     def start(self, config_yaml: str, command: str) -> None:
         """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml` for `command`."""
         left = _files_of_a_report(self.path)
+        self._is_ours = True
         self._set_status("running")
-        for name in ("results.csv", "prompts.csv", "metrics.json", "provenance.json", TRACEBACK, *left):
+        for name in (*_FILES_OF_EVERY_RUN, "provenance.json", TRACEBACK, *left):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "plots", ignore_errors=True)
         write_text(self.path / "config.yaml", _CONFIG_HEADER.format(command=command) + config_yaml)
@@ -115,11 +113,28 @@ class RunFolder:
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write `provenance.json`, then mark the folder as done."""
-        write_json(self.path / "provenance.json", {**provenance, "seconds": round(time.time() - self._started, 3)})
+        write_json(self.path / "provenance.json", {"seconds": round(time.time() - self._started, 3), **provenance})
         self._set_status("done")
 
+    def take_over(self, other: Path) -> dict[str, float]:
+        """Copy what an equal run has left in its folder, with where it is from; returns its metrics."""
+        status = read_status(other)
+        self._files = _files_of_a_report(other)
+        self._headline = {"headline": status["headline"]} if "headline" in status else {}
+        self._set_status("running")
+        plots = [str(path.relative_to(other)) for path in other.glob("plots/*.png")]
+        for name in (*_FILES_OF_EVERY_RUN, *plots, *self._files):
+            write_bytes(self.path / name, (other / name).read_bytes())
+        self.finish(json.loads((other / "provenance.json").read_text()) | {"taken_from": str(other)})
+        return self.metrics()
+
     def fail(self, error: BaseException) -> None:
-        """Mark the folder as failed, with the error in one line; a folder that cannot be written stays as it is."""
+        """Mark the folder as failed, with the error in one line.
+
+        A folder that cannot be written stays as it is, and so does a run that is done and was only looked at.
+        """
+        if not self._is_ours and is_done(self.path):
+            return
         is_stopped = isinstance(error, KeyboardInterrupt | SystemExit)
         message = "interrupted" if is_stopped else folded(error) or type(error).__name__
         with contextlib.suppress(OSError):  # nothing in it says `done`, and the error that matters is on its way up
@@ -137,9 +152,27 @@ def _files_of_a_report(folder: Path) -> list[str]:
     return [str(name) for name in files if Path(str(name)).name == name]
 
 
+def run_folders(root: Path) -> Iterator[Path]:
+    """The folders of runs in `root` and below it; what a run keeps below its own is not looked through."""
+    for path, below, files in os.walk(root):  # unlike `glob`, it does not mind folders that vanish meanwhile
+        if STATUS in files:
+            below.clear()
+            yield Path(path)
+
+
 def is_done(folder: Path) -> bool:
     """Whether the run in `folder` is complete; a status that cannot be read counts as not done."""
     return read_status(folder).get("status") == "done"
+
+
+def done_identity(folder: Path) -> dict[str, str] | None:
+    """What the run was that is done in `folder` (see `identity`); None if its files are not whole."""
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text())
+        is_whole = bool(json.loads((folder / "metrics.json").read_text())) and (folder / "results.csv").is_file()
+        return dict(provenance.get("identity", {})) if is_whole else None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -206,15 +239,16 @@ class PastRun:
 
 def identity(config: Mapping[str, Any]) -> dict[str, str]:
     """Checksums of what results depend on: a config, without names and what is done with results, and the code."""
-    depends = {key: value for key, value in config.items() if key not in ("name", "tracker", "resume", "optimize")}
+    depends = {key: value for key, value in config.items() if key not in _NO_RESULT_DEPENDS_ON}
     text = json.dumps(depends, sort_keys=True, default=str)
-    return {"config": hashlib.sha256(text.encode()).hexdigest(), "code": _sha256_of_code()}
+    return {"config": hashlib.sha256(text.encode()).hexdigest(), "code": sha256_of_code()}
 
 
 @lru_cache(maxsize=1)
-def _sha256_of_code() -> str:
+def sha256_of_code() -> str:
+    """One checksum over the package's code and texts, as they were when this process first asked."""
     package = Path(__file__).parent.parent
-    return sha256_of_files(sorted(package.glob("**/*.py")))
+    return sha256_of_files(sorted([*package.glob("**/*.py"), *package.glob("texts/*.txt")]))
 
 
 def environment() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
-from ioi_lab.runs.folder import STATUS, read_status
+from ioi_lab.runs.folder import read_status, run_folders
 
 _SHARE_OF_TIME: Final = 0.05
 """Looking at the folders takes no more of it."""
@@ -53,7 +53,7 @@ class Progress:
 
     def _count(self) -> tuple[int, int]:
         """How many jobs are done, and how many have failed since the start."""
-        statuses = [read_status(path.parent) for path in self._folder.glob(f"**/{STATUS}")]
+        statuses = [read_status(run) for run in run_folders(self._folder)]
         failed = [status for status in statuses if status.get("status") == "failed"]
         done = sum(status.get("status") == "done" for status in statuses)
         return done, sum(_updated(status) >= int(self._started) for status in failed)

@@ -1,41 +1,47 @@
-"""Which earlier sweep a multirun goes on with."""
+"""Which earlier sweep a multirun goes on with, and which earlier runs its jobs equal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
 
-from ioi_lab.files import read_yaml, write_text
+from ioi_lab.files import read_yaml, write_json, write_text
+from ioi_lab.runs.folder import done_identity, is_done
 
-MULTIRUN: Final = "multirun.yaml"
-_MOST_READ: Final = 200
-"""Of the sweeps that there are, only so many of the latest are looked at."""
+TYPED: Final = "typed.yaml"
+EARLIER: Final = "earlier.json"
+_MOST_READ: Final = 10_000
+"""Of the runs of a name, only so many of the latest are looked at."""
+
+_TOLD_BEFORE_LOADING: Final = ("config", "code", "files")
+"""The parts of an identity that need no model."""
 
 
-def earlier_sweep(config: DictConfig, root: Path = Path("runs")) -> Path | None:
-    """The folder of the latest sweep that was typed in the same way, or None.
+def may_go_on(config: DictConfig) -> bool:
+    """Whether a multirun skips what is done: unless `resume=false`, or the user says in which folder it is to land."""
+    typed = config.hydra.overrides.hydra
+    return config.get("resume") is True and not any(line.startswith("hydra.sweep.dir=") for line in typed)
 
-    None too with `resume=false`, and where the user says in which folder the sweep is to land.
-    """
-    typed = list(config.hydra.overrides.task)
-    if "resume=false" in (override.lower() for override in typed):
-        return None
-    if any(override.startswith("hydra.sweep.dir=") for override in config.hydra.overrides.hydra):
-        return None
-    paths = sorted(root.glob(f"*/*/{MULTIRUN}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    wanted = _origin(OmegaConf.to_container(config, resolve=False))
-    for path in paths[:_MOST_READ]:
+
+def earlier_sweep(config: DictConfig) -> Path | None:
+    """The folder of the latest sweep of the same name that was typed in the same way, or None."""
+    paths = Path(config.hydra.sweep.dir).parent.glob(f"*/{TYPED}")
+    wanted = _origin(config)
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
         if _read(path) == wanted:
             return path.parent
     return None
 
 
 def say_what_was_typed(folder: Path, config: DictConfig) -> None:
-    """Leave what `earlier_sweep` looks for; of Hydra's sweepers only the basic one does."""
-    write_text(folder / MULTIRUN, OmegaConf.to_yaml(config))
+    """Leave what `earlier_sweep` looks for."""
+    write_text(folder / TYPED, OmegaConf.to_yaml(OmegaConf.create(_origin(config))))
 
 
 def go_on_in(folder: Path, config: DictConfig) -> None:
@@ -45,23 +51,64 @@ def go_on_in(folder: Path, config: DictConfig) -> None:
     config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # which each job composes its config with
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def say_what_is_done(folder: Path, code: str) -> None:
+    """Leave, for the jobs of the sweep in `folder`, which runs of the same name are done with this code.
+
+    Each job looks there, on whichever host, instead of at all runs.
+    """
+    runs = {_key(same): str(run.relative_to(folder.parent)) for run, same in _done(folder) if same.get("code") == code}
+    write_json(folder / EARLIER, runs)
+
+
+def earlier_run(run: Path, same: Mapping[str, str]) -> Path | None:
+    """The folder of a run that is done and was what `run`, a job of a sweep, is to be; as far as no model is needed."""
+    name = _said(run.parent / EARLIER).get(_key(same))
+    folder = None if name is None else run.parent.parent / name
+    return folder if folder is not None and is_done(folder) else None
+
+
+def _done(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The runs that are done beside the sweep in `folder`, the latest sweep last, and what they were."""
+    sweeps = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+    runs = [path.parent for sweep in sweeps if sweep != folder for path in _provenances(sweep)]
+    for run in runs[-_MOST_READ:]:
+        if is_done(run) and (same := done_identity(run)):
+            yield run, same
+
+
+def _provenances(sweep: Path) -> list[Path]:
+    return [*sweep.glob("provenance.json"), *sweep.glob("*/provenance.json")]
+
+
+@lru_cache(maxsize=1)  # the jobs of a process belong to one sweep, whose file is there before they are
+def _said(path: Path) -> dict[str, str]:
     try:
-        return _origin(read_yaml(path))
-    except (OSError, ValueError, KeyError, TypeError):  # of another program, or damaged
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _key(same: Mapping[str, str]) -> str:
+    return hashlib.sha256("".join(same.get(part, "") for part in _TOLD_BEFORE_LOADING).encode()).hexdigest()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_yaml(path)
+    except (OSError, ValueError):  # damaged
         return None
 
 
-def _origin(config: Any) -> dict[str, Any]:
+def _origin(config: DictConfig) -> dict[str, Any]:
     """What was typed, and what it was typed for."""
-    hydra: Mapping[str, Any] = config["hydra"]
+    hydra = config.hydra
     return {
-        "task": [override for override in hydra["overrides"]["task"] if not override.startswith("resume=")],
+        "task": [override for override in hydra.overrides.task if not override.lstrip("+").startswith("resume=")],
         "hydra": [
             override
-            for override in hydra["overrides"]["hydra"]
+            for override in hydra.overrides.hydra
             if not override.lstrip("+~").startswith(("hydra.sweep.dir=", "hydra.launcher", "hydra/launcher"))
         ],
-        "config": hydra["job"]["config_name"],
-        "sources": [source["path"] for source in hydra["runtime"]["config_sources"]],
+        "config": hydra.job.config_name,
+        "sources": [source.path for source in hydra.runtime.config_sources],
     }

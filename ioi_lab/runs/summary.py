@@ -37,6 +37,7 @@ def sum_up(folder: Path) -> None:
         metrics |= {f"highest_{sweep.shown}": done[sweep.shown].max(), f"lowest_{sweep.shown}": done[sweep.shown].min()}
     summary = FinishedRun(
         folder=folder,
+        key=name,  # a sweep that goes on has still one summary
         title=f"summary of {name}",
         job_type="summary",
         group=name,

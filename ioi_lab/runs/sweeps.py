@@ -24,6 +24,9 @@ TABLE: Final = "sweep.csv"
 MOST_SHOWN: Final = 3
 """A figure has room for so many swept keys."""
 
+MOST_MAPS: Final = 12
+"""Of a third key, so many values are shown, spread over all of them."""
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -105,11 +108,13 @@ class Sweep:
 
     @property
     def _keys(self) -> list[str]:
-        """Layers first, then heads, as in head maps; the one with the fewest values last, where there are three."""
-        keys = sorted(self.swept, key=lambda key: {"layer": 0, "head": 1}.get(key.split(".")[-1], 2))
-        if len(keys) == MOST_SHOWN and keys[0].split(".")[-1] != "layer":
-            keys.sort(key=lambda key: -len(self._values(key)))
-        return keys
+        """Layers × heads first, as in head maps; else layers, then the one with the most values."""
+        places = {"layer": 0, "head": 1}
+        names = [key.split(".")[-1] for key in self.swept]
+        if not places.keys() <= set(names):
+            places.pop("head")
+        order = {key: places.get(name, 2) for key, name in zip(self.swept, names, strict=True)}
+        return sorted(self.swept, key=lambda key: (order[key], -len(self._values(key)) if len(names) > 2 else 0))
 
     def _values(self, key: str) -> list[Any]:
         """In ascending order if they are numbers, else in that of the runs."""
@@ -125,9 +130,10 @@ class Sweep:
         values = [self._values(key) for key in self._keys]
         grid = np.full([len(each) for each in values], np.nan)
         for _, run in self.runs[self.is_done].iterrows():
-            at = tuple(each.index(run[f"typed.{key}"]) for key, each in zip(self._keys, values, strict=True))
-            if metric in run and run[metric] == run[metric]:
-                grid[at] = run[metric]
+            at = [run[f"typed.{key}"] for key in self._keys]
+            is_placed = all(value in each for value, each in zip(at, values, strict=True))
+            if is_placed and metric in run and run[metric] == run[metric]:
+                grid[tuple(each.index(value) for value, each in zip(at, values, strict=True))] = run[metric]
         return grid
 
     @property
@@ -166,7 +172,11 @@ class Sweep:
         if len(axes) == 2:
             panels = {"": grid}
         else:
-            panels = {f"{axes[2].label}={tick}": grid[:, :, index] for index, tick in enumerate(axes[2].ticks)}
+            ticks = axes[2].ticks
+            chosen = np.unique(np.linspace(0, len(ticks) - 1, min(len(ticks), MOST_MAPS)).round().astype(int))
+            panels = {f"{axes[2].label}={ticks[index]}": grid[:, :, index] for index in chosen}
+            left_out = f", {len(chosen)} of {len(ticks)} values of {axes[2].label}" if len(chosen) < len(ticks) else ""
+            return plots.heat_maps(panels, axes[0], axes[1], self._title + left_out, _words(self.shown))
         return plots.heat_maps(panels, axes[0], axes[1], self._title, _words(self.shown))
 
     def write(self) -> dict[str, Path]:
@@ -182,7 +192,9 @@ class Sweep:
         """What became of it, for the terminal."""
         counts = self.runs["status"].value_counts().to_dict()
         told = ", ".join(f"{count} {status}" for status, count in counts.items())
-        lines = [f"{self.folder}: {len(self.runs)} runs ({told}), summary in {self.folder / TABLE}"]
+        taken = int(self.runs["taken_from"].notna().sum()) if "taken_from" in self.runs else 0
+        note = f", {taken} of them taken from earlier ones" if taken else ""
+        lines = [f"{self.folder}: {len(self.runs)} runs ({told}{note}), summary in {self.folder / TABLE}"]
         for _, run in self.runs[~self.is_done].iterrows():
             typed = ", ".join(f"{key}={run[f'typed.{key}']}" for key in self.swept)
             reason = f": {run['error']}" if isinstance(run.get("error"), str) else ""

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.errors import LabError, folded
 from ioi_lab.files import read_yaml
-from ioi_lab.runs.folder import STATUS
+from ioi_lab.runs.folder import STATUS, is_done, run_folders
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-ABOUT: Final = ("folder", "status", "error", "headline", "started", "updated", "seconds")
+ABOUT: Final = ("folder", "status", "error", "headline", "started", "updated", "seconds", "taken_from")
 """The columns of `load_runs` that are neither config keys nor metrics."""
 
-TOP_KEYS: Final = ("name", "seed", "resume", "figures", "optimize")
+TOP_KEYS: Final = ("name", "seed", "resume", "resume_from", "figures", "optimize")
 """Config keys that are in no group."""
 
 DAMAGED: Final = "damaged"
@@ -38,7 +38,7 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     root = Path(folder)
-    rows = [_row(path.parent, root) for path in sorted(root.glob(f"**/{STATUS}"), key=_in_order)]
+    rows = [_row(run, root) for run in sorted(run_folders(root), key=_in_order)]
     if not rows:
         raise LabError(f"{str(folder)!r} holds no runs: no {STATUS} in it or below it")
     frame = pd.DataFrame(rows)
@@ -58,18 +58,35 @@ def _in_order(path: Path) -> list[tuple[int, str]]:
 
 def _row(folder: Path, root: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"folder": str(folder.relative_to(root)), "path": str(folder)}
-    try:
-        status = _json(folder / STATUS)
-        row |= {name: status[name] for name in ("status", "error", "headline", "started", "updated") if name in status}
-        row |= dict(_flat(_yaml(folder / "config.yaml")))
-        row |= _typed(folder)
-        if status["status"] == "done":
-            row |= {"seconds": _json(folder / "provenance.json")["seconds"]} | _json(folder / "metrics.json")
-    except (OSError, ValueError, KeyError, TypeError, LabError) as error:
-        reason = f"{type(error).__name__}: {folded(error)}"
+    reason = None
+    for part in (_status, _typed, _config, _results):  # one that cannot be read hides none of the others
+        try:
+            row |= part(folder)
+        except (OSError, ValueError, KeyError, TypeError, LabError) as error:
+            reason = reason or f"{type(error).__name__}: {folded(error)}"
+    if reason is not None and row.get("status", "done") == "done":  # others are not expected to be whole
         log.warning("the run in %s is damaged and not counted: %s", folder, reason)
         row |= {"status": DAMAGED, "error": reason}
     return row
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    status = _json(folder / STATUS)
+    return {name: status[name] for name in ("status", "error", "headline", "started", "updated") if name in status}
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return dict(_flat(_yaml(folder / "config.yaml")))
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    if not is_done(folder):
+        return {}
+    provenance = _json(folder / "provenance.json")
+    about = {"seconds": provenance["seconds"]} | (
+        {"taken_from": provenance["taken_from"]} if "taken_from" in provenance else {}
+    )
+    return about | _json(folder / "metrics.json")
 
 
 def _json(path: Path) -> dict[str, Any]:

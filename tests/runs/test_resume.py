@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from benchmarks.kill import kill_and_resume
 from ioi_lab.interventions.patch import Patch
-from ioi_lab.runs import RunFolder, identity
+from ioi_lab.runs import RunFolder, identity, is_done
 from tests.conftest import run_folders
+
+SWEEP = str(Path(__file__).resolve().parents[2] / "sweep.py")
+DYING = """
+import os
+from ioi_lab.tasks.ioi import IOITask
+class Dying(IOITask):
+    def prompt_pairs(self, tokens):
+        return os._exit(9) if self.n == 5 else super().prompt_pairs(tokens)
+"""
+PAIR = 'clean,corrupt,answer,distractor\n"When John and Mary went to the store, John gave a drink to","'
+STAMPED = {Path(name) for name in ("status.json", "provenance.json", "log.txt", ".lock", "config.yaml")} | {
+    Path(".hydra") / name for name in ("config.yaml", "hydra.yaml", "overrides.yaml")
+}
+"""Files that say where and when a run was."""
 
 GRID = ("-m", "tracker=none", "task.n=4", "intervention.layer=0,1,2")
 
@@ -62,16 +81,16 @@ def test_another_launcher_goes_on_in_the_same_folder(sweep):
 
 def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
-    monkeypatch.setattr("ioi_lab.runs.folder._sha256_of_code", lambda: "other")
+    monkeypatch.setattr("ioi_lab.runs.folder.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID)
     assert outcome.code == 0, outcome.err
-    assert outcome.out.count("was done with another code: it is run again") == 3
+    assert outcome.out.count("it was done with other code, so it is run again") == 3
 
 
 def test_other_weights_are_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
     monkeypatch.setattr("ioi_lab.models.weights_of", lambda config: "other")
-    assert "was done with another weights: it is run again" in sweep(*GRID).out
+    assert "it was done with other weights, so it is run again" in sweep(*GRID).out
 
 
 def test_a_failed_job_is_tried_again_and_the_others_are_not(sweep, tmp_path, monkeypatch):
@@ -148,5 +167,143 @@ def test_two_processes_do_not_write_into_one_folder_at_once(tmp_path):
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_sweep_ends_as_if_nothing_had_happened(tmp_path, seed):
     overrides = ["task.n=4", "intervention.layer=0,1,2,3", "intervention.head=0,1"]
-    found = kill_and_resume(tmp_path, overrides, kills=3, seed=seed, longest=9.0)
+    found = kill_and_resume(tmp_path, overrides, kills=3, seed=seed, longest=0.8)
+    assert any(0 < done < 8 for done in found.done_at_kills)
     assert (found.jobs, found.recomputed, found.different, found.left_running) == (8, 0, [], 0)
+
+
+def test_two_sweeps_at_once_in_one_folder(tmp_path):
+    command = [sys.executable, SWEEP, *GRID, "intervention.head=0,1"]
+    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("runs/patch/*/typed.yaml")):
+        time.sleep(0.01)
+    second = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    told = [sweep.communicate(timeout=120) for sweep in (first, second)]
+    assert [sweep.returncode for sweep in (first, second)] == [0, 0], told
+    assert "going on in" in told[1][0]
+    assert all("6 runs (6 done)" in out for out, _ in told)
+    assert sum(out.count("top heads") for out, _ in told) == 6  # each is done by one of them
+    assert len(run_folders(tmp_path)) == 6
+
+
+def test_a_larger_grid_of_the_same_name_takes_over_what_is_done(sweep, tmp_path):
+    assert sweep(*GRID, "name=heads").code == 0
+    outcome = sweep("-m", "tracker=none", "task.n=4", "intervention.head=all", "intervention.layer=3,2", "name=heads")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count(" is taken from ") == 1
+    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+    one, other = (run for run in run_folders(tmp_path) if "layer: 2" in (run / "config.yaml").read_text())
+    files = {path.relative_to(one) for path in one.rglob("*") if path.is_file()} - STAMPED
+    assert files == {path.relative_to(other) for path in other.rglob("*") if path.is_file()} - STAMPED
+    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in files)
+    origins = [json.loads((run / "provenance.json").read_text()).get("taken_from") for run in (one, other)]
+    assert sorted(map(bool, origins)) == [False, True]
+
+
+def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
+    assert sweep(*GRID, "name=heads").code == 0
+    wider = ("-m", "tracker=none", "task.n=4", "intervention.layer=2,3")
+    assert "taken from" not in sweep(*wider, "name=other").out
+    assert "taken from" not in sweep(*wider, "name=heads", "resume=false").out
+    assert "taken from" not in sweep(*wider, "name=heads", "task.seed=1").out
+    monkeypatch.setattr("ioi_lab.models.weights_of", lambda config: "other")
+    assert "taken from" not in sweep(*wider, "name=heads", "intervention.head=all").out
+
+
+def test_the_batch_launcher_takes_over_too(sweep):
+    assert sweep(*GRID, "name=heads").code == 0
+    outcome = sweep("-m", *GRID[1:3], "intervention.layer=0,1,2,3", "hydra/launcher=batch", "name=heads")
+    assert "measured 1 jobs" in outcome.out
+    assert "4 runs (4 done, 3 of them taken from earlier ones)" in outcome.out
+
+
+def test_the_batch_launcher_tells_other_code_and_pools_what_it_runs_again(sweep, monkeypatch):
+    assert sweep(*GRID, "hydra/launcher=batch").code == 0
+    for module in ("runs.folder", "cli"):
+        monkeypatch.setattr(f"ioi_lab.{module}.sha256_of_code", lambda: "other")
+    outcome = sweep(*GRID, "hydra/launcher=batch")
+    assert outcome.code == 0, outcome.err
+    assert "where 3 jobs are done, 3 of them with other code, which are run again" in outcome.out
+    assert "3 of the jobs that are done are run again: it was done with other code" in outcome.out
+    assert "measured 3 jobs" in outcome.out
+
+
+def test_resume_false_from_a_config_starts_over_too(sweep, tmp_path):
+    assert sweep(*GRID).code == 0
+    assert "going on" not in sweep(*GRID, "++resume=false").out
+    assert len({run.parent for run in run_folders(tmp_path)}) == 2
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A file of prompts and a sweep over them."""
+    path = tmp_path / "mine.csv"
+    path.write_text(PAIR + 'When John and Mary went to the store, Mary gave a drink to", Mary, John\n')
+    return path, ("-m", "tracker=none", "task=pairs", f"task.path={path}", "intervention.layer=0,1")
+
+
+def test_what_was_done_with_another_file_is_run_again(sweep, pairs):
+    path, grid = pairs
+    assert sweep(*grid).code == 0
+    assert sweep(*grid).out.count("is done already") == 2
+    path.write_text(PAIR + 'When John and Mary went to the park, Mary gave a drink to", Mary, John\n')
+    outcome = sweep(*grid)
+    assert outcome.out.count("it was done with other files, so it is run again") == 2
+    assert "went to the park" not in PAIR
+
+
+def test_a_run_that_is_done_stays_done_whatever_is_in_the_way_of_looking(sweep, tmp_path, pairs):
+    path, grid = pairs
+    assert sweep(*grid).code == 0
+    before = moments(tmp_path)
+    path.unlink()
+    outcome = sweep(*grid)
+    assert outcome.code == 1
+    assert "task.path" in outcome.err
+    assert moments(tmp_path) == before
+    assert all(is_done(run) for run in run_folders(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "provenance.json"])
+def test_damaged_results_are_told_as_such(sweep, tmp_path, name):
+    assert sweep(*GRID).code == 0
+    (run_folders(tmp_path)[0] / name).write_text('{"half": ')
+    outcome = sweep(*GRID)
+    assert "its files are damaged, so it is run again" in outcome.out
+    assert "3 runs (3 done)" in outcome.out
+
+
+def test_a_sweep_that_stops_is_summed_up_and_says_how_to_go_on(sweep, tmp_path):
+    assert sweep(*GRID).code == 0
+    folder = run_folders(tmp_path)[0].parent
+    shutil.rmtree(folder / "1")
+    (folder / "1").write_text("in the way")
+    outcome = sweep(*GRID)
+    assert outcome.code == 1
+    assert "2 runs (2 done)" in outcome.out
+    assert outcome.err.splitlines()[-2:] == [
+        f"stopped; the same command goes on in {folder.relative_to(tmp_path)}",
+        f"error: cannot write or read '{folder.relative_to(tmp_path)}/1': File exists",
+    ]
+
+
+def test_a_worker_that_dies_leaves_the_other_results(tmp_path):
+    """As by a lack of memory: the sweep ends with a line, is summed up, and says how to go on."""
+    (tmp_path / "dying.py").write_text(DYING)
+    command = [sys.executable, SWEEP, "-m", "tracker=none", "task._target_=dying.Dying", "task.n=4,5,6"]
+    sweep = subprocess.run(
+        [*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert sweep.returncode == 1
+    assert "task.n=5" not in sweep.stdout
+    assert (
+        f"stopped; the same command goes on in {run_folders(tmp_path)[0].parent.relative_to(tmp_path)}" in sweep.stderr
+    )
+    assert sweep.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in sweep.stderr
+    assert (run_folders(tmp_path)[0].parent / "sweep.csv").is_file()

@@ -43,6 +43,13 @@ def test_a_metric_that_there_is_not(sweep):
     assert "best_recovery_low" not in outcome.error_line
 
 
+def test_a_grid_by_a_metric_that_there_is_not(sweep):
+    outcome = sweep("-m", "tracker=none", "task.n=4", "intervention.layer=0,1", "optimize=best_recover")
+    assert outcome.code == 1
+    assert outcome.err.count("did you mean best_recovery?") == 2
+    assert "2 runs (2 done)" in outcome.out
+
+
 def test_a_search_by_a_metric_that_there_is_not(sweep):
     outcome = sweep(*SEARCH, *FEW, "optimize=nonsense")
     assert outcome.code == 1

@@ -93,6 +93,35 @@ def test_figures_follow_what_was_swept(leave, tmp_path, axes, name, shape, panel
     assert first[1, 0] - first[0, 0] == layer
 
 
+def test_of_many_maps_some_are_shown(leave, tmp_path):
+    grid(leave, layer=[0, 1], head=[0, 1], scale=list(range(30)))
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    titles = [ax.get_title() for ax in figure.axes if ax.images]
+    assert len(titles) == 12
+    assert titles[0] == "intervention.scale=0"
+    assert titles[-1] == "intervention.scale=29"
+    assert "12 of 30 values of intervention.scale" in figure.get_suptitle()
+
+
+def test_the_key_with_the_fewest_values_is_that_of_the_maps(leave, tmp_path):
+    grid(leave, layer=[0, 1], position=["END", "S2"], scale=[1, 2, 3])
+    assert list(Sweep.read(tmp_path).figures()) == ["best_recovery_by_layer_scale_position"]
+
+
+def test_runs_of_several_sweeps_can_be_summed_up(leave, tmp_path):
+    grid(leave, layer=[0, 1], head=[0, 1])
+    leave("other/now/0", {"intervention.layer": 5}, best_recovery=1.0)
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    assert [ax for ax in figure.axes if ax.images][0].images[0].get_array().shape == (3, 2)
+
+
+def test_a_job_that_failed_before_it_had_a_config_is_told_with_its_reason(leave, tmp_path):
+    leave("sweep/now/0", {"model.path": "a"}, best_recovery=0.5)
+    failed = leave("sweep/now/1", {"model.path": "b"}, status="failed", error="model.path: no folder")
+    (failed / "config.yaml").unlink()
+    assert Sweep.read(tmp_path / "sweep" / "now").lines()[1] == "  1 (model.path=b): failed: model.path: no folder"
+
+
 def test_a_cell_without_a_finished_run_is_blank(leave, tmp_path):
     grid(leave, layer=[0, 1], head=[0])
     leave("sweep/now/9", {"intervention.layer": 1, "intervention.head": 1}, best_recovery=3.0)
