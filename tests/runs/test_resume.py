@@ -287,8 +287,8 @@ def test_a_sweep_that_stops_is_summed_up_and_says_how_to_go_on(sweep, tmp_path):
     ]
 
 
-def test_a_worker_that_dies_leaves_the_other_results(tmp_path):
-    """As by a lack of memory: the sweep ends with a line, is summed up, and says how to go on."""
+def test_a_worker_that_dies_is_told_and_the_sweep_can_go_on(tmp_path):
+    """As for a lack of memory; joblib then gives up all of its workers."""
     (tmp_path / "dying.py").write_text(DYING)
     command = [sys.executable, SWEEP, "-m", "tracker=none", "task._target_=dying.Dying", "task.n=4,5,6"]
     sweep = subprocess.run(
@@ -300,10 +300,8 @@ def test_a_worker_that_dies_leaves_the_other_results(tmp_path):
         check=False,
     )
     assert sweep.returncode == 1
-    assert "task.n=5" not in sweep.stdout
-    assert (
-        f"stopped; the same command goes on in {run_folders(tmp_path)[0].parent.relative_to(tmp_path)}" in sweep.stderr
-    )
+    folder = run_folders(tmp_path)[0].parent
+    assert f"stopped; the same command goes on in {folder.relative_to(tmp_path)}" in sweep.stderr
     assert sweep.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in sweep.stderr
-    assert (run_folders(tmp_path)[0].parent / "sweep.csv").is_file()
+    assert "running" in (folder / "sweep.csv").read_text()

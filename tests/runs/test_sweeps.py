@@ -112,7 +112,7 @@ def test_runs_of_several_sweeps_can_be_summed_up(leave, tmp_path):
     grid(leave, layer=[0, 1], head=[0, 1])
     leave("other/now/0", {"intervention.layer": 5}, best_recovery=1.0)
     (figure,) = Sweep.read(tmp_path).figures().values()
-    assert [ax for ax in figure.axes if ax.images][0].images[0].get_array().shape == (3, 2)
+    assert next(ax for ax in figure.axes if ax.images).images[0].get_array().shape == (3, 2)
 
 
 def test_a_job_that_failed_before_it_had_a_config_is_told_with_its_reason(leave, tmp_path):
