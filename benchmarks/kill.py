@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kill", description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=3.0, help="seconds to the latest kill")
+    parser.add_argument("--longest", type=float, default=6.0, help="seconds to the latest kill")
     options = parser.parse_args()
     overrides = [
         "task.n=8",

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ioi_lab import experiment
 from ioi_lab.experiment import Experiment, differences, equal_run, resolve, what_was
@@ -43,9 +43,8 @@ def _experiment(config: DictConfig, again: Counter[str]) -> Experiment | None:
     if "intervention" not in config:  # of train_align.py
         return None
     folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        resolved = resolve(own)
+        resolved = resolve(config)
         job = Experiment.from_config(resolved)
         if job.root.resume and is_done(folder):
             different = differences(folder, job, resolved)

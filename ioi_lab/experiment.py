@@ -292,16 +292,19 @@ def equal_run(folder: Path, job: Job, resolved: dict[str, Any]) -> Path | None:
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """The config as plain values, with every interpolation resolved and nothing missing."""
+    """The config, without Hydra's own, as plain values, with every interpolation resolved and nothing missing."""
     try:
-        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        resolved = {str(key): _plain(config[key]) for key in config if key != "hydra"}
     except MissingMandatoryValue as error:
         raise LabError(f"{error.full_key}: this key has no value yet; give one with {error.full_key}=…") from error
     except OmegaConfBaseException as error:
         raise LabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
-    assert isinstance(resolved, dict)
     _make_paths_absolute(resolved)
-    return {str(key): value for key, value in resolved.items()}
+    return resolved
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
 
 def _make_paths_absolute(group: dict[Any, Any]) -> None:
