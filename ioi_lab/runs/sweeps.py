@@ -122,8 +122,17 @@ class Sweep:
         return sorted(values) if all(isinstance(value, int | float) for value in values) else values
 
     def _axis(self, key: str) -> plots.Axis:
-        values = self._values(key)
-        return plots.Axis(key, [f"{value:g}" if isinstance(value, float) else str(value) for value in values])
+        return plots.Axis(self._label(key), [_tick(value) for value in self._values(key)])
+
+    def _label(self, key: str) -> str:
+        """The last part of a key's name, where that tells it from the others."""
+        label = key.split(".")[-1]
+        return label if sum(other.split(".")[-1] == label for other in self.swept) == 1 else key
+
+    def _cases(self, key: str) -> list[str]:
+        """The names of a key's values, such as `layer = 3`."""
+        axis = self._axis(key)
+        return [f"{axis.label} = {tick}" for tick in axis.ticks]
 
     def _grid(self, metric: str) -> Array:
         """The metric by the swept keys; NaN where there is no run that is done."""
@@ -157,7 +166,7 @@ class Sweep:
             axis = replace(axis, places=self._values(along))
         grids = [self._grid(f"{self.shown}{bound}") for bound in ("", "_low", "_high")]
         others = [key for key in self._keys if key != along]
-        names = [f"{others[0]}={tick}" for tick in self._axis(others[0]).ticks] if others else [_words(self.shown)]
+        names = self._cases(others[0]) if others else [_words(self.shown)]
         rows = [np.moveaxis(grid, self._keys.index(along), -1).reshape(len(names), -1) for grid in grids]
         colours = plots.shades(len(names)) if others else [plots.POSITIVE]
         values, low, high = rows
@@ -172,10 +181,10 @@ class Sweep:
         if len(axes) == 2:
             panels = {"": grid}
         else:
-            ticks = axes[2].ticks
-            chosen = np.unique(np.linspace(0, len(ticks) - 1, min(len(ticks), MOST_MAPS)).round().astype(int))
-            panels = {f"{axes[2].label}={ticks[index]}": grid[:, :, index] for index in chosen}
-            left_out = f", {len(chosen)} of {len(ticks)} values of {axes[2].label}" if len(chosen) < len(ticks) else ""
+            cases = self._cases(self._keys[2])
+            chosen = np.unique(np.linspace(0, len(cases) - 1, min(len(cases), MOST_MAPS)).round().astype(int))
+            panels = {cases[index]: grid[:, :, index] for index in chosen}
+            left_out = f", {len(chosen)} of {len(cases)} values of {axes[2].label}" if len(chosen) < len(cases) else ""
             return plots.heat_maps(panels, axes[0], axes[1], self._title + left_out, _words(self.shown))
         return plots.heat_maps(panels, axes[0], axes[1], self._title, _words(self.shown))
 
@@ -205,4 +214,9 @@ class Sweep:
 
 
 def _words(metric: str) -> str:
-    return metric.replace("_", " ")
+    return metric.replace("logit_diff", "logit_difference").replace("_", " ")
+
+
+def _tick(value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text.replace("-", "−") if isinstance(value, int | float) else text

@@ -98,9 +98,9 @@ def test_of_many_maps_some_are_shown(leave, tmp_path):
     (figure,) = Sweep.read(tmp_path).figures().values()
     titles = [ax.get_title() for ax in figure.axes if ax.images]
     assert len(titles) == 12
-    assert titles[0] == "intervention.scale=0"
-    assert titles[-1] == "intervention.scale=29"
-    assert "12 of 30 values of intervention.scale" in figure.get_suptitle()
+    assert titles[0] == "scale = 0"
+    assert titles[-1] == "scale = 29"
+    assert "12 of 30 values of scale" in figure.get_suptitle()
 
 
 def test_the_key_with_the_fewest_values_is_that_of_the_maps(leave, tmp_path):
@@ -137,9 +137,9 @@ def test_scattered_values_become_lines(leave, tmp_path):
         leave(f"sweep/now/{job}", {"intervention.layer": layer, "intervention.scale": scale}, best_recovery=scale)
     (figure,) = Sweep.read(tmp_path).figures().values()
     ax = figure.axes[0]
-    assert ax.get_xlabel() == "intervention.scale"
+    assert ax.get_xlabel() == "scale"
     lines = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
-    assert lines == {"intervention.layer=0": [-0.2, 0.1, 0.3], "intervention.layer=1": [-0.7, 0.9]}
+    assert lines == {"layer = 0": [-0.2, 0.1, 0.3], "layer = 1": [-0.7, 0.9]}
 
 
 def test_what_a_search_optimizes_is_shown(leave, tmp_path):
