@@ -20,7 +20,7 @@ from pydantic import Field
 
 from ioi_lab.checks import baseline_lines, check_gap, checked_run
 from ioi_lab.errors import LabError
-from ioi_lab.files import sha256_of_content
+from ioi_lab.files import sha256_of_content, yaml_text
 from ioi_lab.interventions.base import Intervention, Measurement, Report
 from ioi_lab.metrics import Bootstrap
 from ioi_lab.models import ModelConfig
@@ -227,7 +227,7 @@ def run_experiment(
                     log.info("%s is done already", os.path.relpath(folder))
                     return run.metrics()
                 log.warning("%s: %s, so it is run again", os.path.relpath(folder), what_was(different))
-            run.start(OmegaConf.to_yaml(OmegaConf.create(resolved)), kind.COMMAND)
+            run.start(yaml_text(resolved), kind.COMMAND)
             job = kind.from_config(resolved)
             same = inputs_of(resolved)  # before the work: who edits the code meanwhile does not edit this run
             if resumes and (earlier := equal_run(folder, job, resolved)) is not None:

@@ -4,8 +4,11 @@ import hashlib
 import os
 
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from ioi_lab.files import sha256_of_files, write_json, write_text
+from ioi_lab.files import sha256_of_files, write_json, write_text, yaml_text
 
 
 def test_written_whole_into_new_folders(tmp_path):
@@ -38,3 +41,15 @@ def test_checksum(tmp_path):
     (tmp_path / "a").write_bytes(b"one")
     (tmp_path / "b").write_bytes(b"two")
     assert sha256_of_files([tmp_path / "a", tmp_path / "b"]) == hashlib.sha256(b"onetwo").hexdigest()
+
+
+@given(st.text() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans() | st.none())
+@example("1e3")
+@example("on")
+@example("1_000")
+@example("a: [b")
+@example("1:30")
+def test_yaml_reads_back_as_what_was_written(value):
+    assume(not isinstance(value, str) or all(character.isprintable() for character in value))
+    assume(not isinstance(value, str) or "${" not in value)
+    assert OmegaConf.create(yaml_text({"key": value, "keys": [value]})) == {"key": value, "keys": [value]}

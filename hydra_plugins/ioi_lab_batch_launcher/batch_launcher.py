@@ -15,13 +15,14 @@ from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, env_override, setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class BatchLauncher(Launcher):
         """Run the jobs with these overrides, numbered from `initial_job_idx` on."""
         from ioi_lab.batch import measure_ahead
 
+        if self._config.hydra.job.chdir:
+            raise HydraException("hydra.job.chdir: got True, expected False: the jobs of one process share its folder")
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
@@ -70,15 +73,51 @@ class BatchLauncher(Launcher):
         return config
 
     def _run(self, config: DictConfig) -> JobReturn:
-        result = run_job(
-            hydra_context=self._context,
-            task_function=self._task_function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
+        """What `hydra.core.utils.run_job` does with a config that belongs to this job alone.
+
+        That one copies it four times, which takes longer than a small job. It is not kept in what is returned either:
+        those of thousands of jobs, which no sweeper reads, are many megabytes.
+        """
+        folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+            config.hydra.runtime.output_dir = str(folder.absolute())
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(config)
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        result = JobReturn(
+            overrides=list(config.hydra.overrides.task),
+            working_dir=str(Path.cwd()),
+            task_name=config.hydra.job.name,
         )
-        result.cfg = result.hydra_cfg = None  # those of thousands of jobs, which no sweeper reads, are many megabytes
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            configure_log(config.hydra.job_logging, config.hydra.verbose)
+            if config.hydra.output_subdir is not None:
+                _save(folder / config.hydra.output_subdir, own, HydraConfig.instance().cfg, config)
+            with env_override(config.hydra.job.env_set):
+                self._context.callbacks.on_job_start(config=config, task_function=self._task_function)
+                try:
+                    result.return_value = self._task_function(own)
+                    result.status = JobStatus.COMPLETED
+                except Exception as error:
+                    result.return_value = error
+                    result.status = JobStatus.FAILED
+            for handler in logging.getLogger().handlers:
+                handler.flush()
+            self._context.callbacks.on_job_end(config=config, job_return=result)
+        finally:
+            HydraConfig.instance().cfg = before
         return result
+
+
+def _save(folder: Path, own: DictConfig, hydra: Any, config: DictConfig) -> None:
+    """Hydra's own record of a job."""
+    from ioi_lab.files import yaml_text
+
+    folder.mkdir(exist_ok=True)
+    for name, part in (("config", own), ("hydra", hydra), ("overrides", config.hydra.overrides.task)):
+        plain = OmegaConf.to_container(part, resolve=False, enum_to_str=True)
+        (folder / f"{name}.yaml").write_text(yaml_text(plain))
 
 
 class JobConfigs:

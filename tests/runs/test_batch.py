@@ -82,6 +82,17 @@ def test_the_numbers_are_those_of_the_basic_launcher(sweep, tmp_path, grid):
         table, same = (pd.read_csv(folder / "results.csv") for folder in (one, other))
         pd.testing.assert_frame_equal(table, same, atol=1e-4, rtol=1e-4)
         assert (one / "prompts.csv").read_text().splitlines()[0] == (other / "prompts.csv").read_text().splitlines()[0]
+        for name in ("config.yaml", ".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"):
+            assert same_but_for_the_launcher(one / name) == same_but_for_the_launcher(other / name)
+
+
+def same_but_for_the_launcher(path):
+    config = OmegaConf.load(path)
+    if path.name == "hydra.yaml":
+        del config.hydra.launcher, config.hydra.runtime.choices["hydra/launcher"], config.hydra.runtime.output_dir
+        del config.hydra.job_logging.root.handlers, config.hydra.sweep.dir
+    text = OmegaConf.to_yaml(config).replace("name: batch", "name: basic").replace("name=batch", "name=basic")
+    return [line for line in text.splitlines() if "hydra/launcher=" not in line]
 
 
 def test_edits_are_pooled(sweep, monkeypatch):
