@@ -143,8 +143,8 @@ class JobResults(Callback):
     folder: ClassVar[Path | None] = None
     """Of the multirun, until it has ended."""
 
-    goes_on: ClassVar[bool] = False
-    """Whether the same command goes on in it."""
+    resumes: ClassVar[bool] = False
+    """Whether it skips what is done."""
 
     progress: ClassVar[Progress | None] = None
     empty: ClassVar[Sequence[str]] = ()
@@ -153,17 +153,18 @@ class JobResults(Callback):
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Find the sweep that was typed in the same way before."""
         from ioi_lab.runs.progress import Progress
-        from ioi_lab.runs.resume import earlier_sweep, go_on_in, may_go_on, say_what_is_done, say_what_was_typed
+        from ioi_lab.runs.resume import earlier_sweep, go_on_in, is_placed, say_what_is_done, say_what_was_typed
 
-        JobResults.goes_on = may_go_on(config)
-        earlier = earlier_sweep(config) if JobResults.goes_on else None
+        JobResults.resumes = config.get("resume") is True
+        looks_back = JobResults.resumes and not is_placed(config)
+        earlier = earlier_sweep(config) if looks_back else None
         if earlier is not None:
             print(f"going on in {earlier}, where {_what_is_done(earlier)} (resume=false starts over)")
             go_on_in(earlier, config)
         JobResults.folder = Path(config.hydra.sweep.dir)
         with contextlib.suppress(OSError):  # Hydra tells a folder that cannot be written
             say_what_was_typed(JobResults.folder, config)
-            if JobResults.goes_on:
+            if looks_back:
                 say_what_is_done(JobResults.folder, sha256_of_code())
         JobResults.empty = [typed for typed, count in _numbers_of_values(config).items() if count == 0]
         JobResults.progress = Progress(JobResults.folder, _number_of_jobs(config))
@@ -189,7 +190,7 @@ class JobResults(Callback):
         """Of a multirun that has begun and not ended."""
         cls.close_progress()
         if cls.folder is not None and any(run_folders(cls.folder)):
-            command = "the same command" if cls.goes_on else "the same command with resume=true, and no folder named,"
+            command = "the same command" if cls.resumes else "the same command with resume=true"
             print(f"{reason}; {command} goes on in {cls.folder}", file=sys.stderr)
 
     @classmethod
@@ -206,7 +207,7 @@ class JobResults(Callback):
     @classmethod
     def forget(cls) -> None:
         """Before another command in the same process."""
-        cls.failed, cls.errors, cls.folder, cls.goes_on, cls.progress, cls.empty = 0, 0, None, False, None, ()
+        cls.failed, cls.errors, cls.folder, cls.resumes, cls.progress, cls.empty = 0, 0, None, False, None, ()
 
 
 def _what_is_done(sweep: Path) -> str:

@@ -23,10 +23,9 @@ _TOLD_BEFORE_LOADING: Final = ("config", "code", "files")
 """The parts of an identity that need no model."""
 
 
-def may_go_on(config: DictConfig) -> bool:
-    """Whether a multirun skips what is done: unless `resume=false`, or the user says in which folder it is to land."""
-    typed = config.hydra.overrides.hydra
-    return config.get("resume") is True and not any(line.startswith("hydra.sweep.dir=") for line in typed)
+def is_placed(config: DictConfig) -> bool:
+    """Whether the user says in which folder a multirun is to land: then no other one is looked for."""
+    return any(line.startswith("hydra.sweep.dir=") for line in config.hydra.overrides.hydra)
 
 
 def earlier_sweep(config: DictConfig) -> Path | None:
