@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
@@ -63,11 +63,11 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     global _show_traceback
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is no error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must not print its own pages: the error has to reach this function
     JobResults.forget()
     try:
         sys.argv[1:] = _flags_first(sys.argv[1:])
-        entry_point()
+        with _hydra_raises():
+            entry_point()
     except KeyboardInterrupt:
         JobResults.say_how_to_go_on("interrupted")
         sys.exit(130)
@@ -87,6 +87,20 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
         _end(JobResults.empty_grid())
     if JobResults.failed or JobResults.errors:
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _hydra_raises() -> Iterator[None]:
+    """Let errors through, where Hydra would print pages of its own and leave; its workers are told so too."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def run_job(

@@ -14,6 +14,7 @@ import pytest
 os.environ["WANDB_MODE"] = "offline"  # no test talks to a server, whoever is logged in on this machine
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("WANDB_API_KEY", None)
+os.environ.pop("HYDRA_FULL_ERROR", None)  # whoever runs the tests may want tracebacks, the tests want lines
 
 import torch
 from hydra.core.global_hydra import GlobalHydra
@@ -142,7 +143,6 @@ def command_line(entry_point, config_name, tmp_path, monkeypatch, capfd) -> Call
     def run(*arguments: str) -> Outcome:
         GlobalHydra.instance().clear()
         monkeypatch.setattr(sys, "argv", [f"{config_name}.py", *arguments])
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         capfd.readouterr()
         code = 0
         try:

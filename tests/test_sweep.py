@@ -239,11 +239,7 @@ finally:
 def test_mistakes_in_the_config_end_in_one_line_before_torch(mistake, tmp_path):
     arguments, line = CONFIG_MISTAKES[mistake]
     run_dir = [] if mistake == "output below a file" else [f"hydra.run.dir={tmp_path}/runs/x"]
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("HYDRA_FULL_ERROR", "WANDB_MODE", "WANDB_API_KEY")
-    }
+    environment = {key: value for key, value in os.environ.items() if key not in ("WANDB_MODE", "WANDB_API_KEY")}
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, *run_dir, *arguments],
         cwd=ROOT,
@@ -437,6 +433,15 @@ def test_tracebacks_come_back_on_request(tmp_path):
     )
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr
+
+
+def test_commands_in_one_process_leave_the_environment_as_it_was(sweep, monkeypatch):
+    for _ in range(2):
+        assert sweep("task.n=0").error_line.startswith("error: task.n")
+    assert "HYDRA_FULL_ERROR" not in os.environ
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    assert sweep("task.n=0").code == 1
+    assert os.environ["HYDRA_FULL_ERROR"] == "0"
 
 
 def test_a_run_of_before_there_were_these_keys_runs_again(sweep, tmp_path):
