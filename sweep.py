@@ -11,7 +11,7 @@ def main(config: DictConfig) -> float | None:
     """Run the composed experiment into Hydra's output folder."""
     from ioi_lab.experiment import run_experiment
 
-    return run_job(lambda folder, group: run_experiment(config, folder, group), config.name, config.get("optimize"))
+    return run_job(lambda folder, sweep: run_experiment(config, folder, sweep), config.get("optimize"))
 
 
 if __name__ == "__main__":

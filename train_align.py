@@ -12,7 +12,7 @@ def main(config: DictConfig) -> None:
     from ioi_lab.alignment.experiment import AlignmentJob
     from ioi_lab.experiment import run_experiment
 
-    run_job(lambda folder, group: run_experiment(config, folder, group, AlignmentJob), config.name)
+    run_job(lambda folder, sweep: run_experiment(config, folder, sweep, AlignmentJob))
 
 
 if __name__ == "__main__":

@@ -160,12 +160,11 @@ def time_way(options: argparse.Namespace) -> Timing:
     engine, load, job_seconds = Stopwatch(), Stopwatch(), list[float]()
     Engine.run = engine.of_engine(Engine.run)  # type: ignore[method-assign]
     Engine._recording = engine.of_reads(Engine._recording)  # type: ignore[method-assign]
-    loaded = models.load_model
     plain = experiment.run_experiment
 
     def run_experiment(*arguments: Any, **named: Any) -> dict[str, float]:
         if options.way == "fresh":
-            for shared in (loaded, experiment.shared_prompts, experiment.shared_engine):
+            for shared in (models.loaded, experiment.shared_prompts, experiment.shared_engine):
                 shared.cache_clear()
             gc.collect()
         started = time.perf_counter()
@@ -174,7 +173,7 @@ def time_way(options: argparse.Namespace) -> Timing:
         return metrics
 
     experiment.run_experiment = run_experiment
-    models.load_model = load.of(loaded)  # type: ignore[assignment]
+    models.load_model = load.of(models.load_model)
     sys.argv = ["sweep.py", *_overrides(options, points, folder)]
     started = time.perf_counter()
     sys.stdout, stdout = sys.stderr, sys.stdout

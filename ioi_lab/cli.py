@@ -26,8 +26,9 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.runs import TRACEBACK, done_identity, is_done
-from ioi_lab.runs.folder import run_folders, sha256_of_code
+from ioi_lab.identity import sha256_of_code
+from ioi_lab.runs import TRACEBACK, RunFolder, done_identity, is_done
+from ioi_lab.runs.folder import run_folders
 from ioi_lab.runs.table import is_bound
 
 if TYPE_CHECKING:
@@ -103,10 +104,8 @@ def _hydra_raises() -> Iterator[None]:
             os.environ["HYDRA_FULL_ERROR"] = before
 
 
-def run_job(
-    job: Callable[[Path, str | None], Mapping[str, float]], name: str, optimize: str | None = None
-) -> float | None:
-    """Run one Hydra job: `job(folder, group)`, where `group` names the sweep `name` that it belongs to, if any.
+def run_job(job: Callable[[Path, Path | None], Mapping[str, float]], optimize: str | None = None) -> float | None:
+    """Run one Hydra job: `job(folder, sweep)`, where `sweep` is the folder of the sweep that it belongs to, if any.
 
     Returns the metric `optimize`, by which some sweepers choose the next jobs; None of a job that has failed. A user's
     mistake ends a single run. In a multirun any error is told with the job's number and overrides, the job's folder
@@ -116,14 +115,14 @@ def run_job(
     folder = Path(hydra.runtime.output_dir)
     is_multirun = hydra.mode == RunMode.MULTIRUN
     try:
-        metrics = job(folder, f"{name} {Path(hydra.sweep.dir).name}" if is_multirun else None)
+        metrics = job(folder, Path(hydra.runtime.cwd) / hydra.sweep.dir if is_multirun else None)
         return None if optimize is None else _metric(metrics, optimize)
     except Exception as error:
         is_mistake = isinstance(error, USER_ERRORS)
+        if is_mistake and not is_multirun:
+            _end(error)  # before Hydra says something of its own
         if not is_multirun or _show_traceback:
-            if not is_mistake:
-                raise
-            _end(error)
+            raise
         line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
         JobResults.errors += 1
         tqdm.write(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
@@ -167,15 +166,16 @@ class JobResults(Callback):
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Find the sweep that was typed in the same way before."""
         from ioi_lab.runs.progress import Progress
-        from ioi_lab.runs.resume import earlier_sweep, go_on_in, is_placed, say_what_is_done, say_what_was_typed
+        from ioi_lab.runs.resume import earlier_sweep, is_placed, land_in, say_what_is_done, say_what_was_typed
 
         JobResults.resumes = config.get("resume") is True
         looks_back = JobResults.resumes and not is_placed(config)
         earlier = earlier_sweep(config) if looks_back else None
         if earlier is not None:
             print(f"going on in {earlier}, where {_what_is_done(earlier)} (resume=false starts over)")
-            go_on_in(earlier, config)
-        JobResults.folder = Path(config.hydra.sweep.dir)
+        JobResults.folder = earlier or Path(config.hydra.sweep.dir)
+        if not is_placed(config):
+            land_in(JobResults.folder, config)
         with contextlib.suppress(OSError):  # Hydra tells a folder that cannot be written
             say_what_was_typed(JobResults.folder, config)
             if looks_back:
@@ -185,8 +185,8 @@ class JobResults(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Read the status of every job in the sweep's folder."""
-        folder = Path(config.hydra.sweep.dir)
-        JobResults.failed = sum(not is_done(path.parent.parent) for path in folder.glob("*/.hydra/overrides.yaml"))
+        jobs = [Path(path) for path, below, _ in os.walk(config.hydra.sweep.dir) if ".hydra" in below]
+        JobResults.failed = sum(_has_failed(job, config.get("optimize")) for job in jobs)
         JobResults.sum_up()
         JobResults.folder = None
 
@@ -224,10 +224,20 @@ class JobResults(Callback):
         cls.failed, cls.errors, cls.folder, cls.resumes, cls.progress, cls.empty = 0, 0, None, False, None, ()
 
 
+def _has_failed(job: Path, optimize: str | None) -> bool:
+    """Whether it is not done, or lacks the metric that a search asks for."""
+    if not is_done(job):
+        return True
+    try:
+        return optimize is not None and optimize not in RunFolder(job).metrics()
+    except (OSError, ValueError):
+        return True
+
+
 def _what_is_done(sweep: Path) -> str:
     """How many jobs of an earlier sweep are done, and how many of them by other code."""
-    done = [done_identity(run) or {} for run in run_folders(sweep) if is_done(run)]
-    other = sum(same.get("code", "") not in ("", sha256_of_code()) for same in done)
+    done = [same for run in run_folders(sweep) if is_done(run) and (same := done_identity(run)) is not None]
+    other = sum(same.get("code") != sha256_of_code() for same in done)
     return f"{len(done)} jobs are done" + (f", {other} of them with other code, which are run again" if other else "")
 
 
@@ -296,10 +306,11 @@ def _quoted_text(override: str) -> str:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether Hydra or a plugin of it raised this, as for `model=null`, or for a worker that has died."""
+    """Whether Hydra or another's plugin of it raised this, as for `model=null`, or for a worker that has died."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     return any(module.startswith(("hydra.", "hydra_plugins.")) for module in modules) and not any(
-        module.startswith("ioi_lab.") for module in modules[1 + modules.index("ioi_lab.cli") :]
+        module.startswith(("ioi_lab.", "hydra_plugins.ioi_lab"))
+        for module in modules[1 + modules.index("ioi_lab.cli") :]
     )
 
 

@@ -25,5 +25,7 @@ def called(group: str, key: str) -> Iterator[None]:
     try:
         yield
     except LabError as error:
+        if key == group:
+            raise
         as_key = re.sub(rf"(^|(?<=[\s(,])){group}(?=[.:])", key, str(error))
         raise LabError(re.sub(rf"(^|(?<=[\s(,])){group}=", f"{group}@{key}=", as_key)) from error

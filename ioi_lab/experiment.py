@@ -5,10 +5,10 @@ torch is imported only after everything that the config alone can tell has been 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,15 +20,15 @@ from pydantic import Field
 
 from ioi_lab.checks import baseline_lines, check_gap, checked_run
 from ioi_lab.errors import LabError
-from ioi_lab.files import sha256_of_content, yaml_text
+from ioi_lab.files import yaml_text
+from ioi_lab.identity import READ, check_unchanged, identity_of, sha256_of_named_files, why_again
 from ioi_lab.interventions.base import Intervention, Measurement, Report
 from ioi_lab.metrics import Bootstrap
 from ioi_lab.models import ModelConfig
-from ioi_lab.runs import RunFolder, done_identity, earlier_run, environment, identity, is_done
-from ioi_lab.runs.table import DAMAGED
+from ioi_lab.runs import RunFolder, earlier_run, environment, is_done
 from ioi_lab.schema import LabConfig, instantiate
 from ioi_lab.tasks.prompts import PromptPairs, Task
-from ioi_lab.tracking import FinishedRun, TrackerConfig, track
+from ioi_lab.tracking import FinishedRun, TrackerConfig, name_of_sweep, track
 
 if TYPE_CHECKING:
     from ioi_lab.engine import Engine
@@ -36,10 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_READ: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps"})
-"""Keys that name a file or a folder that results depend on."""
-
-_PATHS: Final = _READ | {"resume_from"}
+_PATHS: Final = READ | {"resume_from"}
 """Keys that name a file or a folder."""
 
 
@@ -101,12 +98,15 @@ class Job(ABC):
 
     @property
     @abstractmethod
-    def models(self) -> list[ModelConfig]:
-        """All models that it needs."""
+    def models(self) -> dict[str, ModelConfig]:
+        """All models that it needs, by their keys in the config."""
 
     @abstractmethod
-    def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
-        """Do it; returns the report and the provenance. `folder` is for what must outlive an interruption."""
+    def measure(self, folder: Path, identity: Mapping[str, str]) -> tuple[Report, dict[str, Any]]:
+        """Do it; returns the report and the provenance.
+
+        `folder` is for what must outlive an interruption. `identity` is what the results depend on.
+        """
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,13 @@ class Experiment(Job):
         return self.root.figures
 
     @property
-    def models(self) -> list[ModelConfig]:
+    def models(self) -> dict[str, ModelConfig]:
         """Its own, and those of the intervention."""
-        return [self.model, *self.intervention.models]
+        return {"model": self.model} | {f"intervention.{key}": model for key, model in self.intervention.models.items()}
 
-    def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
+    def measure(self, folder: Path, identity: Mapping[str, str]) -> tuple[Report, dict[str, Any]]:
         """Load, plan, execute and check, unless that was done `ahead`; then report."""
-        measured = ahead.pop(self, None) or self.measured()
+        measured = ahead.pop(frozenset(identity.items()), None) or self.measured()
         report = self.intervention.report(measured.measurement)
         clean, corrupted = measured.measurement.clean, measured.measurement.corrupted
         report = replace(
@@ -189,7 +189,7 @@ class Experiment(Job):
         from ioi_lab.models import load_model
 
         model = load_model(self.model)
-        prompts = shared_prompts(model, self.task)
+        prompts = shared_prompts(model, self.task, sha256_of_named_files(self.task.model_dump()))
         engine = shared_engine(model, prompts, self.root.engine)
         intervention = self.intervention
         clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
@@ -209,86 +209,70 @@ class Experiment(Job):
 
 
 def run_experiment(
-    config: DictConfig, folder: Path, group: str | None = None, kind: type[Job] = Experiment
+    config: DictConfig, folder: Path, sweep: Path | None = None, kind: type[Job] = Experiment
 ) -> dict[str, float]:
-    """Do what a config asks for into `folder` and track it; returns its metrics.
+    """Do what a config asks for into `folder`, unless it is done, and track it; returns its metrics.
 
-    `group` names the sweep that the run belongs to. Whatever goes wrong is raised again after the folder has been
-    marked as failed.
+    `sweep` is the folder of the sweep that the run belongs to. Whatever goes wrong is raised again after the folder has
+    been marked as failed.
     """
     run = RunFolder(folder)
     with run.locked():
         try:
             resolved = resolve(config)
-            resumes = group is not None and resolved.get("resume") is True
-            if resumes and is_done(folder):
-                different = differences(folder, kind.from_config(resolved), resolved)
-                if not different:
-                    log.info("%s is done already", os.path.relpath(folder))
-                    return run.metrics()
-                log.warning("%s: %s, so it is run again", os.path.relpath(folder), what_was(different))
-            run.start(yaml_text(resolved), kind.COMMAND)
-            job = kind.from_config(resolved)
-            same = inputs_of(resolved)  # before the work: who edits the code meanwhile does not edit this run
-            if resumes and (earlier := equal_run(folder, job, resolved)) is not None:
-                log.info("%s is taken from %s", os.path.relpath(folder), os.path.relpath(earlier))
-                return run.take_over(earlier)
-            report, provenance = job.measure(folder)
-            media = run.write_report(report, figures=job.figures)
-            identity_of_run = same | {"weights": weights_of_all(job)}
-            run.finish({**provenance, **report.provenance, **environment(), "identity": identity_of_run})
+            looks_back = sweep if resolved.get("resume") is True else None
+            job = _do(run, resolved, kind, looks_back)
         except BaseException as error:
             run.fail(error)
             raise
-    for line in [job.title, *report.summary, f"results: {os.path.relpath(folder)}"]:
+        if job.tracker.name != "none" and (sweep is None or job.tracker.runs == "job") and not run.is_tracked:
+            _track(run, job, resolved, sweep)
+        return run.metrics()
+
+
+def _do(run: RunFolder, resolved: dict[str, Any], kind: type[Job], sweep: Path | None) -> Job:
+    """Leave what a config asks for in the folder of `run`: what it or another run of the `sweep` has, or measure it."""
+    where = os.path.relpath(run.path)
+    was_done = sweep is not None and is_done(run.path)
+    if not was_done:
+        run.start(yaml_text(resolved), kind.COMMAND)
+    job = kind.from_config(resolved)
+    identity = identity_of(resolved, job.models)
+    if was_done:
+        reason = why_again(run.path, identity)
+        if reason is None:
+            log.info("%s is done already", where)
+            return job
+        log.warning("%s: %s, so it is run again", where, reason)
+        run.start(yaml_text(resolved), kind.COMMAND)
+    earlier = earlier_run(sweep, identity) if sweep is not None else None
+    if earlier is not None and run.take_over(earlier, identity):
+        log.info("%s is taken from %s", where, os.path.relpath(earlier))
+        return job
+    report, provenance = job.measure(run.path, identity)
+    check_unchanged(identity, identity_of(resolved, job.models))
+    run.write_report(report, figures=job.figures)
+    run.finish({**provenance, **report.provenance, **environment(), "identity": identity})
+    for line in [job.title, *report.summary, f"results: {where}"]:
         log.info(line)
+    return job
+
+
+def _track(run: RunFolder, job: Job, resolved: dict[str, Any], sweep: Path | None) -> None:
     finished = FinishedRun(
-        folder=folder,
+        folder=run.path,
         title=job.title,
         job_type=job.kind,
-        group=group,
+        group=None if sweep is None else name_of_sweep(sweep),
         tags=job.tags,
         config=resolved,
-        metrics=report.metrics,
-        table=report.table,
-        media=media,
+        metrics=run.metrics(),
+        table=run.table(),
+        media=run.media(),
     )
-    if group is None or job.tracker.runs == "job":
-        track(finished, job.tracker)
-    return report.metrics
-
-
-def inputs_of(resolved: dict[str, Any]) -> dict[str, str]:
-    """What results depend on, but for the weights: the config, the code, and the files that the config names."""
-    contents = " ".join(sha256_of_content(path) for path in _named_files(resolved))
-    return {**identity(resolved), "files": hashlib.sha256(contents.encode()).hexdigest()}
-
-
-def weights_of_all(job: Job) -> str:
-    """The checksums of the models that a job needs: the other part of its identity."""
-    from ioi_lab.models import weights_of
-
-    return " ".join(weights_of(config) for config in job.models)
-
-
-def differences(folder: Path, job: Job, resolved: dict[str, Any]) -> list[str]:
-    """What of a job's identity is not that of the run that is done in `folder`; `damaged` if that is not whole."""
-    theirs = done_identity(folder)
-    if theirs is None:
-        return [DAMAGED]
-    ours = inputs_of(resolved) | {"weights": weights_of_all(job)}
-    return [name for name, value in ours.items() if theirs.get(name) != value]
-
-
-def what_was(different: list[str]) -> str:
-    """Why a run that is done does not count."""
-    return "its files are damaged" if different == [DAMAGED] else f"it was done with other {' and '.join(different)}"
-
-
-def equal_run(folder: Path, job: Job, resolved: dict[str, Any]) -> Path | None:
-    """The folder of an earlier run of the same name that has done what the job in `folder` is to do."""
-    earlier = earlier_run(folder, inputs_of(resolved))
-    return earlier if earlier is not None and not differences(earlier, job, resolved) else None
+    where = track(finished, job.tracker)
+    if where is not None:
+        run.say_tracked(where)
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
@@ -316,27 +300,18 @@ def _make_paths_absolute(group: dict[Any, Any]) -> None:
             group[key] = str(Path(value).resolve())
 
 
-def _named_files(group: dict[Any, Any]) -> list[Path]:
-    """The files that a resolved config names, but for models, whose weights are known by themselves."""
-    if "source" in group and "dtype" in group:
-        return []
-    own = [Path(value) for key, value in group.items() if key in _READ and isinstance(value, str)]
-    within = [path for value in group.values() if isinstance(value, dict) for path in _named_files(value)]
-    return [path for path in own if path.exists()] + within
-
-
 def _names_no_file(group: dict[Any, Any]) -> bool:
     """Whether the path in a model's config is that of something on the hub or in the package."""
     return group.get("source") in ("hub", "tiny")
 
 
-ahead: Final[dict[Experiment, Measured]] = {}
-"""What `batch.measure_ahead` has measured of jobs that are still to be run."""
+ahead: Final[dict[frozenset[tuple[str, str]], Measured]] = {}
+"""What `batch.measure_ahead` has measured of jobs that are still to be run, by their identities."""
 
 
 @lru_cache(maxsize=2)  # as of models, which its keys keep alive
-def shared_prompts(model: LabModel, task: Task) -> PromptPairs:
-    """The task's prompts for a model: the same ones for jobs with equal tasks."""
+def shared_prompts(model: LabModel, task: Task, sha256_of_files: str) -> PromptPairs:
+    """The task's prompts for a model: the same ones for jobs with equal tasks and equal files that these name."""
     return task.prompt_pairs(model.tokens)
 
 

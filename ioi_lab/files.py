@@ -9,7 +9,10 @@ import uuid
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_RESULTS: Final = ("*.csv", "*.safetensors", "metrics.json", "config.yaml")
+"""What is in a run's folder beside records of who looked at it, and when."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -38,8 +41,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write readable JSON atomically; NaN and infinity are refused, since JSON has none."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write readable JSON atomically."""
+    write_text(path, json_text(content))
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Readable JSON; NaN and infinity are refused, since JSON has none."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def yaml_text(content: Any) -> str:
@@ -74,17 +82,17 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from error
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _sha256_of_version(path: Path, _size: int, _modified: int) -> str:
     return sha256_of_files([path])
 
 
 def sha256_of_content(path: Path) -> str:
-    """A checksum of a file; of a folder, of the names, sizes and times of the files in it."""
+    """A checksum of a file; of a run's folder, of its tables, numbers, tensors and config."""
     if path.is_dir():
-        files = [(file.name, file.stat()) for file in sorted(path.iterdir()) if file.is_file()]
-        listing = [(name, told.st_size, told.st_mtime_ns) for name, told in files]
-        return hashlib.sha256(repr(listing).encode()).hexdigest()
+        files = sorted(file for pattern in _RESULTS for file in path.glob(pattern))
+        contents = [(file.name, sha256_of_content(file)) for file in files]
+        return hashlib.sha256(repr(contents).encode()).hexdigest()
     told = path.stat()
     return _sha256_of_version(path, told.st_size, told.st_mtime_ns)
 

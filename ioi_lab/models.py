@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -30,6 +30,9 @@ WITHOUT_HUB: Final = "model=folder model.path=DIR, model=smollm2-135m or model=t
 _WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+Version = tuple[tuple[str, int, int], ...]
+"""The names, sizes and times of weight files."""
+
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +78,9 @@ class LabModel:
     shape: ModelShape
     config: ModelConfig
     folder: Path
+    weights_sha256: str
+    """One checksum over the weight files."""
+
     exact_parts: dict[tuple[Component, bool], bool] = field(default_factory=dict)
 
     @property
@@ -111,37 +117,49 @@ class LabModel:
             "dtype": self.config.dtype,
         }
 
-    @cached_property
-    def weights_sha256(self) -> str:
-        """One checksum over the weight files."""
-        return _sha256_of_weights(self.folder)
-
 
 @lru_cache(maxsize=8)  # each job of a multirun asks, and a hub or a GGUF file takes long to answer
+def _folder_of(config: ModelConfig) -> Path:
+    return model_folder(config)
+
+
+def _version_of(folder: Path) -> Version:
+    files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
+    return tuple((file.name, told.st_size, told.st_mtime_ns) for file in files for told in [file.stat()])
+
+
 def weights_of(config: ModelConfig) -> str:
-    """The checksum of a model's weights, which need not be loaded."""
-    return _sha256_of_weights(model_folder(config))
+    """The checksum of a model's weights as they are now, which need not be loaded."""
+    folder = _folder_of(config)
+    return _sha256_of_weights(folder, _version_of(folder))
 
 
 @lru_cache(maxsize=8)
-def _sha256_of_weights(folder: Path) -> str:
-    return sha256_of_files(file for pattern in _WEIGHTS for file in sorted(folder.glob(pattern)))
+def _sha256_of_weights(folder: Path, version: Version) -> str:
+    return sha256_of_files(folder / name for name, _, _ in version)
 
 
-@lru_cache(maxsize=2)  # the jobs of a multirun share a model; two, so that a pair of models can alternate
 def load_model(config: ModelConfig) -> LabModel:
-    """Load the model of `config`; its logits equal those of the Hugging Face model.
+    """The model of `config` with its weights as they are now; its logits equal those of the Hugging Face model.
 
-    Raises a `LabError` for an unreachable hub, a folder that holds no model, an unsupported architecture, a device
-    that this machine lacks, or a tokenizer without the BOS token that `prepend_bos` asks for.
+    The jobs of a multirun share it. Raises a `LabError` for an unreachable hub, a folder that holds no model or one
+    that is being written, an unsupported architecture, a device that this machine lacks, or a tokenizer without the
+    BOS token that `prepend_bos` asks for.
     """
+    folder = _folder_of(config)
+    return loaded(config, folder, _version_of(folder))
+
+
+@lru_cache(maxsize=2)  # two, so that a pair of models can alternate
+def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
+    """The model in `folder`, whose weights are of this version; see `load_model`."""
     import torch
     from transformer_lens.model_bridge import TransformerBridge
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     device = find_device(config.device)
-    folder = model_folder(config)
+    checksum = _sha256_of_weights(folder, version)
     try:
         plain, tokenizer = _read_folder(folder, getattr(torch, config.dtype))
         # TransformerLens gives a tokenizer without BOS another token for it: the lab keeps, and checks, the original.
@@ -158,12 +176,14 @@ def load_model(config: ModelConfig) -> LabModel:
     except Exception as error:  # Transformers and TransformerLens raise many types for a folder that they cannot read
         reason = folded(error)[:300]
         raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
+    if _version_of(folder) != version:
+        raise LabError(f"model.path: the weights in {str(folder)!r} were changed while they were read; run it again")
     bridge.eval()
     bridge.requires_grad_(False)
     for parameter in bridge.parameters():
         # TransformerLens cuts joint q, k, v weights into strided views, which multiply at two thirds of the speed.
         parameter.data = parameter.data.contiguous()
-    return LabModel(bridge, tokens, _shape(bridge, config.label), config, folder)
+    return LabModel(bridge, tokens, _shape(bridge, config.label), config, folder, checksum)
 
 
 def _shape(bridge: TransformerBridge, name: str) -> ModelShape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Mapping
@@ -53,36 +52,47 @@ class FinishedRun:
     media: Mapping[str, Path]
     """Figures (`.png`), pages (`.html`) and tensors (`.safetensors`) by name."""
 
-    key: str | None = None
-    """Names the run among those of its project, so that a second one takes its place; None: a run of its own."""
+    id: str | None = None
+    """W&B's, so that a second run with it takes the place of the first; None: a run of its own."""
 
 
-def track(run: FinishedRun, tracker: TrackerConfig) -> None:
-    """Log config, metrics (as summary), figures, pages, tensors (as artifacts) and the table.
+def name_of_sweep(folder: Path) -> str:
+    """What the sweep in a folder is called: the group of its runs."""
+    return f"{folder.parent.name} {folder.name}"
+
+
+def track(run: FinishedRun, tracker: TrackerConfig) -> dict[str, str] | None:
+    """Log config, metrics (as summary), figures, pages, tensors (as artifacts) and the table; returns where they are.
 
     A failure is told in one line.
     """
     if tracker.name == "none":
-        return
+        return None
     os.environ.setdefault("WANDB_SILENT", "true")  # the lab prints one line of its own instead
     try:
         mode, reason = _mode(tracker.mode)
-        where = "" if mode == "disabled" else f" {_log_to_wandb(run, tracker, mode)}"
-        log.info("W&B: %s (%s).%s", mode, reason, where)
+        if mode == "disabled":
+            log.info("W&B: %s (%s).", mode, reason)
+            return None
+        where = _log_to_wandb(run, tracker, mode)
+        see = f"See it: wandb leet run {where}   Upload it: wandb sync {where}" if mode == "offline" else where
+        log.info("W&B: %s (%s). %s", mode, reason, see)
+        return {"mode": mode, "run": where}
     except Exception as error:  # whatever W&B raises, the run folder is complete
         log.warning("W&B failed, the results are safe in the run folder: %s: %s", type(error).__name__, folded(error))
+        return None
 
 
 def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["online", "offline"]) -> str:
-    """Log the run and return where it is."""
+    """Log the run and return where it is: its address, or its folder."""
     import wandb
 
     run = wandb.init(
         project=tracker.project,
         entity=tracker.entity,
         dir=finished.folder,
-        id=None if finished.key is None else hashlib.sha256(finished.key.encode()).hexdigest()[:16],
-        resume=None if finished.key is None else "allow",
+        id=finished.id,
+        resume=None if finished.id is None else "allow",
         name=finished.title,
         group=finished.group,
         job_type=finished.job_type,
@@ -102,10 +112,7 @@ def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["
                 run.log_artifact(artifact)
     finally:
         run.finish()
-    if mode == "online":
-        return str(run.url)
-    run_folder = os.path.relpath(os.path.dirname(run.dir))
-    return f"See it: wandb leet run {run_folder}   Upload it: wandb sync {run_folder}"
+    return str(run.url) if mode == "online" else os.path.relpath(os.path.dirname(run.dir))
 
 
 def _shown(media: Mapping[str, Path]) -> dict[str, Any]:

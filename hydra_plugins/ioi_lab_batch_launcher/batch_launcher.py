@@ -112,12 +112,11 @@ class BatchLauncher(Launcher):
 
 def _save(folder: Path, own: DictConfig, hydra: Any, config: DictConfig) -> None:
     """Hydra's own record of a job."""
-    from ioi_lab.files import yaml_text
+    from ioi_lab.files import write_text, yaml_text
 
-    folder.mkdir(exist_ok=True)
     for name, part in (("config", own), ("hydra", hydra), ("overrides", config.hydra.overrides.task)):
         plain = OmegaConf.to_container(part, resolve=False, enum_to_str=True)
-        (folder / f"{name}.yaml").write_text(yaml_text(plain))
+        write_text(folder / f"{name}.yaml", yaml_text(plain))
 
 
 class JobConfigs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -89,11 +90,11 @@ class AlignmentJob(Job):
         return self.source.label, self.target.label
 
     @property
-    def models(self) -> list[ModelConfig]:
+    def models(self) -> dict[str, ModelConfig]:
         """Both."""
-        return [self.source, self.target]
+        return {"source": self.source, "target": self.target}
 
-    def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
+    def measure(self, folder: Path, identity: Mapping[str, str]) -> tuple[Report, dict[str, Any]]:
         """Load, read, fit, try and report; interrupted, tell how to go on."""
         from ioi_lab.alignment.align import align
         from ioi_lab.alignment.reading import CHECKPOINT, Reader

@@ -145,9 +145,9 @@ class Intervention(LabConfig):
         """A few words for run names and figures, such as `patch z`."""
 
     @property
-    def models(self) -> list[ModelConfig]:
-        """Those that it needs beside the run's own."""
-        return []
+    def models(self) -> dict[str, ModelConfig]:
+        """Those that it needs beside the run's own, by their keys in its config."""
+        return {}
 
     @property
     def base(self) -> Run:

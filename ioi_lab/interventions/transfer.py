@@ -103,9 +103,9 @@ class Transfer(Intervention):
             self._texts.check()
 
     @property
-    def models(self) -> list[ModelConfig]:
+    def models(self) -> dict[str, ModelConfig]:
         """The source."""
-        return [self.source]
+        return {"source": self.source}
 
     @property
     def _texts(self) -> Corpus:

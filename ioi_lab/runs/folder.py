@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -17,11 +16,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.files import sha256_of_files, write_bytes, write_json, write_text
+from ioi_lab.files import json_text, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +34,8 @@ TRACEBACK: Final = "traceback.txt"
 _PACKAGES: Final = (
     "ioi-lab", "torch", "transformers", "transformer-lens", "hydra-core", "omegaconf", "wandb", "numpy", "matplotlib",
 )  # fmt: skip
+_TRACKED: Final = "wandb.json"
 _FILES_OF_EVERY_RUN: Final = ("results.csv", "prompts.csv", "metrics.json")
-_NO_RESULT_DEPENDS_ON: Final = ("name", "tracker", "resume", "optimize", "resume_from")
 _CONFIG_HEADER: Final = """\
 # The resolved config of this run. To run it again: python {command} --config-dir <this folder> --config-name config
 defaults:
@@ -78,55 +77,86 @@ class RunFolder:
         """Of the run that is done in this folder."""
         return dict(json.loads((self.path / "metrics.json").read_text()))
 
+    def table(self) -> pd.DataFrame:
+        """The `results.csv` of the run that is done in this folder."""
+        import pandas as pd
+
+        return pd.read_csv(self.path / "results.csv")
+
+    def media(self) -> dict[str, Path]:
+        """What a dashboard shows or keeps of the run that is done in this folder, by name: figures, pages, tensors."""
+        paths = [self.path / name for name in _files_of_a_report(self.path)]
+        return {
+            path.stem: path for path in paths if path.suffix in (".png", ".html", ".safetensors") and path.is_file()
+        }
+
     def start(self, config_yaml: str, command: str) -> None:
         """Mark the folder as running, remove what an earlier run left in it, and write `config.yaml` for `command`."""
         left = _files_of_a_report(self.path)
+        self._started = time.time()
         self._is_ours = True
         self._set_status("running")
-        for name in (*_FILES_OF_EVERY_RUN, "provenance.json", TRACEBACK, *left):
+        for name in (*_FILES_OF_EVERY_RUN, "provenance.json", TRACEBACK, _TRACKED, *left):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "plots", ignore_errors=True)
         write_text(self.path / "config.yaml", _CONFIG_HEADER.format(command=command) + config_yaml)
 
-    def write_report(self, report: Report, *, figures: bool = True) -> dict[str, Path]:
-        """Write `results.csv`, `prompts.csv`, `metrics.json`, `plots/*.png` and what else the report holds.
-
-        Returns what a dashboard shows or keeps, by name: figures, pages and tensors.
-        """
+    def write_report(self, report: Report, *, figures: bool = True) -> None:
+        """Write `results.csv`, `prompts.csv`, `metrics.json`, `plots/*.png` and what else the report holds."""
         from ioi_lab import plots
 
-        write_text(self.path / "results.csv", report.table.to_csv(index=False))
-        if report.prompts is not None:
-            write_text(self.path / "prompts.csv", report.prompts.to_csv(index=False))
-        write_json(self.path / "metrics.json", report.metrics)
         drawn = report.draw() if figures else {}
-        images = {name: self.path / "plots" / f"{name}.png" for name in drawn}
-        for name, path in images.items():
-            write_bytes(path, plots.png(drawn[name]))
-        self._files = list(report.files)
+        prompts = {} if report.prompts is None else {"prompts.csv": report.prompts.to_csv(index=False).encode()}
         self._headline = {"headline": report.headline} if report.headline in report.metrics else {}
-        self._set_status("running")  # which names the files before they are there
-        files = {name: self.path / name for name in report.files}
-        for name, path in files.items():
-            write_bytes(path, report.files[name])
-        return images | {path.stem: path for path in files.values() if path.suffix != ".csv"}
+        self._write(
+            {
+                "results.csv": report.table.to_csv(index=False).encode(),
+                **prompts,
+                "metrics.json": json_text(report.metrics).encode(),
+                **{f"plots/{name}.png": plots.png(figure) for name, figure in drawn.items()},
+                **report.files,
+            }
+        )
+
+    def _write(self, files: Mapping[str, bytes]) -> None:
+        """Write files whose names the status says before they are there, so that none is ever left unnamed."""
+        self._files = list(files)
+        self._set_status("running")
+        for name, content in files.items():
+            write_bytes(self.path / name, content)
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write `provenance.json`, then mark the folder as done."""
         write_json(self.path / "provenance.json", {"seconds": round(time.time() - self._started, 3), **provenance})
         self._set_status("done")
 
-    def take_over(self, other: Path) -> dict[str, float]:
-        """Copy what an equal run has left in its folder, with where it is from; returns its metrics."""
+    def take_over(self, other: Path, identity: Mapping[str, str]) -> bool:
+        """Copy what the run with this identity has left in its folder, with where it is from.
+
+        False, and nothing copied, if that run is not whole, or not any more.
+        """
+        before = _stamp(other)
         status = read_status(other)
-        self._files = _files_of_a_report(other)
+        try:
+            provenance = json.loads((other / "provenance.json").read_text())
+            files = {name: (other / name).read_bytes() for name in _files_of_a_report(other)}
+        except (OSError, ValueError):
+            return False
+        if status.get("status") != "done" or done_identity(other) != dict(identity) or _stamp(other) != before:
+            return False
         self._headline = {"headline": status["headline"]} if "headline" in status else {}
-        self._set_status("running")
-        plots = [str(path.relative_to(other)) for path in other.glob("plots/*.png")]
-        for name in (*_FILES_OF_EVERY_RUN, *plots, *self._files):
-            write_bytes(self.path / name, (other / name).read_bytes())
-        self.finish(json.loads((other / "provenance.json").read_text()) | {"taken_from": str(other)})
-        return self.metrics()
+        self._write(files)
+        self.finish(provenance | {"taken_from": str(other)})
+        return True
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether the run in this folder is on a dashboard."""
+        return (self.path / _TRACKED).is_file()
+
+    def say_tracked(self, where: Mapping[str, str]) -> None:
+        """Leave where it is."""
+        write_json(self.path / _TRACKED, where)
 
     def fail(self, error: BaseException) -> None:
         """Mark the folder as failed, with the error in one line.
@@ -147,9 +177,17 @@ class RunFolder:
 
 
 def _files_of_a_report(folder: Path) -> list[str]:
-    """The files, beside those of every run, that an earlier run in `folder` has written."""
-    files = read_status(folder).get("files", [])
-    return [str(name) for name in files if Path(str(name)).name == name]
+    """The files that a run in `folder` has written, beside those that say what it was."""
+    files = [PurePosixPath(str(name)) for name in read_status(folder).get("files", [])]
+    return [str(path) for path in files if not path.is_absolute() and ".." not in path.parts]
+
+
+def _stamp(folder: Path) -> int:
+    """Differs once another run has begun in `folder`."""
+    try:
+        return (folder / STATUS).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def run_folders(root: Path) -> Iterator[Path]:
@@ -166,7 +204,7 @@ def is_done(folder: Path) -> bool:
 
 
 def done_identity(folder: Path) -> dict[str, str] | None:
-    """What the run was that is done in `folder` (see `identity`); None if its files are not whole."""
+    """What the run was that is done in `folder` (see `ioi_lab.identity`); None if its files are not whole."""
     try:
         provenance = json.loads((folder / "provenance.json").read_text())
         is_whole = bool(json.loads((folder / "metrics.json").read_text())) and (folder / "results.csv").is_file()
@@ -235,20 +273,6 @@ class PastRun:
             raise LabError(
                 f"{key}: the run in {str(self.folder)!r} is of another model, {self.model}; expected one of {model}"
             )
-
-
-def identity(config: Mapping[str, Any]) -> dict[str, str]:
-    """Checksums of what results depend on: a config, without names and what is done with results, and the code."""
-    depends = {key: value for key, value in config.items() if key not in _NO_RESULT_DEPENDS_ON}
-    text = json.dumps(depends, sort_keys=True, default=str)
-    return {"config": hashlib.sha256(text.encode()).hexdigest(), "code": sha256_of_code()}
-
-
-@lru_cache(maxsize=1)
-def sha256_of_code() -> str:
-    """One checksum over the package's code and texts, as they were when this process first asked."""
-    package = Path(__file__).parent.parent
-    return sha256_of_files(sorted([*package.glob("**/*.py"), *package.glob("texts/*.txt")]))
 
 
 def environment() -> dict[str, Any]:

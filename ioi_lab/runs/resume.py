@@ -12,20 +12,17 @@ from typing import Any, Final
 from omegaconf import DictConfig, OmegaConf
 
 from ioi_lab.files import read_yaml, write_json, write_text
-from ioi_lab.runs.folder import done_identity, is_done
+from ioi_lab.runs.folder import done_identity, is_done, run_folders
 
 TYPED: Final = "typed.yaml"
 EARLIER: Final = "earlier.json"
 _MOST_READ: Final = 10_000
 """Of the runs of a name, only so many of the latest are looked at."""
 
-_TOLD_BEFORE_LOADING: Final = ("config", "code", "files")
-"""The parts of an identity that need no model."""
-
 
 def is_placed(config: DictConfig) -> bool:
     """Whether the user says in which folder a multirun is to land: then no other one is looked for."""
-    return any(line.startswith("hydra.sweep.dir=") for line in config.hydra.overrides.hydra)
+    return any(line.startswith("hydra.sweep.dir=") for line in _plain(config.hydra.overrides.hydra))
 
 
 def earlier_sweep(config: DictConfig) -> Path | None:
@@ -43,8 +40,8 @@ def say_what_was_typed(folder: Path, config: DictConfig) -> None:
     write_text(folder / TYPED, OmegaConf.to_yaml(OmegaConf.create(_origin(config))))
 
 
-def go_on_in(folder: Path, config: DictConfig) -> None:
-    """Let a multirun and all its jobs land in this folder."""
+def land_in(folder: Path, config: DictConfig) -> None:
+    """Let a multirun and all its jobs land in this folder, whatever a job's own values would make of its name."""
     OmegaConf.set_readonly(config.hydra, False)
     config.hydra.sweep.dir = str(folder)
     config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # which each job composes its config with
@@ -59,24 +56,19 @@ def say_what_is_done(folder: Path, code: str) -> None:
     write_json(folder / EARLIER, runs)
 
 
-def earlier_run(run: Path, same: Mapping[str, str]) -> Path | None:
-    """The folder of a run that is done and was what `run`, a job of a sweep, is to be; as far as no model is needed."""
-    name = _said(run.parent / EARLIER).get(_key(same))
-    folder = None if name is None else run.parent.parent / name
-    return folder if folder is not None and is_done(folder) else None
+def earlier_run(sweep: Path, identity: Mapping[str, str]) -> Path | None:
+    """The folder of a run that was done, when `sweep` began, as one of its jobs with this identity would do it."""
+    name = _said(sweep / EARLIER).get(_key(identity))
+    return None if name is None else sweep.parent / name
 
 
 def _done(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """The runs that are done beside the sweep in `folder`, the latest sweep last, and what they were."""
     sweeps = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
-    runs = [path.parent for sweep in sweeps if sweep != folder for path in _provenances(sweep)]
+    runs = [run for sweep in sweeps if sweep != folder for run in run_folders(sweep)]
     for run in runs[-_MOST_READ:]:
         if is_done(run) and (same := done_identity(run)):
             yield run, same
-
-
-def _provenances(sweep: Path) -> list[Path]:
-    return [*sweep.glob("provenance.json"), *sweep.glob("*/provenance.json")]
 
 
 @lru_cache(maxsize=1)  # the jobs of a process belong to one sweep, whose file is there before they are
@@ -88,7 +80,7 @@ def _said(path: Path) -> dict[str, str]:
 
 
 def _key(same: Mapping[str, str]) -> str:
-    return hashlib.sha256("".join(same.get(part, "") for part in _TOLD_BEFORE_LOADING).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(dict(same), sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> Any:
@@ -99,15 +91,23 @@ def _read(path: Path) -> Any:
 
 
 def _origin(config: DictConfig) -> dict[str, Any]:
-    """What was typed, and what it was typed for."""
+    """What was typed, what it was typed for, and what a preset of a search says."""
     hydra = config.hydra
     return {
-        "task": [override for override in hydra.overrides.task if not override.lstrip("+").startswith("resume=")],
+        "task": [
+            override for override in _plain(hydra.overrides.task) if not override.lstrip("+").startswith("resume=")
+        ],
         "hydra": [
             override
-            for override in hydra.overrides.hydra
+            for override in _plain(hydra.overrides.hydra)
             if not override.lstrip("+~").startswith(("hydra.sweep.dir=", "hydra.launcher", "hydra/launcher"))
         ],
         "config": hydra.job.config_name,
         "sources": [source.path for source in hydra.runtime.config_sources],
+        "sweeper": _plain(hydra.sweeper),
     }
+
+
+def _plain(part: Any) -> Any:
+    """As it was typed: what stands for a job's own values has none yet."""
+    return OmegaConf.to_container(part, resolve=False, enum_to_str=True)

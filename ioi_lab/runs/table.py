@@ -118,7 +118,10 @@ def _typed(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     typed = {}
-    for override in read_yaml(path) or []:
+    overrides = read_yaml(path)
+    if not isinstance(overrides, list):
+        raise ValueError(f"{path.name} holds no list")
+    for override in overrides:
         key, _, value = str(override).partition("=")
         typed[f"typed.{key.lstrip('+~')}"] = _number(value)
     return typed

@@ -26,7 +26,8 @@ def test_status_is_running_first_and_done_last(tmp_path, report):
     folder = RunFolder(tmp_path / "a" / "b")
     folder.start("name: x\n", "sweep.py")
     assert status(folder)["status"] == "running"
-    assert folder.write_report(report) == {
+    folder.write_report(report)
+    assert folder.media() == {
         "figure": folder.path / "plots" / "figure.png",
         "page": folder.path / "page.html",
         "tensors": folder.path / "tensors.safetensors",

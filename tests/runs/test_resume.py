@@ -15,8 +15,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmarks.kill import kill_and_resume
+from ioi_lab.identity import identity_of
 from ioi_lab.interventions.patch import Patch
-from ioi_lab.runs import RunFolder, identity, is_done
+from ioi_lab.runs import RunFolder, is_done
 from tests.conftest import run_folders
 
 SWEEP = str(Path(__file__).resolve().parents[2] / "sweep.py")
@@ -81,7 +82,7 @@ def test_another_launcher_goes_on_in_the_same_folder(sweep):
 
 def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
-    monkeypatch.setattr("ioi_lab.runs.folder.sha256_of_code", lambda: "other")
+    monkeypatch.setattr("ioi_lab.identity.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID)
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("it was done with other code, so it is run again") == 3
@@ -141,9 +142,9 @@ def test_a_single_run_never_skips(sweep, tmp_path):
 
 def test_the_identity_is_that_of_what_results_depend_on():
     config = {"name": "a", "seed": 0, "resume": True, "tracker": {"name": "none"}, "task": {"n": 1}}
-    same = identity(config | {"name": "b", "resume": False, "tracker": {"name": "wandb"}})
-    assert same == identity(config)
-    assert identity(config | {"task": {"n": 2}})["config"] != same["config"]
+    same = identity_of(config | {"name": "b", "resume": False, "tracker": {"name": "wandb"}}, {})
+    assert same == identity_of(config, {})
+    assert identity_of(config | {"task": {"n": 2}}, {})["config"] != same["config"]
     assert OmegaConf.create(same)
 
 
@@ -219,7 +220,7 @@ def test_the_batch_launcher_takes_over_too(sweep):
 
 def test_the_batch_launcher_tells_other_code_and_pools_what_it_runs_again(sweep, monkeypatch):
     assert sweep(*GRID, "hydra/launcher=batch").code == 0
-    for module in ("runs.folder", "cli"):
+    for module in ("identity", "cli"):
         monkeypatch.setattr(f"ioi_lab.{module}.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID, "hydra/launcher=batch")
     assert outcome.code == 0, outcome.err
