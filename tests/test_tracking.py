@@ -168,5 +168,31 @@ def test_a_sweep_that_goes_on_has_one_summary(sweep, tmp_path):
     assert len({path.name.split("-")[-1] for path in summaries}) == 1  # its id
 
 
+def test_what_is_done_and_was_never_sent_is_sent_once(sweep, tmp_path, monkeypatch):
+    """As after a kill between the two, or while W&B could not be reached."""
+    grid = ("-m", "task.n=4", "intervention.layer=0,1")
+    plain = wandb.init
+    monkeypatch.setattr(wandb, "init", lambda **settings: (_ for _ in ()).throw(ConnectionError("no route")))
+    assert sweep(*grid).out.count("W&B failed") == 3
+    monkeypatch.setattr(wandb, "init", plain)
+    for _ in range(2):
+        assert sweep(*grid).out.count("is done already") == 2
+        assert all(len(list((run / "wandb").glob("offline-run-*"))) == 1 for run in run_folders(tmp_path))
+        for run in run_folders(tmp_path):
+            assert inspect(run)["summary"]["recovery_by_head"]["_type"] == "image-file"
+            assert (tmp_path / json.loads((run / "wandb.json").read_text())["run"]).is_dir()
+
+
+def test_runs_that_are_taken_over_are_in_the_group_of_their_sweep(sweep, tmp_path):
+    assert sweep("-m", "tracker=none", "task.n=4", "intervention.layer=0,1", "name=heads").code == 0
+    outcome = sweep("-m", "task.n=4", "intervention.layer=1,2", "name=heads")
+    assert "1 of them taken from earlier ones" in outcome.out
+    runs = [run for run in run_folders(tmp_path) if (run / "wandb").exists()]
+    assert len(runs) == 2
+    for run in runs:
+        (record,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
+        assert f"heads {run.parent.name}".encode() in record.read_bytes()
+
+
 def test_a_run_alone_is_tracked_in_any_case(sweep, tmp_path):
     assert "W&B: offline" in sweep("tracker.runs=sweep", "task.n=4", "intervention.layer=0").out

@@ -11,13 +11,15 @@ import threading
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
 from benchmarks.kill import kill_and_resume
-from ioi_lab.identity import identity_of
+from ioi_lab.cli import JobResults
+from ioi_lab.interventions.base import Report
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.runs import RunFolder, is_done
+from ioi_lab.runs.summary import sum_up
 from tests.conftest import run_folders
 
 SWEEP = str(Path(__file__).resolve().parents[2] / "sweep.py")
@@ -140,14 +142,6 @@ def test_a_single_run_never_skips(sweep, tmp_path):
     assert "is done already" not in sweep("tracker=none", "task.n=4", "hydra.run.dir=here").out
 
 
-def test_the_identity_is_that_of_what_results_depend_on():
-    config = {"name": "a", "seed": 0, "resume": True, "tracker": {"name": "none"}, "task": {"n": 1}}
-    same = identity_of(config | {"name": "b", "resume": False, "tracker": {"name": "wandb"}}, {})
-    assert same == identity_of(config, {})
-    assert identity_of(config | {"task": {"n": 2}}, {})["config"] != same["config"]
-    assert OmegaConf.create(same)
-
-
 def test_two_processes_do_not_write_into_one_folder_at_once(tmp_path):
     order = []
 
@@ -209,6 +203,76 @@ def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
     assert "taken from" not in sweep(*wider, "name=heads", "task.seed=1").out
     monkeypatch.setattr("ioi_lab.models.weights_of", lambda config: "other")
     assert "taken from" not in sweep(*wider, "name=heads", "intervention.head=all").out
+
+
+def test_alignments_are_taken_over_too(train_align):
+    """They have no prompts.csv."""
+    grid = ("-m", "tracker=none", "corpus.n=120", "alignment.source_layers=[1]", "alignment.target_layers=[1]")
+    assert train_align(*grid, "seed=0,1").code == 0
+    outcome = train_align(*grid, "seed=1,2")
+    assert outcome.code == 0, outcome.err
+    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+
+
+@pytest.mark.parametrize("lost", ["prompts.csv", "plots/recovery_by_head.png", "status.json"])
+def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path, monkeypatch, lost):
+    assert sweep(*GRID, "name=heads").code == 0
+    (run_folders(tmp_path)[1] / lost).unlink()
+    outcome = sweep(*GRID[:3], "intervention.layer=1,2", "name=heads")
+    assert outcome.code == 0, outcome.err
+    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+
+
+def test_a_run_that_begins_again_while_it_is_copied_is_not_taken_over(tmp_path, monkeypatch):
+    identity = {"config": "a"}
+    other, run = (RunFolder(tmp_path / name) for name in ("other", "run"))
+    report = Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, dict, [])
+    other.start("name: x\n", "sweep.py")
+    other.write_report(report)
+    other.finish({"identity": identity})
+    plain = Path.read_bytes
+
+    def starting_again(path):
+        content = plain(path)
+        if path.parent == other.path and path.name == "results.csv":
+            other.finish({"identity": identity})
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", starting_again)
+    assert not run.take_over(other.path, identity)
+    assert not run.path.exists()
+    monkeypatch.setattr(Path, "read_bytes", plain)
+    assert not run.take_over(other.path, {"config": "b"})
+    assert run.take_over(other.path, identity)
+    assert run.metrics() == {"x": 1.0}
+
+
+def test_the_jobs_of_a_sweep_land_together_whatever_is_swept(sweep, tmp_path):
+    grid = ("-m", "tracker=none", "task.n=4", "intervention=patch,ablate", "intervention.layer=0")
+    assert "2 runs (2 done)" in sweep(*grid).out
+    assert len({run.parent for run in run_folders(tmp_path)}) == 1
+    assert sweep(*grid).out.count("is done already") == 2
+
+
+def test_jobs_may_lie_deeper(sweep, tmp_path):
+    grid = ("-m", "tracker=none", "task.n=4", "hydra.sweep.subdir=deep/${hydra.job.num}")
+    assert sweep(*grid, "intervention.layer=0,9").code == 1
+    assert JobResults.failed == 1
+    outcome = sweep(*grid, "intervention.layer=0,9")
+    assert "where 1 jobs are done" in outcome.out
+    assert "2 runs (1 done, 1 failed)" in outcome.out
+    assert "1 of them taken from earlier ones" in sweep(*grid, "intervention.layer=1,0").out
+
+
+def test_jobs_of_other_code_are_told_in_the_summary(sweep, tmp_path, capfd):
+    """As where two processes with different code have shared the sweep."""
+    assert sweep(*GRID).code == 0
+    path = run_folders(tmp_path)[1] / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["identity"]["code"] = "other"
+    path.write_text(json.dumps(provenance))
+    sum_up(path.parent.parent)
+    assert "1 of these runs were done with other code than the others" in capfd.readouterr().err
 
 
 def test_the_batch_launcher_takes_over_too(sweep):

@@ -6,6 +6,7 @@ import json
 
 from omegaconf import OmegaConf
 
+from ioi_lab.cli import JobResults
 from tests.conftest import run_folders
 
 SEARCH = ("-m", "hparams_search=steering", "hydra/launcher=batch", "tracker=none", "figures=false")
@@ -36,6 +37,18 @@ def test_the_same_search_goes_on_where_it_was(sweep, tmp_path):
     assert len(run_folders(tmp_path)) == 6
 
 
+def test_a_search_in_other_places_lands_elsewhere(sweep, tmp_path):
+    """What was typed is the same, and what a preset says is not."""
+    preset = tmp_path / "mine" / "hparams_search" / "layers.yaml"
+    preset.parent.mkdir(parents=True)
+    command = ("--config-dir", str(tmp_path / "mine"), "-m", "hparams_search=layers", "tracker=none", "task.n=4")
+    for layers, told in (("0,1", "2 runs (2 done)"), ("1,2", "2 runs (2 done, 1 of them taken from earlier ones)")):
+        preset.write_text(f"# @package _global_\nhydra:\n  sweeper:\n    params:\n      intervention.layer: {layers}\n")
+        outcome = sweep(*command)
+        assert outcome.code == 0, outcome.err
+        assert told in outcome.out
+
+
 def test_a_metric_that_there_is_not(sweep):
     outcome = sweep("tracker=none", "task.n=4", "intervention.layer=0", "optimize=best_recover")
     assert outcome.code == 1
@@ -48,6 +61,7 @@ def test_a_grid_by_a_metric_that_there_is_not(sweep):
     assert outcome.code == 1
     assert outcome.err.count("did you mean best_recovery?") == 2
     assert "2 runs (2 done)" in outcome.out
+    assert JobResults.failed == 2  # by what is in their folders, as for jobs of other processes
 
 
 def test_a_search_by_a_metric_that_there_is_not(sweep):
