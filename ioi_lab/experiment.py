@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -102,11 +101,8 @@ class Job(ABC):
         """All models that it needs, by their keys in the config."""
 
     @abstractmethod
-    def measure(self, folder: Path, identity: Mapping[str, str]) -> tuple[Report, dict[str, Any]]:
-        """Do it; returns the report and the provenance.
-
-        `folder` is for what must outlive an interruption. `identity` is what the results depend on.
-        """
+    def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
+        """Do it; returns the report and the provenance. `folder` is for what must outlive an interruption."""
 
 
 @dataclass(frozen=True)
@@ -171,9 +167,12 @@ class Experiment(Job):
         """Its own, and those of the intervention."""
         return {"model": self.model} | {f"intervention.{key}": model for key, model in self.intervention.models.items()}
 
-    def measure(self, folder: Path, identity: Mapping[str, str]) -> tuple[Report, dict[str, Any]]:
-        """Load, plan, execute and check, unless that was done `ahead`; then report."""
-        measured = ahead.pop(frozenset(identity.items()), None) or self.measured()
+    def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
+        """Load, plan, execute and check; then report."""
+        return self.reported(self.measured())
+
+    def reported(self, measured: Measured) -> tuple[Report, dict[str, Any]]:
+        """The report on what was measured, and the provenance."""
         report = self.intervention.report(measured.measurement)
         clean, corrupted = measured.measurement.clean, measured.measurement.corrupted
         report = replace(
@@ -208,6 +207,24 @@ class Experiment(Job):
         return Measured(measurement, checks, model.provenance)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A job of which all but the report is done."""
+
+    resolved: dict[str, Any]
+    """Its config."""
+
+    job: Experiment
+    identity: dict[str, str]
+    """Of when it was measured."""
+
+    measured: Measured
+
+
+ahead: Final[dict[Path, Prepared]] = {}
+"""What `batch.measured_ahead` has prepared, by the jobs' folders."""
+
+
 def run_experiment(
     config: DictConfig, folder: Path, sweep: Path | None = None, kind: type[Job] = Experiment
 ) -> dict[str, float]:
@@ -219,9 +236,10 @@ def run_experiment(
     run = RunFolder(folder)
     with run.locked():
         try:
-            resolved = resolve(config)
+            prepared = ahead.pop(folder.absolute(), None)
+            resolved = resolve(config) if prepared is None else prepared.resolved
             looks_back = sweep if resolved.get("resume") is True else None
-            job = _do(run, resolved, kind, looks_back)
+            job = _do(run, resolved, kind, looks_back, prepared)
         except BaseException as error:
             run.fail(error)
             raise
@@ -230,13 +248,15 @@ def run_experiment(
         return run.metrics()
 
 
-def _do(run: RunFolder, resolved: dict[str, Any], kind: type[Job], sweep: Path | None) -> Job:
+def _do(
+    run: RunFolder, resolved: dict[str, Any], kind: type[Job], sweep: Path | None, prepared: Prepared | None
+) -> Job:
     """Leave what a config asks for in the folder of `run`: what it or another run of the `sweep` has, or measure it."""
     where = os.path.relpath(run.path)
     was_done = sweep is not None and is_done(run.path)
     if not was_done:
         run.start(yaml_text(resolved), kind.COMMAND)
-    job = kind.from_config(resolved)
+    job = kind.from_config(resolved) if prepared is None else prepared.job
     identity = identity_of(resolved, job.models)
     if was_done:
         reason = why_again(run.path, identity)
@@ -249,7 +269,10 @@ def _do(run: RunFolder, resolved: dict[str, Any], kind: type[Job], sweep: Path |
     if earlier is not None and run.take_over(earlier, identity):
         log.info("%s is taken from %s", where, os.path.relpath(earlier))
         return job
-    report, provenance = job.measure(run.path, identity)
+    if prepared is not None and prepared.identity == identity:
+        report, provenance = prepared.job.reported(prepared.measured)
+    else:
+        report, provenance = job.measure(run.path)
     check_unchanged(identity, identity_of(resolved, job.models))
     run.write_report(report, figures=job.figures)
     run.finish({**provenance, **report.provenance, **environment(), "identity": identity})
@@ -303,10 +326,6 @@ def _make_paths_absolute(group: dict[Any, Any]) -> None:
 def _names_no_file(group: dict[Any, Any]) -> bool:
     """Whether the path in a model's config is that of something on the hub or in the package."""
     return group.get("source") in ("hub", "tiny")
-
-
-ahead: Final[dict[frozenset[tuple[str, str]], Measured]] = {}
-"""What `batch.measure_ahead` has measured of jobs that are still to be run, by their identities."""
 
 
 @lru_cache(maxsize=2)  # as of models, which its keys keep alive

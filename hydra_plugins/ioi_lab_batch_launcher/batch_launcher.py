@@ -45,7 +45,7 @@ class BatchLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs with these overrides, numbered from `initial_job_idx` on."""
-        from ioi_lab.batch import measure_ahead
+        from ioi_lab.batch import measured_ahead
 
         if self._config.hydra.job.chdir:
             raise HydraException("hydra.job.chdir: got True, expected False: the jobs of one process share its folder")
@@ -57,8 +57,8 @@ class BatchLauncher(Launcher):
         for start in range(0, len(job_overrides), self._wave):
             wave = job_overrides[start : start + self._wave]
             configs = [self._job_config(overrides, initial_job_idx + start + i) for i, overrides in enumerate(wave)]
-            measure_ahead(configs)
-            returns += [self._run(config) for config in configs]
+            with measured_ahead(configs):
+                returns += [self._run(config) for config in configs]
             configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         return returns
 
@@ -82,7 +82,7 @@ class BatchLauncher(Launcher):
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder.absolute())
         before = HydraConfig.instance().cfg
-        HydraConfig.instance().set_config(config)
+        HydraConfig.instance().cfg = cast(Any, _hydra_alone(config))
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         result = JobReturn(
             overrides=list(config.hydra.overrides.task),
@@ -110,13 +110,23 @@ class BatchLauncher(Launcher):
         return result
 
 
+def _hydra_alone(config: DictConfig) -> DictConfig:
+    """What `HydraConfig.set_config` makes of a config, without the copy: Hydra's node, which still sees all of it."""
+    OmegaConf.set_readonly(config.hydra, True)
+    alone = OmegaConf.create({}, flags={"no_deepcopy_set_nodes": True})
+    alone.hydra = config.hydra
+    alone.hydra._set_parent(config)
+    return alone
+
+
 def _save(folder: Path, own: DictConfig, hydra: Any, config: DictConfig) -> None:
     """Hydra's own record of a job."""
-    from ioi_lab.files import write_text, yaml_text
+    from ioi_lab.files import yaml_text
 
+    folder.mkdir(exist_ok=True)
     for name, part in (("config", own), ("hydra", hydra), ("overrides", config.hydra.overrides.task)):
         plain = OmegaConf.to_container(part, resolve=False, enum_to_str=True)
-        write_text(folder / f"{name}.yaml", yaml_text(plain))
+        (folder / f"{name}.yaml").write_text(yaml_text(plain))
 
 
 class JobConfigs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -94,7 +93,7 @@ class AlignmentJob(Job):
         """Both."""
         return {"source": self.source, "target": self.target}
 
-    def measure(self, folder: Path, identity: Mapping[str, str]) -> tuple[Report, dict[str, Any]]:
+    def measure(self, folder: Path) -> tuple[Report, dict[str, Any]]:
         """Load, read, fit, try and report; interrupted, tell how to go on."""
         from ioi_lab.alignment.align import align
         from ioi_lab.alignment.reading import CHECKPOINT, Reader
