@@ -62,7 +62,7 @@ def test_a_file_that_is_edited_during_a_sweep(sweep, tmp_path, monkeypatch, laun
         return plain(self, measurement)
 
     monkeypatch.setattr(Patch, "report", editing)
-    grid = ("-m", "tracker=none", "task=pairs", f"task.path={path}", "intervention.layer=0,1,2")
+    grid = ("-m", "tracker=none", "figures=false", "task=pairs", f"task.path={path}", "intervention.layer=0,1,2")
     outcome = sweep(*grid, f"hydra/launcher={launcher}")
     assert outcome.code == 1
     assert "the files of this run were changed while it was measured" in outcome.err

@@ -36,7 +36,8 @@ STAMPED = {Path(name) for name in ("status.json", "provenance.json", "log.txt", 
 }
 """Files that say where and when a run was."""
 
-GRID = ("-m", "tracker=none", "task.n=4", "intervention.layer=0,1,2")
+SHORT = ("-m", "tracker=none", "task.n=4", "figures=false")
+GRID = (*SHORT, "intervention.layer=0,1,2")
 
 
 def moments(folder):
@@ -107,7 +108,7 @@ def test_a_failed_job_is_tried_again_and_the_others_are_not(sweep, tmp_path, mon
     monkeypatch.setattr(Patch, "report", failing)
     outcome = sweep(*GRID)
     assert outcome.code == 1
-    assert "error: job 1 (intervention.layer=1" in outcome.err
+    assert "error: job 1 (figures=False,intervention.layer=1" in outcome.err
     assert "RuntimeError: a bug" in outcome.err
     folder = run_folders(tmp_path)[0].parent
     assert "raise RuntimeError" in (folder / "1" / "traceback.txt").read_text()
@@ -161,7 +162,7 @@ def test_two_processes_do_not_write_into_one_folder_at_once(tmp_path):
 
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_sweep_ends_as_if_nothing_had_happened(tmp_path, seed):
-    overrides = ["task.n=4", "intervention.layer=0,1,2,3", "intervention.head=0,1"]
+    overrides = ["task.n=4", "figures=false", "intervention.layer=0,1,2,3", "intervention.head=0,1"]
     found = kill_and_resume(tmp_path, overrides, kills=3, seed=seed, longest=0.8)
     assert any(0 < done < 8 for done in found.done_at_kills)
     assert (found.jobs, found.recomputed, found.different, found.left_running) == (8, 0, [], 0)
@@ -182,7 +183,7 @@ def test_two_sweeps_at_once_in_one_folder(tmp_path):
 
 
 def test_a_larger_grid_of_the_same_name_takes_over_what_is_done(sweep, tmp_path):
-    assert sweep(*GRID, "name=heads").code == 0
+    assert sweep(*GRID, "figures=true", "name=heads").code == 0
     outcome = sweep("-m", "tracker=none", "task.n=4", "intervention.head=all", "intervention.layer=3,2", "name=heads")
     assert outcome.code == 0, outcome.err
     assert outcome.out.count(" is taken from ") == 1
@@ -197,7 +198,7 @@ def test_a_larger_grid_of_the_same_name_takes_over_what_is_done(sweep, tmp_path)
 
 def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
     assert sweep(*GRID, "name=heads").code == 0
-    wider = ("-m", "tracker=none", "task.n=4", "intervention.layer=2,3")
+    wider = (*SHORT, "intervention.layer=2,3")
     assert "taken from" not in sweep(*wider, "name=other").out
     assert "taken from" not in sweep(*wider, "name=heads", "resume=false").out
     assert "taken from" not in sweep(*wider, "name=heads", "task.seed=1").out
@@ -216,9 +217,9 @@ def test_alignments_are_taken_over_too(train_align):
 
 @pytest.mark.parametrize("lost", ["prompts.csv", "plots/recovery_by_head.png", "status.json"])
 def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path, monkeypatch, lost):
-    assert sweep(*GRID, "name=heads").code == 0
+    assert sweep(*GRID, "figures=true", "name=heads").code == 0
     (run_folders(tmp_path)[1] / lost).unlink()
-    outcome = sweep(*GRID[:3], "intervention.layer=1,2", "name=heads")
+    outcome = sweep(*SHORT, "figures=true", "intervention.layer=1,2", "name=heads")
     assert outcome.code == 0, outcome.err
     assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
 
@@ -248,14 +249,14 @@ def test_a_run_that_begins_again_while_it_is_copied_is_not_taken_over(tmp_path, 
 
 
 def test_the_jobs_of_a_sweep_land_together_whatever_is_swept(sweep, tmp_path):
-    grid = ("-m", "tracker=none", "task.n=4", "intervention=patch,ablate", "intervention.layer=0")
+    grid = (*SHORT, "intervention=patch,ablate", "intervention.layer=0")
     assert "2 runs (2 done)" in sweep(*grid).out
     assert len({run.parent for run in run_folders(tmp_path)}) == 1
     assert sweep(*grid).out.count("is done already") == 2
 
 
 def test_jobs_may_lie_deeper(sweep, tmp_path):
-    grid = ("-m", "tracker=none", "task.n=4", "hydra.sweep.subdir=deep/${hydra.job.num}")
+    grid = (*SHORT, "hydra.sweep.subdir=deep/${hydra.job.num}")
     assert sweep(*grid, "intervention.layer=0,9").code == 1
     assert JobResults.failed == 1
     outcome = sweep(*grid, "intervention.layer=0,9")
@@ -277,7 +278,7 @@ def test_jobs_of_other_code_are_told_in_the_summary(sweep, tmp_path, capfd):
 
 def test_the_batch_launcher_takes_over_too(sweep):
     assert sweep(*GRID, "name=heads").code == 0
-    outcome = sweep("-m", *GRID[1:3], "intervention.layer=0,1,2,3", "hydra/launcher=batch", "name=heads")
+    outcome = sweep(*SHORT, "intervention.layer=0,1,2,3", "hydra/launcher=batch", "name=heads")
     assert "measured 1 jobs" in outcome.out
     assert "4 runs (4 done, 3 of them taken from earlier ones)" in outcome.out
 
@@ -304,7 +305,7 @@ def pairs(tmp_path):
     """A file of prompts and a sweep over them."""
     path = tmp_path / "mine.csv"
     path.write_text(PAIR + 'When John and Mary went to the store, Mary gave a drink to", Mary, John\n')
-    return path, ("-m", "tracker=none", "task=pairs", f"task.path={path}", "intervention.layer=0,1")
+    return path, ("-m", "tracker=none", "figures=false", "task=pairs", f"task.path={path}", "intervention.layer=0,1")
 
 
 def test_what_was_done_with_another_file_is_run_again(sweep, pairs):
