@@ -31,15 +31,15 @@ class BatchLauncher(Launcher):
     """`wave`: so many jobs are measured together, whose measurements are then in memory at once."""
 
     def __init__(self, wave: int) -> None:
-        if not isinstance(wave, int) or wave < 1:
-            raise HydraException(f"hydra.launcher.wave: got {wave!r}, expected a whole number, 1 or more")
         self._wave = wave
         self._config: DictConfig
         self._context: HydraContext
         self._task_function: TaskFunction
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra before the sweep begins."""
+        """Called by Hydra before the sweep begins; raises a `HydraException` for a wave of no jobs."""
+        if not isinstance(self._wave, int) or self._wave < 1:
+            raise HydraException(f"hydra.launcher.wave: got {self._wave!r}, expected a whole number, 1 or more")
         self._config, self._context, self._task_function = config, hydra_context, task_function
         hydra_context.config_loader = cast(ConfigLoader, JobConfigs(hydra_context.config_loader))
 

@@ -169,4 +169,4 @@ def test_the_jobs_of_train_align_run_too(train_align):
 def test_a_wave_of_nothing_is_refused(sweep):
     outcome = sweep(*BATCH, "intervention.layer=0,1", "hydra.launcher.wave=0")
     assert outcome.code == 1
-    assert "hydra.launcher.wave: got 0, expected a whole number, 1 or more" in outcome.error_line
+    assert outcome.error_line == "error: hydra.launcher.wave: got 0, expected a whole number, 1 or more"
