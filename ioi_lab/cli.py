@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
@@ -18,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import env_override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -67,7 +68,7 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     JobResults.forget()
     try:
         sys.argv[1:] = _flags_first(sys.argv[1:])
-        with _hydra_raises():
+        with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra prints no pages of its own: the error comes here
             entry_point()
     except KeyboardInterrupt:
         JobResults.say_how_to_go_on("interrupted")
@@ -88,20 +89,6 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
         _end(JobResults.empty_grid())
     if JobResults.failed or JobResults.errors:
         sys.exit(1)
-
-
-@contextlib.contextmanager
-def _hydra_raises() -> Iterator[None]:
-    """Let errors through, where Hydra would print pages of its own and leave; its workers are told so too."""
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def run_job(job: Callable[[Path, Path | None], Mapping[str, float]], optimize: str | None = None) -> float | None:
@@ -169,12 +156,13 @@ class JobResults(Callback):
         from ioi_lab.runs.resume import earlier_sweep, is_placed, land_in, say_what_is_done, say_what_was_typed
 
         JobResults.resumes = config.get("resume") is True
-        looks_back = JobResults.resumes and not is_placed(config)
+        placed = is_placed(config)
+        looks_back = JobResults.resumes and not placed
         earlier = earlier_sweep(config) if looks_back else None
         if earlier is not None:
             print(f"going on in {earlier}, where {_what_is_done(earlier)} (resume=false starts over)")
         JobResults.folder = earlier or Path(config.hydra.sweep.dir)
-        if not is_placed(config):
+        if not placed:
             land_in(JobResults.folder, config)
         with contextlib.suppress(OSError):  # Hydra tells a folder that cannot be written
             say_what_was_typed(JobResults.folder, config)
@@ -306,11 +294,16 @@ def _quoted_text(override: str) -> str:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether Hydra or another's plugin of it raised this, as for `model=null`, or for a worker that has died."""
+    """Whether Hydra or a plugin of it raised this, as for `model=null`, or for a worker that has died.
+
+    Not the lab's own code, which jobs run in, nor its launcher, which calls Hydra in turn.
+    """
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return any(module.startswith(("hydra.", "hydra_plugins.")) for module in modules) and not any(
-        module.startswith(("ioi_lab.", "hydra_plugins.ioi_lab"))
-        for module in modules[1 + modules.index("ioi_lab.cli") :]
+    within = modules[1 + modules.index("ioi_lab.cli") :]
+    return (
+        any(module.startswith(("hydra.", "hydra_plugins.")) for module in within)
+        and not any(module.startswith("ioi_lab.") for module in within)
+        and not within[-1].startswith("hydra_plugins.ioi_lab")
     )
 
 

@@ -14,6 +14,7 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from hydra_plugins.ioi_lab_batch_launcher import batch_launcher
 from hydra_plugins.ioi_lab_batch_launcher.batch_launcher import JobConfigs
 from ioi_lab.cli import CONFIG_FOLDER
 from ioi_lab.engine import Engine
@@ -170,3 +171,16 @@ def test_a_wave_of_nothing_is_refused(sweep):
     outcome = sweep(*BATCH, "intervention.layer=0,1", "hydra.launcher.wave=0")
     assert outcome.code == 1
     assert outcome.error_line == "error: hydra.launcher.wave: got 0, expected a whole number, 1 or more"
+
+
+@pytest.mark.parametrize("launcher", ["basic", "batch"])
+def test_a_group_without_an_option_is_told_in_one_line(sweep, launcher):
+    outcome = sweep("-m", "tracker=none", f"hydra/launcher={launcher}", "model=tiny-gpt2,null")
+    assert outcome.code == 1
+    assert outcome.error_line == "error: Config group override must be a string or a list. Got NoneType"
+
+
+def test_a_bug_of_the_launcher_is_no_mistake_of_the_user(sweep, monkeypatch):
+    monkeypatch.setattr(batch_launcher, "setup_globals", None)
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        sweep(*BATCH, "task.n=4", "intervention.layer=0,1")
