@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -19,16 +18,6 @@ from ioi_lab.identity import identity_of, why_again
 from ioi_lab.runs import earlier_run, is_done
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ToDo:
-    """A job that is still to be measured."""
-
-    folder: Path
-    resolved: dict[str, Any]
-    job: Experiment
-    identity: dict[str, str]
 
 
 @contextmanager
@@ -45,27 +34,28 @@ def measured_ahead(configs: Sequence[DictConfig]) -> Iterator[None]:
 
 
 def _measure(configs: Sequence[DictConfig]) -> None:
-    groups: dict[str, list[ToDo]] = defaultdict(list)
+    groups: dict[str, dict[Path, Prepared]] = defaultdict(dict)
     again: Counter[str] = Counter()
     for config in configs:
-        to_do = _to_do(config, again)
-        if to_do is not None:
-            groups[repr((to_do.job.model, to_do.job.task, to_do.job.root.engine))].append(to_do)
+        folder = Path(config.hydra.sweep.dir).absolute() / config.hydra.sweep.subdir
+        prepared = _to_do(config, folder, again)
+        if prepared is not None:
+            job = prepared.job
+            groups[repr((job.model, job.task, job.root.engine))][folder] = prepared
     for reason, count in again.items():  # what each job has to say is in the log of its folder alone
         log.warning("%d of the jobs that are done are run again: %s", count, reason)
     for group in groups.values():
         started = time.perf_counter()
         _measure_together(group)
         seconds = time.perf_counter() - started
-        log.info("measured %d jobs on %s together in %.1f s", len(group), group[0].job.model.label, seconds)
+        label = next(iter(group.values())).job.model.label
+        log.info("measured %d jobs on %s together in %.1f s", len(group), label, seconds)
 
 
-def _to_do(config: DictConfig, again: Counter[str]) -> ToDo | None:
-    """The job, if it is still to be measured; `again` counts why some that are done are to be as well."""
+def _to_do(config: DictConfig, folder: Path, again: Counter[str]) -> Prepared | None:
+    """The job for `folder`, if it is still to be measured; `again` counts why some that are done are to be as well."""
     if "intervention" not in config:  # of train_align.py
         return None
-    sweep = Path(config.hydra.sweep.dir).absolute()
-    folder = sweep / config.hydra.sweep.subdir
     try:
         resolved = resolve(config)
         job = Experiment.from_config(resolved)
@@ -77,18 +67,17 @@ def _to_do(config: DictConfig, again: Counter[str]) -> ToDo | None:
             if reason is None:
                 return None
             again[reason] += 1
-        if job.root.resume and earlier_run(sweep, identity) is not None:
+        if job.root.resume and earlier_run(Path(config.hydra.sweep.dir).absolute(), identity) is not None:
             return None
-        return ToDo(folder, resolved, job, identity)
+        return Prepared(resolved, job, identity)
     except Exception:
         return None  # it will say so itself, in its own folder
 
 
-def _measure_together(jobs: Sequence[ToDo]) -> None:
+def _measure_together(jobs: Mapping[Path, Prepared]) -> None:
     from ioi_lab.engine.together import together
 
-    outcomes = together([to_do.job.measured for to_do in jobs])
-    for to_do, outcome in zip(jobs, outcomes, strict=True):
+    outcomes = together([prepared.job.measured for prepared in jobs.values()])
+    for (folder, prepared), outcome in zip(jobs.items(), outcomes, strict=True):
         if outcome.result is not None:  # else it will fail by itself, in its own folder
-            prepared = Prepared(to_do.resolved, to_do.job, to_do.identity, outcome.result)
-            experiment.ahead[to_do.folder] = prepared
+            experiment.ahead[folder] = replace(prepared, measured=outcome.result)

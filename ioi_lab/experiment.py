@@ -209,16 +209,16 @@ class Experiment(Job):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job of which all but the report is done."""
+    """A job that is checked, and once it is `measured` done but for its report."""
 
     resolved: dict[str, Any]
     """Its config."""
 
     job: Experiment
     identity: dict[str, str]
-    """Of when it was measured."""
+    """Of before it was measured."""
 
-    measured: Measured
+    measured: Measured | None = None
 
 
 ahead: Final[dict[Path, Prepared]] = {}
@@ -269,7 +269,7 @@ def _do(
     if earlier is not None and run.take_over(earlier, identity):
         log.info("%s is taken from %s", where, os.path.relpath(earlier))
         return job
-    if prepared is not None and prepared.identity == identity:
+    if prepared is not None and prepared.measured is not None and prepared.identity == identity:
         report, provenance = prepared.job.reported(prepared.measured)
     else:
         report, provenance = job.measure(run.path)
