@@ -1,18 +1,20 @@
 """Fit maps between two models' residual streams: `python train_align.py model@source=tiny-gpt2 alignment=lowrank`."""
 
+from __future__ import annotations
+
 import hydra
 from omegaconf import DictConfig
 
-from ioi_lab.cli import CONFIG_FOLDER, run_command, run_job
+from ioi_lab.cli.command import run_command, run_hydra_job
+from ioi_lab.config import CONFIG_FOLDER
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="train_align")
 def main(config: DictConfig) -> None:
     """Align the composed models into Hydra's output folder."""
-    from ioi_lab.alignment.experiment import AlignmentJob
-    from ioi_lab.experiment import run_experiment
+    from ioi_lab.jobs.alignment import prepare_alignment
 
-    run_job(lambda folder, sweep: run_experiment(config, folder, sweep, AlignmentJob))
+    run_hydra_job(prepare_alignment(config))
 
 
 if __name__ == "__main__":

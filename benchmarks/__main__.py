@@ -23,9 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.grids import GRIDS, plan
 from benchmarks.models import MODELS, model_config, prompt_pairs
 from benchmarks.peers import PEERS, Peer
-from ioi_lab.engine import Engine
-from ioi_lab.metrics import Array, Readout
-from ioi_lab.models import LabModel, load_model
+from ioi_lab.engine.engine import Engine
+from ioi_lab.models.loading import LabModel, load_model
+from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.tasks.prompts import PromptPairs
 
 
@@ -38,7 +38,7 @@ class Timing:
     readout: str
     edits: int
     seconds: float
-    edits_a_second: float
+    edits_per_second: float
     times_transformer_lens: float
     times_full_forward: float
     largest_difference: float
@@ -65,7 +65,7 @@ def main() -> None:
             for timing in time_model(model, prompts, options, peak):
                 timings.append(timing)
                 print(f"{timing.grid:<28}{timing.readout:<12}{timing.edits:>6}{timing.seconds:>8.1f}"
-                      f"{timing.edits_a_second:>9.1f}{timing.times_transformer_lens:>7.1f}"
+                      f"{timing.edits_per_second:>9.1f}{timing.times_transformer_lens:>7.1f}"
                       f"{timing.times_full_forward:>8.1f}{timing.largest_difference:>10.1e}"
                       f"{timing.peak_memory_gb:>9.2f}{timing.share_of_matmul_peak:>9.0%}", flush=True)  # fmt: skip
     if options.output:
@@ -81,7 +81,7 @@ def markdown(timings: Sequence[Timing]) -> str:
     ]
     for t in timings:
         lines.append(
-            f"| {t.model} | {t.grid} | `{t.readout}` | {t.edits:,} | {t.seconds:.1f} | {t.edits_a_second:.1f} | "
+            f"| {t.model} | {t.grid} | `{t.readout}` | {t.edits:,} | {t.seconds:.1f} | {t.edits_per_second:.1f} | "
             f"{t.times_transformer_lens:.1f} | {t.times_full_forward:.1f} | {t.largest_difference:.0e} | "
             f"{t.peak_memory_gb:.2f} | {t.share_of_matmul_peak:.0%} |"
         )
@@ -147,7 +147,7 @@ def time_model(model: LabModel, prompts: PromptPairs, options: argparse.Namespac
                 readout=readout,
                 edits=len(edit_sets),
                 seconds=seconds,
-                edits_a_second=len(edit_sets) / seconds,
+                edits_per_second=len(edit_sets) / seconds,
                 times_transformer_lens=cost["TransformerLens"] * len(edit_sets) / seconds,
                 times_full_forward=cost["full forward"] * len(edit_sets) / seconds,
                 largest_difference=float(np.abs(ours - lens).max()),

@@ -8,24 +8,25 @@ from typing import Any
 
 import torch
 
-from ioi_lab.edits import Edit, EditSet, FromRun, ModelShape, Run, Site
+from ioi_lab.engine.edits import Edit, EditSet, FromPass, Pass, Site
+from ioi_lab.models.shape import ModelShape
 from ioi_lab.tasks.prompts import Position
 
 GRIDS = ("heads, all positions", "heads at END", "residual, layer × position", "steering heads at END")
 STEERED_LAYERS, STEERED_HEADS, STEERING_EDITS = 12, 12, 1296
 
 
-def plan(grid: str, shape: ModelShape, length: int) -> tuple[Run, list[EditSet]]:
+def plan(grid: str, shape: ModelShape, length: int) -> tuple[Pass, list[EditSet]]:
     """The run that is edited, and the edits."""
     cells = list(product(range(shape.n_layers), range(shape.n_heads)))
     if grid == "heads, all positions":
-        return "corrupted", [(Edit(Site("z", *cell), "replace", FromRun("clean")),) for cell in cells]
+        return "corrupted", [(Edit(Site("z", *cell), "replace", FromPass("clean")),) for cell in cells]
     if grid == "heads at END":
-        return "corrupted", [(Edit(Site("z", *cell, "END"), "replace", FromRun("clean")),) for cell in cells]
+        return "corrupted", [(Edit(Site("z", *cell, "END"), "replace", FromPass("clean")),) for cell in cells]
     if grid == "residual, layer × position":
         places = product(range(shape.n_layers), range(length))
         return "corrupted", [
-            (Edit(Site("resid_pre", layer, position=position), "replace", FromRun("clean")),)
+            (Edit(Site("resid_pre", layer, position=position), "replace", FromPass("clean")),)
             for layer, position in places
         ]
     return "clean", _steering(shape)

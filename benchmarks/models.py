@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ioi_lab.models import ModelConfig
+from ioi_lab.models.loading import ModelConfig
 from ioi_lab.tasks.ioi import IOITask
 from ioi_lab.tasks.prompts import PromptPairs
 from ioi_lab.tasks.tokens import Tokens

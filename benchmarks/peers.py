@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from benchmarks.grids import hook, plan
-from ioi_lab.edits import ModelShape, Site
+from ioi_lab.engine.edits import Site
+from ioi_lab.models.shape import ModelShape
 
 PEERS = ("TransformerLens", "full forward")
 

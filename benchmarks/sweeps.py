@@ -147,10 +147,11 @@ def time_way(options: argparse.Namespace) -> Timing:
     import transformer_lens.model_bridge  # noqa: F401  # not part of what is timed
 
     import sweep
-    from ioi_lab import experiment, models
-    from ioi_lab.cli import run_command
-    from ioi_lab.engine import Engine
-    from ioi_lab.interventions import steer_report  # noqa: F401
+    from ioi_lab.cli.command import run_command
+    from ioi_lab.engine.engine import Engine
+    from ioi_lab.interventions.steer import report as steer_report  # noqa: F401
+    from ioi_lab.jobs import experiment
+    from ioi_lab.models import loading as models
 
     (model,) = options.models
     folder = Path(options.folder)
@@ -236,13 +237,13 @@ class Stopwatch:
 
     def of_engine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Of the pooled pass, not of those who wait for it."""
-        from ioi_lab.engine.together import current_seat
+        from ioi_lab.jobs.shared_passes import current_seat
 
         return self.of(function, lambda: current_seat() is None)
 
     def of_reads(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Of what measurements read themselves; the pooled pass is timed as a whole."""
-        from ioi_lab.engine.together import current_seat
+        from ioi_lab.jobs.shared_passes import current_seat
 
         return self.of(function, lambda: current_seat() is not None)
 

@@ -30,8 +30,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from ioi_lab.cli import run_command
-from ioi_lab.models import LabModel, ModelConfig, load_model
+from ioi_lab.cli.command import run_command
+from ioi_lab.models.loading import LabModel, ModelConfig, load_model
 from ioi_lab.tasks.ioi import IOITask
 from ioi_lab.tiny import tiny_folder
 from sweep import main as sweep_entry_point

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ioi_lab.edits import Edit, FromRun, Run, Site
+from ioi_lab.engine.edits import Edit, FromPass, Pass, Site
 from ioi_lab.tasks.prompts import PromptPair
 
 Change = Callable[[Tensor], Tensor]
@@ -39,10 +39,10 @@ NAMES = {
 
 
 @torch.no_grad()
-def edited_end_logits(model: PreTrainedModel, pair: PromptPair, row: int, edits: Sequence[Edit], base: Run) -> Tensor:
+def edited_end_logits(model: PreTrainedModel, pair: PromptPair, row: int, edits: Sequence[Edit], base: Pass) -> Tensor:
     """Logits `[vocab]` at END of the `base` run of `pair` (prompt number `row`) with the edits applied in order."""
     sources = [
-        activation(model, tokens(pair, edit.value.run), edit.site) if isinstance(edit.value, FromRun) else None
+        activation(model, tokens(pair, edit.value.which), edit.site) if isinstance(edit.value, FromPass) else None
         for edit in edits
     ]
     changes: dict[Site, list[Change]] = defaultdict(list)
@@ -72,7 +72,7 @@ def activation(model: PreTrainedModel, ids: Tensor, site: Site) -> Tensor:
     return kept[0]
 
 
-def tokens(pair: PromptPair, run: Run) -> Tensor:
+def tokens(pair: PromptPair, run: Pass) -> Tensor:
     return torch.tensor([pair.clean_tokens if run == "clean" else pair.corrupted_tokens])
 
 

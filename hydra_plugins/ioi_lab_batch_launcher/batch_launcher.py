@@ -1,8 +1,7 @@
-"""`hydra/launcher=batch`: the jobs of a multirun in one process, with their edits pooled.
+"""`hydra/launcher=batch`: the jobs of a multirun in one process, with shared passes.
 
-Jobs are taken in waves. What the jobs of a wave that share a model and a task have to measure is measured together;
-then each job runs as under Hydra's basic launcher, in its own folder, with its callbacks, and finds its measurements
-made.
+Jobs are taken in waves. The jobs of a wave that share a model and a task are measured together; then each job is run as
+under Hydra's basic launcher, in its own folder and with its callbacks, and gets its measurement as an argument.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
@@ -24,11 +24,17 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+if TYPE_CHECKING:
+    from ioi_lab.jobs.job import PreparedJob
+
 log = logging.getLogger(__name__)
 
 
 class BatchLauncher(Launcher):
-    """`wave`: so many jobs are measured together, whose measurements are then in memory at once."""
+    """Hydra's launcher for jobs with shared passes.
+
+    `wave`: how many jobs are measured together; all their measurements are in memory at once.
+    """
 
     def __init__(self, wave: int) -> None:
         self._wave = wave
@@ -45,7 +51,7 @@ class BatchLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs with these overrides, numbered from `initial_job_idx` on."""
-        from ioi_lab.batch import measured_ahead
+        from ioi_lab.jobs.batch import measure_batch
 
         if self._config.hydra.job.chdir:
             raise HydraException("hydra.job.chdir: got True, expected False: the jobs of one process share its folder")
@@ -57,8 +63,8 @@ class BatchLauncher(Launcher):
         for start in range(0, len(job_overrides), self._wave):
             wave = job_overrides[start : start + self._wave]
             configs = [self._job_config(overrides, initial_job_idx + start + i) for i, overrides in enumerate(wave)]
-            with measured_ahead(configs):
-                returns += [self._run(config) for config in configs]
+            measured = measure_batch(configs)
+            returns += [self._run(config, job) for config, job in zip(configs, measured, strict=True)]
             configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         return returns
 
@@ -72,15 +78,17 @@ class BatchLauncher(Launcher):
                 config.hydra.job_logging.root.handlers = ["file"]
         return config
 
-    def _run(self, config: DictConfig) -> JobReturn:
-        """What `hydra.core.utils.run_job` does with a config that belongs to this job alone.
+    def _run(self, config: DictConfig, prepared: PreparedJob | None) -> JobReturn:
+        """Do what `hydra.core.utils.run_job` does, with a config that belongs to this job alone.
 
-        That one copies it four times, which takes longer than a small job. It is not kept in what is returned either:
-        those of thousands of jobs, which no sweeper reads, are many megabytes.
+        Hydra's function copies the config four times, which takes longer than a small job. The result does not hold the
+        config either: those of thousands of jobs, which no sweeper reads, are many megabytes. A `prepared` job is
+        passed on to the task function.
         """
         folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder.absolute())
+        task_function = self._task_function if prepared is None else partial(self._task_function, prepared=prepared)
         before = HydraConfig.instance().cfg
         HydraConfig.instance().cfg = cast(Any, _hydra_alone(config))
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -97,7 +105,7 @@ class BatchLauncher(Launcher):
             with env_override(config.hydra.job.env_set):
                 self._context.callbacks.on_job_start(config=config, task_function=self._task_function)
                 try:
-                    result.return_value = self._task_function(own)
+                    result.return_value = task_function(own)
                     result.status = JobStatus.COMPLETED
                 except Exception as error:
                     result.return_value = error
@@ -121,7 +129,7 @@ def _hydra_alone(config: DictConfig) -> DictConfig:
 
 def _save(folder: Path, own: DictConfig, hydra: Any, config: DictConfig) -> None:
     """Hydra's own record of a job."""
-    from ioi_lab.files import yaml_text
+    from ioi_lab.storage.files import yaml_text
 
     folder.mkdir(exist_ok=True)
     for name, part in (("config", own), ("hydra", hydra), ("overrides", config.hydra.overrides.task)):

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
 
-from ioi_lab.alignment.config import AlignmentConfig, Pairing, PairOfLayers
+from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
 from ioi_lab.alignment.fitting import Errors, Fit, fit_all, try_maps
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.alignment.moments import Moments
+from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.reading import Reader
 from ioi_lab.engine.memory import bound_in_bytes, in_gb
 from ioi_lab.errors import LabError
-from ioi_lab.tensors import read_any_tensor_file, tensor_file
+from ioi_lab.storage.tensors import read_any_tensor_file, tensor_file
 
 if TYPE_CHECKING:
-    from ioi_lab.models import LabModel
+    from ioi_lab.models.loading import LabModel
 
 KIND: Final = "maps between two models"
 DIRECTIONS: Final = ("forward", "backward")
@@ -154,7 +155,8 @@ def save_maps(maps: Maps, models: tuple[LabModel, LabModel], **provenance: Any) 
         "title": maps.title,
         "r2": json.dumps(r2),
     }
-    return tensor_file(tensors, source, KIND, **origin, **{name: str(value) for name, value in provenance.items()})
+    origin |= {name: str(value) for name, value in provenance.items()}
+    return tensor_file(tensors, source.origin, KIND, **origin)
 
 
 def load_maps(path: Path, models: tuple[LabModel, LabModel], key: str) -> Maps:

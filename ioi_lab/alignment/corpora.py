@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from ioi_lab.config import LabConfig, instantiate
 from ioi_lab.errors import LabError, folded
-from ioi_lab.schema import LabConfig, instantiate
 from ioi_lab.tasks.prompts import Task
 
 if TYPE_CHECKING:

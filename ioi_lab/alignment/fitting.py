@@ -13,22 +13,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from ioi_lab.alignment.config import AlignmentConfig, Pairing, PairOfLayers
-from ioi_lab.alignment.maps import (
-    AffineMap,
-    Spectrum,
-    cross_validated_penalty,
-    lowrank,
-    mean_shift,
-    procrustes,
-    ridge,
-)
+from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
+from ioi_lab.alignment.maps import AffineMap, Spectrum, cross_validated_penalty, lowrank, mean_shift, procrustes, ridge
 from ioi_lab.alignment.moments import PairMoments
+from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import Chunk
 from ioi_lab.alignment.reading import Sums
-from ioi_lab.metrics import Array
+from ioi_lab.stats.metrics import Array
 
-MOST_GROUPS: Final = 500
+MAX_GROUPS: Final = 500
 """Held-out texts are resampled in at most so many groups, so that memory does not grow with the corpus."""
 
 
@@ -139,7 +132,7 @@ def try_maps(
     backward: Mapping[PairOfLayers, Fit],
 ) -> tuple[dict[PairOfLayers, Errors], dict[PairOfLayers, Errors]]:
     """The errors of all maps, in both directions, on the held-out texts of the chunks."""
-    groups = min(sums.held_out_texts, MOST_GROUPS)
+    groups = min(sums.held_out_texts, MAX_GROUPS)
     errors = tuple({pair: Errors.zeros(groups) for pair in fits} for fits in (forward, backward))
     means = [total / sums.n_held_out for total in sums.held_out]
     for chunk, group in _grouped(chunks, groups):

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ioi_lab.edits import Site
-from ioi_lab.engine import Engine
+from ioi_lab.engine.edits import Site
+from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 from ioi_lab.tasks.text import pieces_of
@@ -23,7 +23,7 @@ from ioi_lab.tasks.tokens import Tokens
 
 if TYPE_CHECKING:
     from ioi_lab.engine.memory import MemoryGb
-    from ioi_lab.models import LabModel
+    from ioi_lab.models.loading import LabModel
 
 CHUNK: Final = 2048
 """About so many tokens of either model are read at a time."""

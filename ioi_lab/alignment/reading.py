@@ -16,19 +16,20 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from ioi_lab.alignment.config import AlignmentConfig, Pairing
+from ioi_lab.alignment.config import AlignmentConfig
 from ioi_lab.alignment.corpora import Corpus
 from ioi_lab.alignment.moments import Moments
+from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import HELD_OUT, Chunk, Split, chunks_of
 from ioi_lab.errors import LabError
-from ioi_lab.files import write_bytes
-from ioi_lab.tensors import read_any_tensor_file, tensor_file
+from ioi_lab.storage.files import write_bytes
+from ioi_lab.storage.tensors import read_any_tensor_file, tensor_file
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 KIND: Final = "an unfinished alignment"
-FEWEST_TEXTS: Final = 20
+MIN_TEXTS: Final = 20
 
 _CHECKPOINT_SECONDS: Final = 10.0
 _CHECKPOINT_SHARE: Final = 20
@@ -168,8 +169,8 @@ class Reader:
                 f"corpus: no token of {self._pairing.names[0]} ends at the same character as one of "
                 f"{self._pairing.names[1]} in {self._corpus.title}; there is nothing to align"
             )
-        if sums.texts_read < FEWEST_TEXTS:
-            raise LabError(f"corpus: {self._corpus.title} has {sums.texts_read} texts; expected {FEWEST_TEXTS} or more")
+        if sums.texts_read < MIN_TEXTS:
+            raise LabError(f"corpus: {self._corpus.title} has {sums.texts_read} texts; expected {MIN_TEXTS} or more")
         if any(fold.count == 0 for fold in sums.folds) or sums.n_held_out == 0:
             raise LabError(
                 f"alignment.folds: got {self._config.folds}, but with {sums.texts_read} texts a fold or the held-out "
@@ -200,7 +201,7 @@ class Reader:
             counts = {name: getattr(sums, name) for name in ("n_held_out", "texts_read", "held_out_texts")}
             identity = {"identity": json.dumps(self._identity()), "counts": json.dumps(counts)}
             model = self._pairing.models[0]
-            write_bytes(self._checkpoint, tensor_file(sums.tensors(), model, KIND, **identity))
+            write_bytes(self._checkpoint, tensor_file(sums.tensors(), model.origin, KIND, **identity))
         return time.monotonic() - start
 
     def _take_up(self, sums: Sums, path: Path) -> None:

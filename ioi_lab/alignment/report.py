@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ioi_lab import plots
 from ioi_lab.alignment.align import Alignment, Maps, distance_from_identity, save_maps
-from ioi_lab.alignment.config import AlignmentConfig, Pairing, PairOfLayers
+from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
 from ioi_lab.alignment.fitting import Errors, Fit
-from ioi_lab.interventions.base import Report, scalars, tidy_table
-from ioi_lab.metrics import Array, Bootstrap, Estimate
+from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.reports import plots
+from ioi_lab.reports.report import Report, scalars, tidy_table
+from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.stats.metrics import Array
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-LOWEST_SHOWN: Final = -1.0
+MIN_SHOWN_R2: Final = -1.0
 CONTROLS: Final = {"mean_shift": "mean shift", "shuffled": "shuffled pairs"}
 
 
@@ -213,9 +215,9 @@ class AlignmentReport:
             f"{self._corpus}, {found.n_positions:,} positions fitted\n"
             f"{found.n_held_out:,} of {found.n_held_out_texts:,} other texts tried"
         )
-        cut = any((line.values < LOWEST_SHOWN).any() for line in lines)
+        cut = any((line.values < MIN_SHOWN_R2).any() for line in lines)
         label = "held-out R² (0: as good as the mean" + (";\ncut off below −1)" if cut else ")")
-        panel = plots.LinePanel(label, lines, zero=True, floor=LOWEST_SHOWN if cut else None)
+        panel = plots.LinePanel(label, lines, zero=True, floor=MIN_SHOWN_R2 if cut else None)
         return plots.line_panels(axis, [panel], title, "95 % bootstrap intervals over texts")
 
     def _line(self, way: int, metric: str, label: str, rows: list[int], colour: str) -> plots.Line:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ioi_lab.edits import Edit, FromRun, Run
+from ioi_lab.engine.edits import Edit, FromPass, Pass
 from ioi_lab.tasks.prompts import Position, PromptPairs
 
 Places = tuple[Int[Tensor, "place"], Int[Tensor, "place"]]
@@ -27,7 +27,7 @@ class Bucket:
     index: Int[Tensor, "row"] = field(init=False)
     answer: Int[Tensor, "row"] = field(init=False)
     distractor: Int[Tensor, "row"] = field(init=False)
-    _tokens: dict[Run, Int[Tensor, "row pos"]] = field(init=False)
+    _tokens: dict[Pass, Int[Tensor, "row pos"]] = field(init=False)
     _places: dict[Position, Places] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,7 +47,7 @@ class Bucket:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def tokens(self, run: Run) -> Int[Tensor, "row pos"]:
+    def tokens(self, run: Pass) -> Int[Tensor, "row pos"]:
         """The prompts of a run."""
         return self._tokens[run]
 
@@ -59,13 +59,13 @@ class Bucket:
             self._places[position] = selected[:, 0], selected[:, 1]
         return self._places[position]
 
-    def first_change(self, edit: Edit, base: Run, *, end_only: bool) -> int:
+    def first_change(self, edit: Edit, base: Pass, *, end_only: bool) -> int:
         """The first position that the edit can change in any of the prompts; `length` if it can change none.
 
         Writing the other run's activation changes nothing before the first token that differs. `end_only`: nothing but
         END is read of what the edit changes.
         """
-        from_other_run = edit.operation == "replace" and isinstance(edit.value, FromRun) and edit.value.run != base
+        from_other_run = edit.operation == "replace" and isinstance(edit.value, FromPass) and edit.value.which != base
         changes = []
         for row in self.rows:
             pair = self.prompts[row]

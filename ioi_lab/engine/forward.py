@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from ioi_lab.edits import Run, Site
 from ioi_lab.engine.buckets import Bucket
-from ioi_lab.engine.writing import Hook, Recorded, by_position
-from ioi_lab.models import LabModel
+from ioi_lab.engine.edits import Pass, Site
+from ioi_lab.engine.hooks import Hook, Recorded, by_position
+from ioi_lab.models.loading import LabModel
 
 KeysValues = tuple[Float[Tensor, "row kv_head pos d_head"], Float[Tensor, "row kv_head pos d_head"]]
 
@@ -72,11 +72,11 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class BaseRun:
-    """An unedited run of a bucket: what passes over it start from."""
+class BasePass:
+    """An unedited pass over a bucket: what parts of passes over it start from."""
 
     bucket: Bucket
-    run: Run
+    which: Pass
     recorded: Recorded
     keys_values: dict[int, KeysValues]
     """By layer, for the layers and positions that parts leave out."""
@@ -90,16 +90,16 @@ class Forward:
         self._n_layers = model.shape.n_layers
 
     def whole(
-        self, bucket: Bucket, run: Run, hooks: Sequence[Hook], n_slots: int = 1, *, pair_only: bool = False
+        self, bucket: Bucket, which: Pass, hooks: Sequence[Hook], n_slots: int = 1, *, pair_only: bool = False
     ) -> Float[Tensor, "slot row token"]:
         """A plain pass: logits in float32, for answer and distractor alone if `pair_only`."""
-        tokens = bucket.tokens(run).repeat(n_slots, 1)
+        tokens = bucket.tokens(which).repeat(n_slots, 1)
         return self._end_logits(tokens, hooks, bucket, n_slots, pair_only=pair_only)
 
     def record(
         self,
         bucket: Bucket,
-        run: Run,
+        which: Pass,
         sites: set[Site],
         cached_from: int | None = None,
         known: Recording | None = None,
@@ -116,7 +116,7 @@ class Forward:
 
         hooks = [recording(site) for site in sites - activations.keys()]
         cache = DynamicCache() if cached_from is not None else None
-        logits = self._end_logits(bucket.tokens(run), hooks, bucket, 1, pair_only=False, cache=cache)[0]
+        logits = self._end_logits(bucket.tokens(which), hooks, bucket, 1, pair_only=False, cache=cache)[0]
         if cache is not None and cached_from is not None:
             for layer in range(cached_from, self._n_layers):
                 kept = cache.layers[layer]
@@ -126,14 +126,14 @@ class Forward:
         return Recording(activations, keys_values, logits)
 
     def part(
-        self, base: BaseRun, part: Part, hooks: Sequence[Hook], n_slots: int, *, pair_only: bool
+        self, base: BasePass, part: Part, hooks: Sequence[Hook], n_slots: int, *, pair_only: bool
     ) -> Float[Tensor, "slot row token"]:
         """The same logits as `whole`, from a part of the pass; they mean nothing if the last block is not in it."""
         blocks = self._bridge.blocks
-        tokens = base.bucket.tokens(base.run)[:, part.start :].repeat(n_slots, 1)
+        tokens = base.bucket.tokens(base.which)[:, part.start :].repeat(n_slots, 1)
 
         def kept(component: Literal["resid_pre", "z", "attn_out", "mlp_out"]) -> Tensor:
-            activation = base.recorded[base.run, Site(component, part.first).hook][:, part.start :]
+            activation = base.recorded[base.which, Site(component, part.first).hook][:, part.start :]
             return activation.repeat(n_slots, *[1] * (activation.dim() - 1))
 
         with ExitStack() as stack:
@@ -187,7 +187,7 @@ class Forward:
         end_logits: Tensor = logits[:, -1].float().unflatten(0, (n_slots, len(bucket)))
         return end_logits
 
-    def _prefix_cache(self, base: BaseRun, part: Part) -> Cache:
+    def _prefix_cache(self, base: BasePass, part: Part) -> Cache:
         """The base run's keys and values before `start`; the layers that are not run only tell their length."""
         nothing = next(iter(base.keys_values.values()))[0][:1, :1, : part.start, :1]
         layers = []

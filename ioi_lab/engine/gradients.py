@@ -7,17 +7,17 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ioi_lab.edits import OTHER_RUN, EditSet, Run, Site
 from ioi_lab.engine.buckets import Bucket
+from ioi_lab.engine.edits import OTHER_PASS, EditSet, Pass, Site
 from ioi_lab.engine.forward import Forward
-from ioi_lab.engine.writing import Hook, Recorded, apply, by_position
+from ioi_lab.engine.hooks import Hook, Recorded, apply, by_position
 
 INPUT = Site("resid_pre", 0)
 """Where integrated gradients go from one run to the other: the embedded prompt."""
 
 
 def gradients(
-    forward: Forward, bucket: Bucket, base: Run, sites: Iterable[Site], recorded: Recorded, ig_steps: int
+    forward: Forward, bucket: Bucket, base: Pass, sites: Iterable[Site], recorded: Recorded, ig_steps: int
 ) -> dict[Site, Tensor]:
     """Gradients of each row's logit difference at whole sites, `[row, pos, *width]`.
 
@@ -25,7 +25,7 @@ def gradients(
     the base run's embedded prompt to the other's, which `recorded` holds (Sundararajan et al. 2017, arXiv 1703.01365;
     on inputs as in Hanna et al. 2024, arXiv 2403.17806).
     """
-    start, end = recorded[base, INPUT.hook], recorded[OTHER_RUN[base], INPUT.hook]
+    start, end = recorded[base, INPUT.hook], recorded[OTHER_PASS[base], INPUT.hook]
     points = [(step + 0.5) / ig_steps for step in range(ig_steps)] or [0.0]
     total: dict[Site, Tensor] = {}
     for point in points:
@@ -34,7 +34,7 @@ def gradients(
     return {site: gradient / len(points) for site, gradient in total.items()}
 
 
-def _at(forward: Forward, bucket: Bucket, base: Run, sites: list[Site], embedded: Tensor) -> dict[Site, Tensor]:
+def _at(forward: Forward, bucket: Bucket, base: Pass, sites: list[Site], embedded: Tensor) -> dict[Site, Tensor]:
     kept: dict[Site, Tensor] = {}
 
     def keep(site: Site) -> Hook:
@@ -59,7 +59,9 @@ def _at(forward: Forward, bucket: Bucket, base: Run, sites: list[Site], embedded
     return result
 
 
-def first_order(edit_set: EditSet, base: Run, bucket: Bucket, recorded: Recorded, slopes: dict[Site, Tensor]) -> Tensor:
+def first_order(
+    edit_set: EditSet, base: Pass, bucket: Bucket, recorded: Recorded, slopes: dict[Site, Tensor]
+) -> Tensor:
     """The estimated change `[row]` of the logit difference: Σ (edited − base activation) · gradient."""
     change = torch.zeros(len(bucket), device=bucket.device)
     for edit in edit_set:

@@ -1,4 +1,4 @@
-"""How much memory a pass needs, and how many prompts fit: the bound of `engine.memory_gb`."""
+"""How much memory a pass needs: what the bound `engine.memory_gb` is compared with."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Final, Literal
 
 import torch
 
-from ioi_lab.edits import ModelShape, Site
-from ioi_lab.models import LabModel
+from ioi_lab.engine.edits import Site
+from ioi_lab.models.loading import LabModel
+from ioi_lab.models.shape import ModelShape
 
 MemoryGb = Literal["auto"] | float
 """Gigabytes (10⁹ bytes) that the engine may use beyond the model's weights, or `auto`."""

@@ -1,1 +1,1 @@
-"""Interventions: each plans edits and reports what they did. A new one is one file here and one YAML in `conf/`."""
+"""Interventions: each is a config that measures and reports. What `intervention=` can name."""

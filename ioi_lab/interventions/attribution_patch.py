@@ -1,104 +1,146 @@
-"""Attribution patching: an estimate of the whole patching grid from two forward passes and one backward.
+"""Attribution patching: an estimate of the whole patching grid from two forward passes and one backward pass.
 
 Method: Nanda 2023; Syed et al. 2023 (arXiv 2310.10348); with integrated gradients, Hanna et al. 2024 (arXiv
-2403.17806). An estimate to first order, which can be far off where the model is not linear between the two runs: with
-`check`, the exact grid is run beside it and their rank correlation is reported.
+2403.17806). It is an estimate to first order, which can be far off if the model is not linear between the two passes:
+with `check`, the exact grid is measured as well and the rank correlation of the two is reported.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
-from ioi_lab import plots
-from ioi_lab.edits import EditSet
-from ioi_lab.interventions.base import Measurement, Report
-from ioi_lab.interventions.grid import Findings
+from ioi_lab.interventions.baselines import Baselines, estimates_of
+from ioi_lab.interventions.grid import GridResult
 from ioi_lab.interventions.patch import Patch
-from ioi_lab.metrics import Readout
+from ioi_lab.interventions.self_checks import checked_run
+from ioi_lab.stats.bootstrap import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ioi_lab.engine import Engine
+    from ioi_lab.engine.engine import Engine
+    from ioi_lab.interventions.grid_report import GridReport
+    from ioi_lab.reports.report import Report, ReportContext
+
+
+@dataclass(frozen=True)
+class ExactGrid:
+    """The exact values of the estimated rows, and how close the estimates are."""
+
+    logit_diff: Estimate
+    recovery: Estimate
+    rank_correlation: float
+    """Spearman's, of recovery over the rows; NaN for one row."""
+
+    largest_error: float
+    """Of the estimated recovery."""
+
+
+@dataclass(frozen=True)
+class AttributionResult(GridResult):
+    """The estimated rows of a grid, and the exact ones if they were asked for."""
+
+    exact: ExactGrid | None
 
 
 class AttributionPatch(Patch):
-    """Estimate what `patch` measures: Σ (other run's activation − base run's) · gradient of the logit difference.
+    """Estimate the effects of `patch`: Σ (other pass's activation − base pass's) · gradient of the logit difference.
 
-    `ig_steps`: 0 for the gradient at the base run, else the number of points that it is averaged over on the way to the
-    other run. `check`: run the exact grid too.
+    `ig_steps`: 0 for the gradient at the base pass, else the number of points on the way to the other pass that it is
+    averaged over. `check`: measure the exact grid too.
     """
 
-    ig_steps: int = Field(ge=0)
-    check_exact: bool = Field(alias="check")
+    name: str = "attribution_patch"
+    ig_steps: int = Field(0, ge=0)
+    check_exact: bool = Field(True, alias="check")
 
     @property
+    @override
     def title(self) -> str:
-        """Such as `attribution patch z`."""
         return f"attribution {super().title}"
 
     @property
+    @override
     def action(self) -> str:
-        """`Estimate of patching`."""
         return "Estimate of patching"
 
     @property
+    @override
     def details(self) -> str:
-        """The direction, and how the gradient was taken."""
         gradient = f"{self.ig_steps} integrated-gradient steps" if self.ig_steps else f"gradient at {self.base}"
         return f"{super().details}\nattribution patching, {gradient}"
 
-    def plan(self, engine: Engine) -> list[EditSet]:
-        """The exact grid, if it is asked for."""
-        return super().plan(engine) if self.check_exact else []
+    @override
+    def measure(self, engine: Engine) -> AttributionResult:
+        baselines = Baselines.measure(engine)
+        rows = self.rows(engine.shape, engine.prompts)
+        plan = self.plan(rows, engine)
+        readout, checks = checked_run(engine, plan if self.check_exact else [], self.base)
+        estimated = engine.estimate(plan, self.base, ig_steps=self.ig_steps)
+        result = self._result(engine, baselines, rows, estimated, checks)
+        exact = None
+        if self.check_exact:
+            exact = _compared(estimates_of(engine, readout), result.estimates["recovery"])
+        return AttributionResult(**vars(result), exact=exact)
 
-    def observe(self, engine: Engine) -> Readout:
-        """The estimated logit difference of each row."""
-        return engine.estimate(super().plan(engine), self.base, ig_steps=self.ig_steps)
+    @override
+    def report(self, result: GridResult, context: ReportContext) -> Report:
+        """Return the report of patching for the estimates; with `check`, the exact values next to them."""
+        from ioi_lab.interventions.grid_report import GridReport
 
-    def report(self, measurement: Measurement) -> Report:
-        """The report of patching for the estimates; with `check`, the exact values beside them."""
-        estimated = replace(measurement, edited=measurement.observed)
-        report = super().report(estimated)
-        if not self.check_exact:
+        grid = GridReport(self, result, context)
+        report = grid.report()
+        assert isinstance(result, AttributionResult)
+        if (exact := result.exact) is None:
             return report
-        from scipy.stats import spearmanr
-
-        exact = measurement.edited_estimates["recovery"]
-        estimate = estimated.edited_estimates["recovery"]
-        correlation = float(spearmanr(estimate.value, exact.value).statistic) if len(exact.value) > 1 else np.nan
-        error = float(np.abs(estimate.value - exact.value).max())
         table = report.table.assign(
-            exact_logit_diff=measurement.edited_estimates["logit_diff"].value,
-            exact_recovery=exact.value,
-            exact_recovery_low=exact.low,
-            exact_recovery_high=exact.high,
+            exact_logit_diff=exact.logit_diff.value,
+            exact_recovery=exact.recovery.value,
+            exact_recovery_low=exact.recovery.low,
+            exact_recovery_high=exact.recovery.high,
         )
-        scores = {"rank_correlation": correlation, "largest_error": error}
-        line = f"against the exact grid: rank correlation {correlation:.3f}, largest error in recovery {error:.3f}"
-        findings = Findings(self, estimated, self.rows(measurement.shape, measurement.prompts))
+        scores = {"rank_correlation": exact.rank_correlation, "largest_error": exact.largest_error}
+        line = (
+            f"against the exact grid: rank correlation {exact.rank_correlation:.3f}, largest error in recovery "
+            f"{exact.largest_error:.3f}"
+        )
+        estimate = result.estimates["recovery"]
         return replace(
             report,
             table=table,
             metrics=report.metrics | {name: value for name, value in scores.items() if np.isfinite(value)},
-            draw=lambda: (
-                report.draw() | {"estimate_against_exact": _scatter(findings, estimate.value, exact.value, correlation)}
-            ),
+            draw=lambda: report.draw() | {"estimate_against_exact": _scatter(grid, estimate, exact)},
             summary=[*report.summary, line],
         )
 
 
-def _scatter(findings: Findings, estimate: plots.Array, exact: plots.Array, correlation: float) -> Figure:
+def _compared(exact: dict[str, Estimate], estimate: Estimate) -> ExactGrid:
+    from scipy.stats import spearmanr
+
+    recovery = exact["recovery"]
+    several = len(recovery.value) > 1
+    return ExactGrid(
+        logit_diff=exact["logit_diff"],
+        recovery=recovery,
+        rank_correlation=float(spearmanr(estimate.value, recovery.value).statistic) if several else np.nan,
+        largest_error=float(np.abs(estimate.value - recovery.value).max()),
+    )
+
+
+def _scatter(grid: GridReport, estimate: Estimate, exact: ExactGrid) -> Figure:
+    from ioi_lab.reports import plots
+
     return plots.scatter(
-        exact,
-        estimate,
-        findings.labels,
+        exact.recovery.value,
+        estimate.value,
+        grid.labels,
         x_label="exact (patching)",
         y_label="estimate (attribution patching)",
-        title=f"{findings.title}\nrecovery; rank correlation {correlation:.2f}",
+        title=f"{grid.title}\nrecovery; rank correlation {exact.rank_correlation:.2f}",
         line="estimate = exact",
     )

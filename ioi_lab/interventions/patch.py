@@ -1,4 +1,4 @@
-"""Activation patching: write one run's activation into the other and see how much of the behaviour moves.
+"""Activation patching: write one pass's activation into the other and measure how much of the behaviour moves.
 
 Method: Meng et al. 2022 (ROME, arXiv 2202.05262), Wang et al. 2022 (arXiv 2211.00593); the terms denoising and noising
 follow Heimersheim & Nanda 2024 (arXiv 2404.15255).
@@ -6,49 +6,52 @@ follow Heimersheim & Nanda 2024 (arXiv 2404.15255).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from ioi_lab.edits import OTHER_RUN, Edit, FromRun, Run, Site
-from ioi_lab.interventions.grid import GridIntervention
+from typing_extensions import override
+
+from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass
+from ioi_lab.interventions.grid import GridIntervention, Row
 
 if TYPE_CHECKING:
-    from ioi_lab.engine import Engine
+    from ioi_lab.engine.engine import Engine
 
 
 class Patch(GridIntervention):
-    """Replace the activation at each site by that of the other run.
+    """Replace the activation at each site by that of the other pass.
 
-    `direction`: `denoise` writes the clean activation into the corrupted run, `noise` the corrupted into the clean.
+    `direction`: `denoise` writes the clean activation into the corrupted pass, `noise` the corrupted into the clean.
     """
 
-    direction: Literal["denoise", "noise"]
+    name: str = "patch"
+    direction: Literal["denoise", "noise"] = "denoise"
 
     @property
+    @override
     def title(self) -> str:
-        """`patch z`, or `patch z (noise)`."""
         return f"patch {self.component}" + (" (noise)" if self.direction == "noise" else "")
 
     @property
+    @override
     def action(self) -> str:
-        """`Patching`."""
         return "Patching"
 
     @property
+    @override
     def details(self) -> str:
-        """`denoise: clean → corrupted`, or the other way round."""
         return f"{self.direction}: {self.source} → {self.base}"
 
     @property
-    def base(self) -> Run:
-        """Denoising edits the corrupted run, noising the clean one."""
+    @override
+    def base(self) -> Pass:
         return "corrupted" if self.direction == "denoise" else "clean"
 
     @property
-    def source(self) -> Run:
-        """The run whose activations are written."""
-        return OTHER_RUN[self.base]
+    def source(self) -> Pass:
+        """The pass whose activations are written."""
+        return OTHER_PASS[self.base]
 
-    def editor(self, engine: Engine) -> Callable[[Site], Edit]:
-        """Replace what the site holds."""
-        return lambda site: Edit(site, "replace", FromRun(self.source))
+    @override
+    def plan(self, rows: Sequence[Row], engine: Engine) -> list[EditSet]:
+        return [[Edit(site, "replace", FromPass(self.source)) for site in row.sites] for row in rows]

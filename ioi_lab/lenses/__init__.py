@@ -1,1 +1,1 @@
-"""What the unedited model shows: logit lens, attention patterns, direct logit attribution, scores of heads."""
+"""Reading a model without editing it: logit lens, attention patterns, direct logit attribution, scores of heads."""

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ioi_lab.edits import Run, Site
-from ioi_lab.metrics import Array
+from ioi_lab.engine.edits import Pass, Site
+from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.prompts import Position
 
 if TYPE_CHECKING:
-    from ioi_lab.engine import Engine
+    from ioi_lab.engine.engine import Engine
 
 
 def attention_to(
-    engine: Engine, run: Run, query: Position, keys: Sequence[Position]
+    engine: Engine, run: Pass, query: Position, keys: Sequence[Position]
 ) -> Float[Array, "layer head key prompt"]:
     """The weight from `query` on each of `keys`, and as the last key on all other positions together."""
     shape, prompts = engine.shape, engine.prompts
@@ -39,7 +39,7 @@ def attention_to(
     return weights
 
 
-def patterns_of(engine: Engine, run: Run, prompt: int) -> Float[Array, "layer head query_pos key_pos"]:
+def patterns_of(engine: Engine, run: Pass, prompt: int) -> Float[Array, "layer head query_pos key_pos"]:
     """All patterns of one prompt."""
     sites = [Site("pattern", layer) for layer in range(engine.shape.n_layers)]
     held = engine.on(engine.prompts.only(prompt)).record(run, sites)

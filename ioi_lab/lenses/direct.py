@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from ioi_lab.edits import Component, EditSet, Run, Site
+from ioi_lab.engine.edits import EditSet, Pass, Site
 from ioi_lab.errors import LabError
-from ioi_lab.metrics import Array
+from ioi_lab.models.shape import Component
+from ioi_lab.stats.metrics import Array
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ioi_lab.engine import Engine
-    from ioi_lab.models import LabModel
+    from ioi_lab.engine.engine import Engine
+    from ioi_lab.models.loading import LabModel
 
 WRITERS: Final[tuple[Component, ...]] = ("z", "mlp_out")
 TOLERANCE: Final = 1e-3
@@ -81,7 +82,7 @@ class DirectEffects:
 
 
 @torch.no_grad()
-def direct_effects(engine: Engine, run: Run, edits: EditSet = ()) -> DirectEffects:
+def direct_effects(engine: Engine, run: Pass, edits: EditSet = ()) -> DirectEffects:
     """The terms in an unedited run, or under one edit set.
 
     Raises a `LabError` where they do not add up to the model's logit difference, within 1e-3 in float32: then the model

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ioi_lab.metrics import Array
-from ioi_lab.schema import LabConfig
+from ioi_lab.config import LabConfig
+from ioi_lab.stats.metrics import Array
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Scores = Mapping[str, Float[Array, "layer head"]]

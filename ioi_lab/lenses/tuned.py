@@ -17,20 +17,20 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import trange
 
-from ioi_lab.edits import Site
+from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
-from ioi_lab.files import sha256_of_files
-from ioi_lab.lenses.logit_lens import Translators, kl_divergence, lens_log_probs
-from ioi_lab.metrics import Array
+from ioi_lab.lenses.logit import Translators, kl_divergence, lens_log_probs
+from ioi_lab.stats.metrics import Array
+from ioi_lab.storage.files import sha256_of_files
+from ioi_lab.storage.tensors import read_tensor_file, tensor_file
 from ioi_lab.tasks.text import text_pieces
-from ioi_lab.tensors import read_tensor_file, tensor_file
 
 if TYPE_CHECKING:
-    from ioi_lab.engine import Engine
-    from ioi_lab.models import LabModel
+    from ioi_lab.engine.engine import Engine
+    from ioi_lab.models.loading import LabModel
 
 HELD_OUT: Final = 0.2
-MOST_TOKENS: Final = 16384
+MAX_TOKENS: Final = 16384
 """Activations of so many tokens are held in memory; the rest of a longer text is not read."""
 
 KIND: Final = "a tuned lens"
@@ -63,7 +63,7 @@ def train_translators(engine: Engine, sites: Sequence[Site], text: Path, trainin
     Raises a `LabError` for a file that cannot be read or is too short.
     """
     model = engine.model
-    pieces = text_pieces(model, text, "intervention.text", MOST_TOKENS)
+    pieces = text_pieces(model, text, "intervention.text", MAX_TOKENS)
     stream = _residuals(engine.on(pieces), sites)  # [site, piece, pos, d_model]
     n_held_out = max(1, round(HELD_OUT * len(pieces)))
     order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(training.seed))
@@ -84,13 +84,13 @@ def save_translators(lens: TunedLens, model: LabModel, text: Path, training: Tra
         tensors[f"{site.component}.{site.layer}.matrix"] = matrix
         tensors[f"{site.component}.{site.layer}.bias"] = bias
     settings = {name: str(value) for name, value in vars(training).items()}
-    return tensor_file(tensors, model, KIND, text=text.name, text_sha256=sha256_of_files([text]), **settings)
+    return tensor_file(tensors, model.origin, KIND, text=text.name, text_sha256=sha256_of_files([text]), **settings)
 
 
 def load_translators(path: Path, model: LabModel, sites: Sequence[Site]) -> Translators:
     """The translators of a saved file; a `LabError` for those of another model, or where a site lacks one."""
     key = "intervention.translators"
-    _, tensors = read_tensor_file(path, model, KIND, key)
+    _, tensors = read_tensor_file(path, model.origin, KIND, key, model.device)
     names = {site: f"{site.component}.{site.layer}" for site in sites[:-1]}
     width = model.shape.d_model
     wanted = {"matrix": (width, width), "bias": (width,)}

@@ -20,12 +20,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.files import json_text, write_bytes, write_json, write_text
+from ioi_lab.storage.files import json_text, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ioi_lab.interventions.base import Report
+    from ioi_lab.reports.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class RunFolder:
 
     def write_report(self, report: Report, *, figures: bool = True) -> None:
         """Write `results.csv`, `prompts.csv`, `metrics.json`, `plots/*.png` and what else the report holds."""
-        from ioi_lab import plots
+        from ioi_lab.reports import plots
 
         drawn = report.draw() if figures else {}
         prompts = {} if report.prompts is None else {"prompts.csv": report.prompts.to_csv(index=False).encode()}
@@ -154,7 +154,7 @@ class RunFolder:
         """Whether the run in this folder is on a dashboard."""
         return (self.path / _TRACKED).is_file()
 
-    def say_tracked(self, where: Mapping[str, str]) -> None:
+    def record_tracked(self, where: Mapping[str, str]) -> None:
         """Leave where it is."""
         write_json(self.path / _TRACKED, where)
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
 
-from ioi_lab.files import read_yaml, write_json, write_text
 from ioi_lab.runs.folder import done_identity, is_done, run_folders
+from ioi_lab.storage.files import read_yaml, write_json, write_text
 
 TYPED: Final = "typed.yaml"
 EARLIER: Final = "earlier.json"
-_MOST_READ: Final = 10_000
+_MAX_RUNS_READ: Final = 10_000
 """Of the runs of a name, only so many of the latest are looked at."""
 
 
@@ -35,7 +35,7 @@ def earlier_sweep(config: DictConfig) -> Path | None:
     return None
 
 
-def say_what_was_typed(folder: Path, config: DictConfig) -> None:
+def record_typed(folder: Path, config: DictConfig) -> None:
     """Leave what `earlier_sweep` looks for."""
     write_text(folder / TYPED, OmegaConf.to_yaml(OmegaConf.create(_origin(config))))
 
@@ -47,7 +47,7 @@ def land_in(folder: Path, config: DictConfig) -> None:
     config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # which each job composes its config with
 
 
-def say_what_is_done(folder: Path, code: str) -> None:
+def record_finished_runs(folder: Path, code: str) -> None:
     """Leave, for the jobs of the sweep in `folder`, which runs of the same name are done with this code.
 
     Each job looks there, on whichever host, instead of at all runs.
@@ -66,7 +66,7 @@ def _done(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """The runs that are done beside the sweep in `folder`, the latest sweep last, and what they were."""
     sweeps = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
     runs = [run for sweep in sweeps if sweep != folder for run in run_folders(sweep)]
-    for run in runs[-_MOST_READ:]:
+    for run in runs[-_MAX_RUNS_READ:]:
         if is_done(run) and (same := done_identity(run)):
             yield run, same
 

@@ -13,10 +13,10 @@ from typing import Final
 from omegaconf import OmegaConf
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.files import write_json
 from ioi_lab.runs.folder import done_identity
 from ioi_lab.runs.sweeps import Sweep
-from ioi_lab.tracking import FinishedRun, TrackerConfig, name_of_sweep, track
+from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, name_of_sweep, track
+from ioi_lab.storage.files import write_json
 
 log = logging.getLogger(__name__)
 SUMMARY: Final = "wandb.json"

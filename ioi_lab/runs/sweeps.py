@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ioi_lab import plots
 from ioi_lab.errors import LabError
-from ioi_lab.files import write_bytes, write_text
-from ioi_lab.plots import Array
+from ioi_lab.reports import plots
+from ioi_lab.reports.plots import Array
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
+from ioi_lab.storage.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 TABLE: Final = "sweep.csv"
-MOST_SHOWN: Final = 3
+MAX_SWEPT_KEYS: Final = 3
 """A figure has room for so many swept keys."""
 
-MOST_MAPS: Final = 12
+MAX_MAPS: Final = 12
 """Of a third key, so many values are shown, spread over all of them."""
 
 
@@ -91,7 +91,7 @@ class Sweep:
     def figures(self) -> dict[str, Figure]:
         """One key: a line with its interval; two: a map, or lines of a search; three: a map a value of the third."""
         done = self.runs[self.is_done]
-        if self.shown is None or not 1 <= len(self.swept) <= MOST_SHOWN or len(done) < 2 or self.shown not in done:
+        if self.shown is None or not 1 <= len(self.swept) <= MAX_SWEPT_KEYS or len(done) < 2 or self.shown not in done:
             return {}
         name = f"{self.shown}_by_{'_'.join(key.split('.')[-1] for key in self._keys)}"
         return {name: self._lines() if len(self._keys) == 1 or self._is_search else self._maps()}
@@ -182,7 +182,7 @@ class Sweep:
             panels = {"": grid}
         else:
             cases = self._cases(self._keys[2])
-            chosen = np.unique(np.linspace(0, len(cases) - 1, min(len(cases), MOST_MAPS)).round().astype(int))
+            chosen = np.unique(np.linspace(0, len(cases) - 1, min(len(cases), MAX_MAPS)).round().astype(int))
             panels = {cases[index]: grid[:, :, index] for index in chosen}
             left_out = f", {len(chosen)} of {len(cases)} values of {axes[2].label}" if len(chosen) < len(cases) else ""
             return plots.heat_maps(panels, axes[0], axes[1], self._title + left_out, _words(self.shown))
@@ -208,8 +208,8 @@ class Sweep:
             typed = ", ".join(f"{key}={run[f'typed.{key}']}" for key in self.swept)
             reason = f": {run['error']}" if isinstance(run.get("error"), str) else ""
             lines.append(f"  {run['folder']} ({typed}): {run['status']}{reason}")
-        if len(self.swept) > MOST_SHOWN:
-            lines.append(f"  no figure: {len(self.swept)} keys were swept, a figure has room for {MOST_SHOWN}")
+        if len(self.swept) > MAX_SWEPT_KEYS:
+            lines.append(f"  no figure: {len(self.swept)} keys were swept, a figure has room for {MAX_SWEPT_KEYS}")
         return lines
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.files import read_yaml
 from ioi_lab.runs.folder import STATUS, is_done, run_folders
+from ioi_lab.storage.files import read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd

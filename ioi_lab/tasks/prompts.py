@@ -10,8 +10,8 @@ from functools import cached_property
 from statistics import mean
 from typing import TYPE_CHECKING, Self
 
+from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError
-from ioi_lab.schema import LabConfig
 
 if TYPE_CHECKING:
     from ioi_lab.tasks.tokens import Tokens

@@ -34,7 +34,7 @@ def main() -> None:
         if arguments.steps < 1:
             parser.error(f"--steps: got {arguments.steps}, expected 1 or more")
 
-    from ioi_lab.tiny import train  # torch only once the command line is known to be right
+    from ioi_lab.tiny import train
 
     if arguments.command == "train":
         folder = arguments.out or tiny_folder(arguments.name)

@@ -49,7 +49,7 @@ _FILES: Final = {
     "tokenizer.json",
     "tokenizer_config.json",
 }
-MOST_TOKENS: Final = 4000
+MAX_TOKENS: Final = 4000
 """More than the corpus gives: merging ends when every word is one token."""
 
 
@@ -143,7 +143,7 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=MOST_TOKENS,
+        vocab_size=MAX_TOKENS,
         special_tokens=[BOS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

@@ -6,7 +6,7 @@ import pytest
 
 from ioi_lab.alignment.config import AlignmentConfig
 from ioi_lab.alignment.corpora import TinyEnglish
-from ioi_lab.models import load_model
+from ioi_lab.models.loading import load_model
 from ioi_lab.tiny import tiny_folder
 from tests.conftest import model_config
 

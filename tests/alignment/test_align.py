@@ -11,14 +11,14 @@ from sklearn.metrics import r2_score
 
 from ioi_lab.alignment import reading
 from ioi_lab.alignment.align import Maps, align, distance_from_identity, load_maps, save_maps
-from ioi_lab.alignment.config import Pairing
 from ioi_lab.alignment.corpora import TextFile
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.alignment.moments import PairMoments
+from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import HELD_OUT, Split, chunks_of
 from ioi_lab.alignment.reading import Reader
 from ioi_lab.errors import LabError
-from ioi_lab.models import load_model
+from ioi_lab.models.loading import load_model
 from tests.alignment.conftest import alignment_config, tiny_english
 from tests.conftest import model_config
 

@@ -12,15 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import KFold
 
-from ioi_lab.alignment.maps import (
-    PENALTIES,
-    Spectrum,
-    cross_validated_penalty,
-    lowrank,
-    mean_shift,
-    procrustes,
-    ridge,
-)
+from ioi_lab.alignment.maps import PENALTIES, Spectrum, cross_validated_penalty, lowrank, mean_shift, procrustes, ridge
 from ioi_lab.alignment.moments import Moments, PairMoments
 
 

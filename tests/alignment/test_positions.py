@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ioi_lab.alignment.positions import HELD_OUT, Shared, Split, activations_of, chunks_of, in_other_model
-from ioi_lab.edits import Site
+from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
 from ioi_lab.tasks.text import pieces_of
 from ioi_lab.tasks.tokens import Tokens
@@ -20,7 +20,7 @@ from tests.conftest import hugging_face, ioi_task
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(alphabet="abcdefghijkl Mary John é—.,\n", min_size=1, max_size=80))
 def test_shared_positions_have_read_the_same_characters(text):
-    from ioi_lab.models import load_model
+    from ioi_lab.models.loading import load_model
     from ioi_lab.tiny import tiny_folder
     from tests.conftest import model_config
 

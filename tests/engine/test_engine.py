@@ -13,11 +13,12 @@ from transformer_lens import patching
 from transformer_lens.ActivationCache import ActivationCache
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPTJConfig, GPTJForCausalLM
 
-from ioi_lab.edits import COMPONENTS, HEAD_COMPONENTS, Edit, FromRun, Site
-from ioi_lab.engine import Engine
+from ioi_lab.engine.edits import Edit, FromPass, Site
+from ioi_lab.engine.engine import Engine
 from ioi_lab.engine.forward import Forward
 from ioi_lab.errors import LabError
-from ioi_lab.models import load_model
+from ioi_lab.models.loading import load_model
+from ioi_lab.models.shape import COMPONENTS, HEAD_COMPONENTS
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 from tests.conftest import ARCHITECTURES, hugging_face, ioi_task, model_config
 from tests.oracle import activation, change_of, changed, edited_end_logits, tokens
@@ -90,8 +91,8 @@ def test_every_operation_and_position_equals_brute_force(setups, architecture, c
             site = Site(component, 1, head, position)
             edit_sets += [(Edit(site, "replace", value),) for value in given_values(site, shape, setup[2])]
             edit_sets += [
-                (Edit(site, "replace", FromRun("clean")),),
-                (Edit(site, "replace", FromRun("corrupted")),),
+                (Edit(site, "replace", FromPass("clean")),),
+                (Edit(site, "replace", FromPass("corrupted")),),
                 (Edit(site, "add", given_values(site, shape, setup[2])[0], scale=-2.5),),
                 (Edit(site, "scale", scale=0.3),),
                 (Edit(site, "zero"),),
@@ -104,7 +105,7 @@ def test_every_operation_and_position_equals_brute_force(setups, architecture, c
 def test_first_and_last_layer_equal_brute_force(setups, architecture, readout):
     model, plain, prompts = setups[architecture]
     edit_sets = [
-        (Edit(Site(component, layer, None, position), "replace", FromRun("clean")),)
+        (Edit(Site(component, layer, None, position), "replace", FromPass("clean")),)
         for component in components(model.shape)
         for layer in (0, model.shape.n_layers - 1)
         for position in ("all", "S2", "END")
@@ -127,7 +128,7 @@ def edits(shape, prompts):
         if operation in ("scale", "zero"):
             return Edit(site, operation, scale=scale)
         if draw(st.booleans()):
-            return Edit(site, operation, FromRun(draw(st.sampled_from(["clean", "corrupted"]))), scale)
+            return Edit(site, operation, FromPass(draw(st.sampled_from(["clean", "corrupted"]))), scale)
         return Edit(site, operation, draw(st.sampled_from(given_values(site, shape, prompts))), scale)
 
     return one()
@@ -183,7 +184,7 @@ class TestAgainstTransformerLens:
         expected = patching.get_act_patch_attn_head_out_all_pos(model.bridge, *transformer_lens_inputs(model, prompts))
         shape = model.shape
         plan = [
-            (Edit(Site("z", layer, head), "replace", FromRun("clean")),)
+            (Edit(Site("z", layer, head), "replace", FromPass("clean")),)
             for layer in range(shape.n_layers)
             for head in range(shape.n_heads)
         ]
@@ -196,7 +197,7 @@ class TestAgainstTransformerLens:
         prompts = same_length(ioi_task(n=24).prompt_pairs(model.tokens))
         expected = patching.get_act_patch_resid_pre(model.bridge, *transformer_lens_inputs(model, prompts))
         plan = [
-            (Edit(Site("resid_pre", layer, position=position), "replace", FromRun("clean")),)
+            (Edit(Site("resid_pre", layer, position=position), "replace", FromPass("clean")),)
             for layer in range(model.shape.n_layers)
             for position in range(len(prompts[0]))
         ]
@@ -234,7 +235,7 @@ def test_low_precision_weights_give_metrics_near_those_of_full_precision(setups,
     exact = setups["llama-gqa"][0]
     low = load_model(model_config(folders["llama-gqa"], dtype=dtype))
     plan = [(Edit(Site("z", 1, head, "END"), "zero"),) for head in range(exact.shape.n_heads)]
-    plan += [(Edit(Site("v", 1, 0), "replace", FromRun("corrupted")),)]
+    plan += [(Edit(Site("v", 1, 0), "replace", FromPass("corrupted")),)]
     expected, got = (Engine(model, prompts).run(plan, "clean", progress=False) for model in (exact, low))
     assert got.logit_diff.dtype == np.float64
     largest = abs(expected.answer_logit).max()
@@ -253,7 +254,9 @@ def test_no_edits_is_told(setups):
 def test_the_first_site_that_is_not_finite_is_named(setups, readout):
     model, _, prompts = setups["tiny-gpt2"]
     explosion = Edit(Site("mlp_out", 1), "add", torch.full((model.shape.d_model,), torch.inf))
-    with pytest.raises(LabError, match=r"not finite in an edited clean run of .*: first mlp_out of layer 1, prompt 'W"):
+    with pytest.raises(
+        LabError, match=r"not finite in an edited clean pass of .*: first mlp_out of layer 1, prompt 'W"
+    ):
         Engine(model, prompts, readout=readout).run([(), (explosion,)], "clean", progress=False)
 
 
@@ -324,7 +327,7 @@ class TestNothingIsRunThatCannotChange:
         assert counts["q", last] == counts["mlp", last] == len(prompts)
 
     def test_positions_before_the_runs_differ(self, setups, architecture):
-        plan = [(Edit(Site("resid_pre", 0), "replace", FromRun("clean")),)]
+        plan = [(Edit(Site("resid_pre", 0), "replace", FromPass("clean")),)]
         _, prompts, counts = self.counted(setups, architecture, plan, "corrupted")
         buckets = [[prompts[row] for row in rows] for rows in prompts.buckets().values()]
         expected = sum(len(b) * (len(b[0]) - min(pair.first_difference for pair in b)) for b in buckets)
@@ -334,7 +337,7 @@ class TestNothingIsRunThatCannotChange:
         last = setups[architecture][0].shape.n_layers - 1
         plan = [
             (Edit(Site("mlp_out", last, position="S2"), "zero"),),  # read by nothing
-            (Edit(Site("resid_pre", 1, position="BOS"), "replace", FromRun("clean")),),  # the same in both runs
+            (Edit(Site("resid_pre", 1, position="BOS"), "replace", FromPass("clean")),),  # the same in both runs
         ]
         _, _, counts = self.counted(setups, architecture, plan, "corrupted")
         assert set(counts.values()) == {0}
@@ -418,7 +421,7 @@ def test_logits_of_other_tokens_that_are_not_finite_are_told(folders, tmp_path):
     plain.lm_head.weight.data[5] = torch.inf
     model, _ = other_model(folders["tiny-gpt2"], tmp_path, plain)
     prompts = ioi_task(n=2).prompt_pairs(model.tokens)
-    with pytest.raises(LabError, match="not finite in the clean run of other: the logits"):
+    with pytest.raises(LabError, match="not finite in the clean pass of other: the logits"):
         Engine(model, prompts).baseline("clean")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ioi_lab.edits import COMPONENTS, HEAD_COMPONENTS, Edit, FromRun, Site
-from ioi_lab.engine import Engine
+from ioi_lab.engine.edits import Edit, FromPass, Site
+from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
-from ioi_lab.models import load_model
+from ioi_lab.models.loading import load_model
+from ioi_lab.models.shape import COMPONENTS, HEAD_COMPONENTS
 from tests.conftest import ARCHITECTURES, hugging_face, ioi_task, model_config
 from tests.oracle import activation, changed, tokens
 
@@ -44,7 +45,7 @@ def test_estimates_equal_autograd(setup, component):
     sites = [site, Site(component, 1, position="S2")]
     if component in HEAD_COMPONENTS:
         sites.append(Site(component, 1, 1, "END"))
-    plan = [(Edit(site, "replace", FromRun("clean")),) for site in sites]
+    plan = [(Edit(site, "replace", FromPass("clean")),) for site in sites]
     got = engine.estimate(plan, "corrupted").logit_diff - engine.baseline("corrupted").logit_diff
     for row, pair in enumerate(prompts):
         change = expected_change(plain, pair, site, "corrupted")
@@ -58,7 +59,7 @@ def test_estimates_equal_autograd(setup, component):
 def test_integrated_gradients_of_the_whole_input_add_up_to_the_whole_effect(setup):
     model, _, prompts = setup
     engine = Engine(model, prompts)
-    everything = (Edit(Site("resid_pre", 0), "replace", FromRun("clean")),)
+    everything = (Edit(Site("resid_pre", 0), "replace", FromPass("clean")),)
     got = engine.estimate([everything], "corrupted", ig_steps=200).logit_diff
     plain_gradient = engine.estimate([everything], "corrupted").logit_diff
     exact = engine.baseline("clean").logit_diff
@@ -70,7 +71,7 @@ def test_integrated_gradients_of_the_whole_input_add_up_to_the_whole_effect(setu
 def test_sets_add_up(setup):
     model, _, prompts = setup
     engine = Engine(model, prompts)
-    edits = [Edit(Site("z", layer, 0), "replace", FromRun("clean")) for layer in range(model.shape.n_layers)]
+    edits = [Edit(Site("z", layer, 0), "replace", FromPass("clean")) for layer in range(model.shape.n_layers)]
     base = engine.baseline("corrupted").logit_diff
     one_by_one = engine.estimate([(edit,) for edit in edits], "corrupted").logit_diff - base
     together = engine.estimate([edits], "corrupted").logit_diff - base
@@ -79,7 +80,7 @@ def test_sets_add_up(setup):
 
 def test_the_memory_bound_holds_for_gradients_too(setup):
     model, _, prompts = setup
-    plan = [(Edit(Site("z", 1, 0), "replace", FromRun("clean")),)]
+    plan = [(Edit(Site("z", 1, 0), "replace", FromPass("clean")),)]
     large, small = (Engine(model, prompts, bound).estimate(plan, "corrupted") for bound in (1.0, 0.012))
     assert small.logit_diff == pytest.approx(large.logit_diff, abs=1e-4)
     with pytest.raises(LabError, match=r"engine.memory_gb: got 1e-05, but"):

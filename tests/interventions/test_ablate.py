@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ioi_lab.edits import Edit, FromRun, Site
-from ioi_lab.engine import Engine
+from ioi_lab.engine.edits import Edit, FromPass, Site
+from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.ablate import Ablate
-from ioi_lab.models import load_model
+from ioi_lab.models.loading import load_model
 from ioi_lab.tasks.prompts import PromptPairs
 from tests.conftest import hugging_face, ioi_task, model_config
 from tests.oracle import activation, edited_end_logits, tokens
@@ -113,7 +113,7 @@ def test_resampling_at_a_label_takes_the_label_of_the_other(setup):
 
 def test_resampling_from_the_twin_is_noising(setup):
     plan = ablate(method="resample").plan(Engine(setup[0], setup[2]))
-    assert plan[0][0].value == FromRun("corrupted")
+    assert plan[0][0].value == FromPass("corrupted")
 
 
 def test_resampling_takes_each_other_prompt_once(setup):

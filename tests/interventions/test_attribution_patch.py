@@ -7,7 +7,8 @@ import pytest
 
 from ioi_lab.interventions.attribution_patch import AttributionPatch
 from ioi_lab.interventions.base import Measurement
-from ioi_lab.metrics import Bootstrap, Readout
+from ioi_lab.stats.bootstrap import Bootstrap
+from ioi_lab.stats.metrics import Readout
 from tests.interventions.test_patch import ENGINE, PROMPTS, SHAPE, readout
 
 

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ioi_lab.edits import Edit, FromRun, ModelShape, Site
+from ioi_lab.engine.edits import Edit, FromPass, Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import SELECTORS, Measurement
 from ioi_lab.interventions.patch import Patch
-from ioi_lab.metrics import Bootstrap, Readout
+from ioi_lab.models.shape import ModelShape
+from ioi_lab.stats.bootstrap import Bootstrap
+from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 
 SHAPE = ModelShape("toy", n_layers=2, n_heads=3, n_kv_heads=1, d_model=6, d_head=2, n_ctx=16)
@@ -52,7 +54,7 @@ def test_plan_is_layer_then_head_then_position():
     assert [edits[0].site for edits in plan] == [
         Site("z", 1, 2, "S2"), Site("z", 1, 2, -1), Site("z", 0, 2, "S2"), Site("z", 0, 2, -1),
     ]  # fmt: skip
-    assert all(isinstance(edits[0], Edit) and edits[0].value == FromRun("clean") for edits in plan)
+    assert all(isinstance(edits[0], Edit) and edits[0].value == FromPass("clean") for edits in plan)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_plan_is_layer_then_head_then_position():
 def test_direction(direction, base, source):
     intervention = patch(direction=direction)
     assert intervention.base == base
-    assert {edits[0].value for edits in intervention.plan(ENGINE)} == {FromRun(source)}
+    assert {edits[0].value for edits in intervention.plan(ENGINE)} == {FromPass(source)}
 
 
 def test_titles():

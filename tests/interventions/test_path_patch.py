@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformer_lens import patching
 
-from ioi_lab.edits import Site
-from ioi_lab.engine import Engine
+from ioi_lab.engine.edits import Site
+from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.path_patch import PathPatch
-from ioi_lab.models import load_model
+from ioi_lab.models.loading import load_model
 from tests.conftest import ARCHITECTURES, hugging_face, ioi_task, model_config
 from tests.engine.test_engine import same_length
 from tests.oracle import activation, changed, tokens

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ioi_lab.engine import Engine
+from ioi_lab.engine.engine import Engine
 from ioi_lab.lenses.attention import attention_to, patterns_of
 from tests.conftest import ioi_task
 

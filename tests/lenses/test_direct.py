@@ -8,11 +8,11 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis import direct_logit_attribution
 
-from ioi_lab.edits import Edit, Site
-from ioi_lab.engine import Engine
+from ioi_lab.engine.edits import Edit, Site
+from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.lenses.direct import direct_effects
-from ioi_lab.models import load_model
+from ioi_lab.models.loading import load_model
 from tests.conftest import hugging_face, ioi_task, model_config
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ioi_lab.engine import Engine
+from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
-from ioi_lab.lenses.logit_lens import read_stream, stream_sites
+from ioi_lab.lenses.logit import read_stream, stream_sites
 from ioi_lab.lenses.tuned import Training, load_translators, save_translators, train_translators
-from ioi_lab.models import load_model
+from ioi_lab.models.loading import load_model
 from ioi_lab.tiny import tiny_folder
 from ioi_lab.tiny.corpus import sentences
 from tests.conftest import ioi_task, model_config

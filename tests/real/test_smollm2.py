@@ -11,13 +11,14 @@ import torch
 from transformer_lens import patching
 from transformer_lens.tools.analysis import logit_lens
 
-from ioi_lab.edits import Edit, FromRun, Site
-from ioi_lab.engine import Engine
-from ioi_lab.files import sha256_of_files
+from ioi_lab.engine.edits import Edit, FromPass, Site
+from ioi_lab.engine.engine import Engine
 from ioi_lab.lenses.attention import attention_to
 from ioi_lab.lenses.direct import direct_effects
-from ioi_lab.lenses.logit_lens import read_stream, stream_sites
-from ioi_lab.models import converted_gguf, gguf_file, load_model
+from ioi_lab.lenses.logit import read_stream, stream_sites
+from ioi_lab.models.gguf import converted_gguf, gguf_file
+from ioi_lab.models.loading import load_model
+from ioi_lab.storage.files import sha256_of_files
 from tests.conftest import hugging_face, ioi_task, model_config, only_run_folder
 from tests.engine.test_engine import transformer_lens_inputs
 from tests.interventions.test_steer import check_against_steering_vectors
@@ -57,7 +58,7 @@ def test_the_head_grid_equals_transformer_lens(smollm2):
     prompts = ioi_task(n=2, corruption="swap", template=0).prompt_pairs(smollm2.tokens)
     expected = patching.get_act_patch_attn_head_out_all_pos(smollm2.bridge, *transformer_lens_inputs(smollm2, prompts))
     plan = [
-        (Edit(Site("z", layer, head), "replace", FromRun("clean")),)
+        (Edit(Site("z", layer, head), "replace", FromPass("clean")),)
         for layer in range(smollm2.shape.n_layers)
         for head in range(smollm2.shape.n_heads)
     ]
@@ -101,7 +102,7 @@ def test_key_value_heads_are_patched_as_brute_force_does(smollm2):
     prompts = ioi_task(n=1, template=0).prompt_pairs(smollm2.tokens)
     plain = hugging_face(smollm2.folder)
     plan = [
-        (Edit(Site(component, layer, head, position), "replace", FromRun("clean")),)
+        (Edit(Site(component, layer, head, position), "replace", FromPass("clean")),)
         for component, head in (("k", 2), ("v", 0), ("q", 8), ("pattern", 5), ("resid_mid", None))
         for layer, position in ((3, "all"), (17, "S2"), (29, "END"))
     ]

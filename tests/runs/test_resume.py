@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.kill import kill_and_resume
-from ioi_lab.cli import JobResults
+from ioi_lab.cli.multirun import Multirun
 from ioi_lab.interventions.base import Report
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.runs import RunFolder, is_done
@@ -258,7 +258,7 @@ def test_the_jobs_of_a_sweep_land_together_whatever_is_swept(sweep, tmp_path):
 def test_jobs_may_lie_deeper(sweep, tmp_path):
     grid = (*SHORT, "hydra.sweep.subdir=deep/${hydra.job.num}")
     assert sweep(*grid, "intervention.layer=0,9").code == 1
-    assert JobResults.failed == 1
+    assert Multirun.failed == 1
     outcome = sweep(*grid, "intervention.layer=0,9")
     assert "where 1 jobs are done" in outcome.out
     assert "2 runs (1 done, 1 failed)" in outcome.out

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ioi_lab.errors import LabError
-from ioi_lab.models import load_model
-from ioi_lab.tasks.text import LENGTH, SHORTEST, TEXTS, default_text, passages, text_pieces
+from ioi_lab.models.loading import load_model
+from ioi_lab.tasks.text import LENGTH, MIN_PASSAGE, TEXTS, default_text, passages, text_pieces
 from ioi_lab.tiny import tiny_folder
 from ioi_lab.tiny.corpus import sentences
 from tests.conftest import model_config
@@ -38,7 +38,7 @@ def test_passages_are_paragraphs(tiny, tmp_path):
     paragraphs = sentences(30, seed=1)
     wrapped = [paragraph.replace(" the ", "\nthe ", 1) for paragraph in paragraphs]
     file.write_text("\n \n".join(wrapped))
-    expected = [ids for ids in map(tiny.tokens.encode, paragraphs) if len(ids) > SHORTEST]
+    expected = [ids for ids in map(tiny.tokens.encode, paragraphs) if len(ids) > MIN_PASSAGE]
     assert [piece.clean_tokens for piece in passages(tiny, file, KEY, 10_000)] == expected
 
 

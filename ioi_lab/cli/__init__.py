@@ -1,0 +1,1 @@
+"""The command line: entry points, multiruns, and errors in one readable line."""

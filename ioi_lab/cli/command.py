@@ -1,0 +1,176 @@
+"""The entry points' command line: Hydra commands whose errors are one readable line."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import env_override
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.types import RunMode
+from tqdm import tqdm
+
+from ioi_lab.cli.messages import USER_ERRORS, one_line, unknown_key, unknown_option
+from ioi_lab.cli.multirun import Multirun
+from ioi_lab.errors import LabError
+from ioi_lab.runs.folder import TRACEBACK
+from ioi_lab.runs.table import is_bound
+
+if TYPE_CHECKING:
+    from ioi_lab.jobs.job import PreparedJob
+
+FLAGS_WITH_VALUE: Final = tuple(
+    "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --info -i --experimental-rerun".split()
+)
+FLAGS: Final = tuple("--multirun -m --run -r --help -h --hydra-help --version --resolve --shell-completion -sc".split())
+"""Hydra's own flags, as `--hydra-help` lists them."""
+
+TEXT_KEYS: Final = ("task.prompt", "task.corrupt", "task.answer", "task.distractor")
+_show_traceback = False
+
+
+def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
+    """Run the `hydra.main` function of the root config `config_name`.
+
+    A user's mistake ends with one line and exit code 1; `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C ends
+    with code 130. A multirun in which jobs failed ends with code 1 after all jobs have run.
+    """
+    global _show_traceback
+    logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is not an error of the run
+    _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    Multirun.reset()
+    try:
+        sys.argv[1:] = _flags_first(sys.argv[1:])
+        with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra prints no pages of its own: the error comes here
+            entry_point()
+    except KeyboardInterrupt:
+        Multirun.print_how_to_resume("interrupted")
+        sys.exit(130)
+    except MissingConfigException as error:
+        _end(error, unknown_option(error))
+    except ConfigCompositionException as error:
+        _end(error, unknown_key(error, config_name))
+    except USER_ERRORS as error:
+        _end(error)
+    except Exception as error:
+        if not _raised_by_hydra(error):
+            raise
+        _end(error)
+    finally:
+        Multirun.close_progress()
+    if Multirun.empty:
+        _end(Multirun.empty_grid())
+    if Multirun.failed or Multirun.errors:
+        sys.exit(1)
+
+
+def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float | None:
+    """Run a job into Hydra's output folder.
+
+    A user's mistake ends a single run. In a multirun any error is printed with the job's number and overrides, the
+    job's folder says `failed`, and the other jobs go on; a bug leaves its traceback there.
+
+    Returns:
+        The metric `optimize`, by which some sweepers choose the next jobs; None for a job that has failed.
+
+    """
+    from ioi_lab.jobs.job import run_job
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    is_multirun = hydra.mode == RunMode.MULTIRUN
+    try:
+        metrics = run_job(prepared, folder, Path(hydra.runtime.cwd) / hydra.sweep.dir if is_multirun else None)
+        return None if optimize is None else _metric(metrics, optimize)
+    except Exception as error:
+        is_mistake = isinstance(error, USER_ERRORS)
+        if is_mistake and not is_multirun:
+            _end(error)  # before Hydra prints something of its own
+        if not is_multirun or _show_traceback:
+            raise
+        line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
+        Multirun.errors += 1
+        tqdm.write(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
+        if not is_mistake:
+            with contextlib.suppress(OSError):
+                (folder / TRACEBACK).write_text(traceback.format_exc())
+        return None
+
+
+def _metric(metrics: Mapping[str, float], name: str) -> float:
+    if name not in metrics:
+        close = get_close_matches(name, metrics, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        choices = ", ".join(key for key in metrics if not is_bound(key, list(metrics)))
+        raise LabError(f"optimize: the run has no {name!r}{hint}; it has {choices}")
+    return metrics[name]
+
+
+def _end(error: BaseException, line: str | None = None) -> NoReturn:
+    """End the program with the error in one line, or as it is if the user wants tracebacks.
+
+    A multirun that ends like this is summed up with the jobs that it has run.
+    """
+    if Multirun.empty:  # some launchers fail without jobs
+        error, line = Multirun.empty_grid(), None
+    Multirun.sum_up()
+    Multirun.print_how_to_resume("stopped")
+    if _show_traceback:
+        raise error
+    print(f"error: {line or one_line(error)}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Return flags before overrides, in any order they were typed: Hydra's parser takes no flag after an override.
+
+    Raises a `LabError` for a flag that Hydra does not have.
+    """
+    flags, overrides = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            overrides.append(_quoted_text(argument))
+            continue
+        if argument.split("=")[0] not in FLAGS + FLAGS_WITH_VALUE:
+            raise LabError(
+                f"{argument}: no such flag; a config key is set with key=value, --hydra-help lists the flags"
+            )
+        flags.append(argument)
+        if argument in FLAGS_WITH_VALUE:
+            flags.extend(value for value in [next(rest, None)] if value is not None)
+    return flags + overrides
+
+
+def _quoted_text(override: str) -> str:
+    """Return the override with quotes around a sentence: the shell has removed them, and commas would split it."""
+    key, _, value = override.partition("=")
+    is_quoted = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
+    if key not in TEXT_KEYS or value in ("", "null") or is_quoted:
+        return override
+    # Hydra reads a backslash as itself, except in front of a quote.
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), value)
+    return f'{key}="{escaped}"'
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Whether Hydra or a plugin of it raised this, as for `model=null`, or for a worker that has died.
+
+    Neither the lab's own code, which jobs run in, nor its launcher, which calls Hydra in turn, counts.
+    """
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    within = modules[1 + modules.index(__name__) :]
+    return (
+        any(module.startswith(("hydra.", "hydra_plugins.")) for module in within)
+        and not any(module.startswith("ioi_lab.") for module in within)
+        and not within[-1].startswith("hydra_plugins.ioi_lab")
+    )

@@ -1,0 +1,137 @@
+"""Multiruns: resume an earlier one, show its progress, sum it up, and count the jobs that are not done.
+
+Everything is read from run folders, which works for every launcher.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from ioi_lab.errors import LabError
+from ioi_lab.runs.folder import RunFolder, done_identity, is_done, run_folders
+from ioi_lab.runs.identity import sha256_of_code
+from ioi_lab.runs.progress import Progress
+from ioi_lab.runs.resume import earlier_sweep, is_placed, land_in, record_finished_runs, record_typed
+
+
+class Multirun(Callback):
+    """Hydra's callback around a multirun. Hydra makes its own instance, so the state belongs to the class."""
+
+    failed: ClassVar[int] = 0
+    """Jobs that are not done at the end."""
+
+    errors: ClassVar[int] = 0
+    """Errors of jobs in this process, whose runs may be done all the same."""
+
+    folder: ClassVar[Path | None] = None
+    """The folder of the multirun, until it has ended."""
+
+    resumes: ClassVar[bool] = False
+    """Whether finished jobs are skipped."""
+
+    progress: ClassVar[Progress | None] = None
+    empty: ClassVar[Sequence[str]] = ()
+    """Overrides of the multirun that stand for no value at all."""
+
+    def on_multirun_start(self, config: DictConfig, **_: object) -> None:
+        """Find the earlier sweep that was typed in the same way."""
+        Multirun.resumes = config.get("resume") is True
+        placed = is_placed(config)
+        looks_back = Multirun.resumes and not placed
+        earlier = earlier_sweep(config) if looks_back else None
+        if earlier is not None:
+            print(f"going on in {earlier}, where {_finished_jobs(earlier)} (resume=false starts over)")
+        Multirun.folder = earlier or Path(config.hydra.sweep.dir)
+        if not placed:
+            land_in(Multirun.folder, config)
+        with contextlib.suppress(OSError):  # Hydra reports a folder that cannot be written
+            record_typed(Multirun.folder, config)
+            if looks_back:
+                record_finished_runs(Multirun.folder, sha256_of_code())
+        Multirun.empty = [typed for typed, count in _numbers_of_values(config).items() if count == 0]
+        Multirun.progress = Progress(Multirun.folder, _number_of_jobs(config))
+
+    def on_multirun_end(self, config: DictConfig, **_: object) -> None:
+        """Read the status of every job in the sweep's folder."""
+        jobs = [Path(path) for path, below, _ in os.walk(config.hydra.sweep.dir) if ".hydra" in below]
+        Multirun.failed = sum(_has_failed(job, config.get("optimize")) for job in jobs)
+        Multirun.sum_up()
+        Multirun.folder = None
+
+    @classmethod
+    def sum_up(cls) -> None:
+        """Write and print the summary of the jobs; nothing if none has begun."""
+        from ioi_lab.runs.summary import sum_up
+
+        cls.close_progress()
+        if cls.folder is not None and any(run_folders(cls.folder)):
+            sum_up(cls.folder)
+
+    @classmethod
+    def print_how_to_resume(cls, reason: str) -> None:
+        """Print which command resumes a multirun that has begun and not ended."""
+        cls.close_progress()
+        if cls.folder is not None and any(run_folders(cls.folder)):
+            command = "the same command" if cls.resumes else "the same command with resume=true"
+            print(f"{reason}; {command} goes on in {cls.folder}", file=sys.stderr)
+
+    @classmethod
+    def empty_grid(cls) -> LabError:
+        """Return the error for a grid without jobs."""
+        return LabError(f"{cls.empty[0]}: stands for no value, so there is nothing to run")
+
+    @classmethod
+    def close_progress(cls) -> None:
+        """Close the progress bar before anything else is printed."""
+        if cls.progress is not None:
+            cls.progress.close()
+
+    @classmethod
+    def reset(cls) -> None:
+        """Forget the multirun of an earlier command in the same process."""
+        cls.failed, cls.errors, cls.folder, cls.resumes, cls.progress, cls.empty = 0, 0, None, False, None, ()
+
+
+def _has_failed(job: Path, optimize: str | None) -> bool:
+    """Whether the job is not done, or lacks the metric that a search asks for."""
+    if not is_done(job):
+        return True
+    try:
+        return optimize is not None and optimize not in RunFolder(job).metrics()
+    except (OSError, ValueError):
+        return True
+
+
+def _finished_jobs(sweep: Path) -> str:
+    """Return how many jobs of an earlier sweep are done, and how many of them with other code."""
+    done = [identity for run in run_folders(sweep) if is_done(run) and (identity := done_identity(run)) is not None]
+    other = sum(identity.get("code") != sha256_of_code() for identity in done)
+    return f"{len(done)} jobs are done" + (f", {other} of them with other code, which are run again" if other else "")
+
+
+def _number_of_jobs(config: DictConfig) -> int:
+    """Return the number of jobs of a multirun, by its config."""
+    sweeper = config.hydra.sweeper
+    return int(sweeper.n_trials) if "n_trials" in sweeper else math.prod(_numbers_of_values(config).values())
+
+
+def _numbers_of_values(config: DictConfig) -> dict[str, int]:
+    """Return the number of values of each swept override."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides = parser.parse_overrides(list(config.hydra.overrides.task))
+    return {
+        str(override.input_line): len(list(override.sweep_iterator()))
+        for override in overrides
+        if override.is_discrete_sweep()
+    }

@@ -1,0 +1,88 @@
+"""Path patching edits: a sender's change reaches chosen receivers alone, along direct paths.
+
+Method: Goldowsky-Dill et al. 2023 (arXiv 2304.05969), after Wang et al. 2022 (arXiv 2211.00593). The sender's change is
+added to the residual stream that the receiver alone reads; every other component sees the base pass. MLPs are frozen
+too, as in TransformerLens' direct path patching, while Wang et al. count paths through MLPs as direct. The receivers'
+changed queries, keys, values or MLP outputs are then written into a pass in which everything after them runs freely.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass, Site, precedes
+from ioi_lab.engine.engine import Engine
+
+ReceiverInput = Literal["logits", "q", "k", "v", "mlp"]
+Changes = Float[Tensor, "sender prompt pos d_model"]
+
+
+def path_patch_edits(
+    engine: Engine, senders: Sequence[Sequence[Site]], receivers: Sequence[Site], base: Pass
+) -> list[EditSet]:
+    """Return, for each sender, the edits that patch its direct paths into the receivers.
+
+    Args:
+        engine: The engine on whose prompts the receivers' changed activations are measured.
+        senders: The sites of each sender, whose activations come from the other pass: `z` or `mlp_out`.
+        receivers: The sites `q`, `k`, `v` or `mlp_out` of the receivers; none stands for the logits.
+        base: The pass that is edited.
+
+    """
+    edit_sets: list[EditSet] = [()] * len(senders)
+    by_layers = defaultdict(list)
+    for index, sites in enumerate(senders):
+        by_layers[tuple(dict.fromkeys(site.layer for site in sites))].append(index)
+    for indices in by_layers.values():  # senders of one layer at a time: their changes take memory
+        changes = _sender_changes(engine, [senders[index] for index in indices], base)
+        received = _receiver_edits(engine, changes, senders[0][0], receivers, base)
+        for index, edits in zip(indices, received, strict=True):
+            edit_sets[index] = edits
+    return edit_sets
+
+
+def _sender_changes(engine: Engine, senders: Sequence[Sequence[Site]], base: Pass) -> dict[int, Changes]:
+    """Return, by layer, what each sender adds to the residual stream if its activation comes from the other pass."""
+    changes = {}
+    for layer in dict.fromkeys(site.layer for site in senders[0]):
+        out = Site("attn_out" if senders[0][0].component == "z" else "mlp_out", layer)
+        edits = [
+            [Edit(site, "replace", FromPass(OTHER_PASS[base])) for site in sites if site.layer == layer]
+            for sites in senders
+        ]
+        changes[layer] = engine.capture(edits, base, [out])[out] - engine.record(base, [out])[out]
+    return changes
+
+
+def _receiver_edits(
+    engine: Engine, changes: dict[int, Changes], sender: Site, receivers: Sequence[Site], base: Pass
+) -> list[EditSet]:
+    """Return, for each sender, the edits that give the receivers what they compute from its change."""
+    shape = engine.shape
+    if not receivers:
+        end = Site("resid_post", shape.n_layers - 1, position="END")
+        places = list(range(len(engine.prompts))), [len(prompt) - 1 for prompt in engine.prompts]
+        return [[Edit(end, "add", change[places])] for change in reduce(add, changes.values())]
+    edits: list[list[Edit]] = [[] for _ in next(iter(changes.values()))]
+    for receiver in receivers:
+        before = [
+            change
+            for layer, change in changes.items()
+            if precedes(Site(sender.component, layer), receiver, parallel=shape.parallel)
+        ]
+        if not before:
+            continue
+        reads_middle = receiver.component == "mlp_out" and not shape.parallel
+        stream = Site("resid_mid" if reads_middle else "resid_pre", receiver.layer)
+        changed = [[Edit(stream, "add", change)] for change in reduce(add, before)]
+        received = engine.capture(changed, base, [receiver])[receiver]
+        for edit_set, value in zip(edits, received, strict=True):
+            edit_set.append(Edit(receiver, "replace", value))
+    return list(edits)

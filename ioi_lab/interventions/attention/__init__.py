@@ -1,0 +1,1 @@
+"""Attention patterns: `intervention=attention`."""

@@ -1,0 +1,88 @@
+"""The model's unedited passes over the prompts that an intervention measures on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ioi_lab.engine.edits import OTHER_PASS, Pass
+from ioi_lab.engine.engine import Engine
+from ioi_lab.interventions.self_checks import check_gap
+from ioi_lab.reports.report import scalars
+from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.metrics import Readout
+from ioi_lab.tasks.prompts import PromptPairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The clean and the corrupted pass over the measured prompts, without edits."""
+
+    prompts: PromptPairs
+    clean: Readout
+    corrupted: Readout
+    estimates: dict[Pass, dict[str, Estimate]]
+    """Each metric of the two passes, with one row."""
+
+    @classmethod
+    def measure(cls, engine: Engine) -> Baselines:
+        """Measure both passes over the engine's prompts.
+
+        Raises a `LabError` if they have the same mean logit difference, so that there is nothing to recover.
+        """
+        clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
+        check_gap(clean, corrupted)
+        estimates = {which: estimates_of(engine, engine.baseline(which)) for which in OTHER_PASS}
+        return cls(engine.prompts, clean, corrupted, estimates)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the scalars of both passes with their bounds, and the number of prompts."""
+        metrics: dict[str, float] = {"n_prompts": len(self.prompts)}
+        for which, estimates in self.estimates.items():
+            for name, estimate in estimates.items():
+                if name not in ("recovery", "kl"):  # constants of a baseline
+                    metrics |= scalars(f"{which}_{name}", estimate)
+        return metrics
+
+    def prompt_table(self) -> pd.DataFrame:
+        """Return the prompts, in the columns of `task=pairs`, with the logit differences of both passes."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "clean": [pair.clean for pair in self.prompts],
+                "corrupt": [pair.corrupted for pair in self.prompts],
+                "answer": [pair.answer for pair in self.prompts],
+                "distractor": [pair.distractor for pair in self.prompts],
+                "clean_logit_diff": self.clean.logit_diff[0],
+                "corrupted_logit_diff": self.corrupted.logit_diff[0],
+            }
+        )
+
+    def lines(self) -> list[str]:
+        """Return lines for the terminal, with a warning if the model does not do the task on the clean prompts."""
+        lines = [
+            f"{which} prompts: logit difference {readout.logit_diff.mean():.2f}, accuracy {readout.correct.mean():.2f}"
+            for which, readout in (("clean", self.clean), ("corrupted", self.corrupted))
+        ]
+        if self.clean.logit_diff.mean() <= max(0.0, self.corrupted.logit_diff.mean()):
+            lines.append("warning: the model does not do the task on the clean prompts, so recovery says little")
+        return lines
+
+
+def estimates_of(engine: Engine, readout: Readout) -> dict[str, Estimate]:
+    """Return each metric of `results.csv` for some edits, over the engine's prompts: one row per edit set."""
+    clean, corrupted = engine.baseline("clean").logit_diff, engine.baseline("corrupted").logit_diff
+    values = {
+        "p_answer": readout.p_answer,
+        "p_distractor": readout.p_distractor,
+        "accuracy": readout.correct,
+        "kl": readout.kl,
+    }
+    return {
+        "logit_diff": engine.bootstrap.mean(readout.logit_diff),
+        "recovery": engine.bootstrap.recovery(readout.logit_diff, clean, corrupted),
+    } | {name: engine.bootstrap.mean(value) for name, value in values.items() if value is not None}

@@ -1,0 +1,1 @@
+"""The roles of attention heads in the IOI circuit: `intervention=head_roles`."""

@@ -1,0 +1,1 @@
+"""Vectors and heads of one model in another: `intervention=transfer`."""

@@ -1,0 +1,135 @@
+"""The job of train_align.py: fit maps between two models' residual streams and try them on held-out texts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from omegaconf import DictConfig
+from pydantic import Field
+from typing_extensions import override
+
+from ioi_lab.alignment.config import AlignmentConfig
+from ioi_lab.alignment.corpora import Corpus
+from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.config import LabConfig, instantiate
+from ioi_lab.errors import LabError, called
+from ioi_lab.jobs.experiment import EngineMemory
+from ioi_lab.jobs.job import Job, Outcome, PreparedJob
+from ioi_lab.models.loading import ModelConfig, load_model
+from ioi_lab.runs.tracking import TrackerConfig
+
+log = logging.getLogger(__name__)
+
+
+class AlignmentKeys(LabConfig):
+    """The keys at the top of an alignment's config."""
+
+    name: str = Field(min_length=1)
+    seed: int = Field(0, ge=0)
+    resume: bool = True
+    resume_from: str | None = None
+    engine: EngineMemory = EngineMemory()
+
+    def check(self) -> None:
+        """Raise a `LabError` if `resume_from` is not the folder of an interrupted run."""
+        from ioi_lab.alignment.reading import CHECKPOINT
+
+        if self.resume_from is not None and not (Path(self.resume_from) / CHECKPOINT).is_file():
+            raise LabError(
+                f"resume_from: {self.resume_from!r} holds no {CHECKPOINT}; expected the folder of an interrupted run"
+            )
+
+
+@dataclass(frozen=True)
+class AlignmentJob(Job):
+    """A checked config: source × target × corpus × alignment."""
+
+    COMMAND = "train_align.py"
+
+    keys: AlignmentKeys
+    source: ModelConfig
+    target: ModelConfig
+    corpus: Corpus
+    alignment: AlignmentConfig
+    tracker: TrackerConfig
+    figures: bool = True
+
+    @classmethod
+    @override
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        groups = {key: config.get(key) or {} for key in ("source", "target", "corpus", "alignment", "tracker")}
+        job = cls(
+            keys=AlignmentKeys.from_config({key: value for key, value in config.items() if key not in groups}, ""),
+            source=ModelConfig.from_config(groups["source"], "source"),
+            target=ModelConfig.from_config(groups["target"], "target"),
+            corpus=instantiate(groups["corpus"], "corpus", Corpus),
+            alignment=AlignmentConfig.from_config(groups["alignment"], "alignment"),
+            tracker=TrackerConfig.from_config(groups["tracker"], "tracker"),
+        )
+        for key in ("source", "target"):
+            with called("model", key):
+                getattr(job, key).check()
+        for part in (job.keys, job.corpus, job.alignment, job.tracker):
+            part.check()
+        return job
+
+    @property
+    @override
+    def title(self) -> str:
+        return f"align ({self.alignment.title}) · {self.source.label} · {self.target.label}"
+
+    @property
+    @override
+    def kind(self) -> str:
+        return "align"
+
+    @property
+    @override
+    def tags(self) -> tuple[str, ...]:
+        return self.source.label, self.target.label
+
+    @property
+    @override
+    def models(self) -> dict[str, ModelConfig]:
+        return {"source": self.source, "target": self.target}
+
+    @override
+    def measure(self, folder: Path) -> Outcome:
+        """Load, read, fit, try and report; if interrupted, log the command that continues."""
+        from ioi_lab.alignment.align import align
+        from ioi_lab.alignment.reading import CHECKPOINT, Reader
+        from ioi_lab.alignment.report import AlignmentReport
+
+        with called("model", "source"):
+            source = load_model(self.source)
+        with called("model", "target"):
+            target = load_model(self.target)
+        checkpoint = folder / CHECKPOINT
+        resume = Path(self.keys.resume_from) / CHECKPOINT if self.keys.resume_from is not None else None
+        if checkpoint != resume:
+            checkpoint.unlink(missing_ok=True)  # of an earlier run in this folder
+        pairing = Pairing.of(self.alignment, (source, target), self.keys.engine.memory_gb)
+        reader = Reader(pairing, self.corpus, self.alignment, self.keys.seed, checkpoint, resume)
+        try:
+            alignment = align(reader, pairing, self.alignment)
+        except BaseException:
+            if checkpoint.is_file():
+                where = os.path.relpath(folder)
+                log.warning(
+                    "interrupted; to go on: python train_align.py --config-dir %s --config-name config resume_from=%s",
+                    where,
+                    where,
+                )
+            raise
+        checkpoint.unlink(missing_ok=True)
+        report = AlignmentReport(alignment, pairing, self.alignment, self.corpus.title, self.keys.seed).report()
+        return Outcome(report, {"source": source.provenance, "target": target.provenance, "seed": self.keys.seed})
+
+
+def prepare_alignment(config: DictConfig) -> PreparedJob:
+    """Return the alignment that a composed config asks for."""
+    return PreparedJob(config, AlignmentJob)

@@ -1,0 +1,155 @@
+"""One experiment: model × task × intervention, from its config to the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from omegaconf import DictConfig
+from pydantic import Field
+from typing_extensions import override
+
+from ioi_lab.config import LabConfig, instantiate
+from ioi_lab.interventions.base import Intervention, Result
+from ioi_lab.jobs.job import Job, Outcome, PreparedJob
+from ioi_lab.models.loading import ModelConfig
+from ioi_lab.runs.identity import sha256_of_named_files
+from ioi_lab.runs.tracking import TrackerConfig
+from ioi_lab.tasks.prompts import PromptPairs, Task
+
+if TYPE_CHECKING:
+    from ioi_lab.engine.engine import Engine, Executor
+    from ioi_lab.models.loading import LabModel
+
+
+class EngineMemory(LabConfig):
+    """The memory bound of the engine."""
+
+    memory_gb: Literal["auto"] | Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)] = "auto"
+
+
+class EngineConfig(EngineMemory):
+    """The memory bound of the engine, and what it reads of each pass."""
+
+    readout: Literal["full", "logit_diff"] = "full"
+
+
+class ExperimentKeys(LabConfig):
+    """The keys at the top of an experiment's config."""
+
+    name: str = Field(min_length=1)
+    seed: int = Field(0, ge=0)
+    resume: bool = True
+    figures: bool = True
+    optimize: str | None = None
+    engine: EngineConfig = EngineConfig()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measured experiment: its result, and the provenance of the model."""
+
+    result: Result
+    model: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Experiment(Job):
+    """A checked config: model × task × intervention, and how to run and track them."""
+
+    COMMAND = "sweep.py"
+
+    keys: ExperimentKeys
+    model: ModelConfig
+    task: Task
+    intervention: Intervention[Any]
+    tracker: TrackerConfig
+    figures: bool = True
+
+    @classmethod
+    @override
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        groups = {key: config.get(key) or {} for key in ("model", "task", "intervention", "tracker")}
+        keys = ExperimentKeys.from_config({key: value for key, value in config.items() if key not in groups}, "")
+        experiment = cls(
+            keys=keys,
+            model=ModelConfig.from_config(groups["model"], "model"),
+            task=instantiate(groups["task"], "task", Task),
+            intervention=instantiate(groups["intervention"], "intervention", Intervention),
+            tracker=TrackerConfig.from_config(groups["tracker"], "tracker"),
+            figures=keys.figures,
+        )
+        for part in (experiment.model, experiment.task, experiment.intervention, experiment.tracker):
+            part.check()
+        return experiment
+
+    @property
+    @override
+    def title(self) -> str:
+        return f"{self.intervention.title} · {self.model.label} · {self.task.name}"
+
+    @property
+    @override
+    def kind(self) -> str:
+        return self.intervention.name
+
+    @property
+    @override
+    def tags(self) -> tuple[str, ...]:
+        return self.model.label, self.task.name
+
+    @property
+    @override
+    def models(self) -> dict[str, ModelConfig]:
+        others = {f"intervention.{key}": model for key, model in self.intervention.models.items()}
+        return {"model": self.model} | others
+
+    @override
+    def measure(self, folder: Path) -> Outcome:
+        return self.outcome(self.measured())
+
+    def measured(self, executor: Executor | None = None) -> Measured:
+        """Load the model and measure; `executor` evaluates the edit sets, by default at once."""
+        from ioi_lab.models.loading import load_model
+
+        model = load_model(self.model)
+        prompts = shared_prompts(model, self.task, sha256_of_named_files(self.task.model_dump()))
+        engine = shared_engine(model, prompts, self.keys.engine, self.keys.seed)
+        if executor is not None:
+            engine = engine.with_executor(executor)
+        return Measured(self.intervention.measure(engine), model.provenance)
+
+    def outcome(self, measured: Measured) -> Outcome:
+        """Report on a measured experiment."""
+        from ioi_lab.reports.report import ReportContext
+
+        result = measured.result
+        report = self.intervention.report(result, ReportContext(self.model.label, self.task.title))
+        report = replace(
+            report,
+            metrics=result.checks.metrics() | report.metrics,
+            prompts=result.baselines.prompt_table() if report.prompts is None else report.prompts,
+            summary=result.baselines.lines() + report.summary,
+        )
+        return Outcome(report, {"model": measured.model, "seed": self.keys.seed})
+
+
+def prepare_experiment(config: DictConfig) -> PreparedJob:
+    """Return the experiment that a composed config asks for."""
+    return PreparedJob(config, Experiment)
+
+
+@lru_cache(maxsize=2)  # like models, which its keys keep alive
+def shared_prompts(model: LabModel, task: Task, sha256_of_files: str) -> PromptPairs:
+    """Return the task's prompts for a model: the same ones for jobs with equal tasks and equal files named by them."""
+    return task.prompt_pairs(model.tokens)
+
+
+@lru_cache(maxsize=2)  # the jobs of a multirun share baselines; two, like models, which an engine keeps alive
+def shared_engine(model: LabModel, prompts: PromptPairs, config: EngineConfig, seed: int) -> Engine:
+    """Return the engine for a model and prompts, with its baselines: the same one for jobs with equal ones."""
+    from ioi_lab.engine.engine import Engine
+
+    return Engine(model, prompts, config.memory_gb, config.readout, seed)

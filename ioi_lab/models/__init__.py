@@ -1,0 +1,1 @@
+"""Language models: their sizes, selectors of their parts, and how they are loaded."""

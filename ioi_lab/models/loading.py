@@ -1,0 +1,252 @@
+"""Config → a language model on its device, loaded through TransformerBridge with raw Hugging Face weights."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ioi_lab.config import LabConfig
+from ioi_lab.errors import LabError, folded
+from ioi_lab.models.gguf import converted_gguf, gguf_file
+from ioi_lab.models.hub import WEIGHT_FILES, check_model_folder, hub_folder
+from ioi_lab.models.shape import ModelShape
+from ioi_lab.storage.files import sha256_of_files
+from ioi_lab.storage.tensors import ModelOrigin
+from ioi_lab.tasks.tokens import Tokens
+from ioi_lab.tiny import TINY_MODELS, tiny_folder
+
+if TYPE_CHECKING:
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Version = tuple[tuple[str, int, int], ...]
+"""The names, sizes and times of weight files."""
+
+log = logging.getLogger(__name__)
+
+
+class ModelConfig(LabConfig):
+    """One option of `conf/model/`."""
+
+    name: str | None
+    source: Literal["hub", "folder", "gguf", "tiny"]
+    path: str
+    revision: str | None
+    device: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+    prepend_bos: bool
+
+    @property
+    def label(self) -> str:
+        """The name in run titles and figures: the config's, or that of the folder."""
+        return self.name or Path(self.path).resolve().name
+
+    def check(self) -> None:
+        """Tell a missing folder, wheel or packaged model before anything heavy is imported."""
+        if self.revision is not None and self.source != "hub":
+            raise LabError(
+                f"model.revision: got {self.revision!r}, but only models from the hub have one; expected null"
+            )
+        if self.source == "tiny" and self.path not in TINY_MODELS:
+            raise LabError(f"model.path: got {self.path!r}, expected {' or '.join(TINY_MODELS)}")
+        if self.source == "folder":
+            check_model_folder(Path(self.path))
+        if self.source == "gguf":
+            gguf_file(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class LabModel:
+    """A loaded model: the bridge with its hooks, its tokenizer, and where its weights came from."""
+
+    bridge: TransformerBridge
+    tokens: Tokens
+    shape: ModelShape
+    config: ModelConfig
+    folder: Path
+    weights_sha256: str
+    """One checksum over the weight files."""
+
+    @property
+    def origin(self) -> ModelOrigin:
+        """The name and the weights of the model, by which files of tensors are known as its own."""
+        return ModelOrigin(self.config.label, self.weights_sha256)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = next(self.bridge.parameters()).device
+        return device
+
+    @property
+    def rounding(self) -> float:
+        """The relative rounding error of the weights' type."""
+        import torch
+
+        return float(torch.finfo(next(self.bridge.parameters()).dtype).eps)
+
+    @property
+    def device_name(self) -> str:
+        """The device for the provenance, with the card's name on CUDA."""
+        import torch
+
+        card = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
+        return f"{self.device}{card}"
+
+    @property
+    def provenance(self) -> dict[str, str | None]:
+        """Where the numbers of a run come from: the weights, and on what and how precisely they were run."""
+        return {
+            "name": self.config.label,
+            "source": self.config.source,
+            "path": self.config.path,
+            "revision": self.config.revision,
+            "weights_sha256": self.weights_sha256,
+            "device": self.device_name,
+            "dtype": self.config.dtype,
+        }
+
+
+@lru_cache(maxsize=8)  # each job of a multirun asks, and a hub or a GGUF file takes long to answer
+def _folder_of(config: ModelConfig) -> Path:
+    return model_folder(config)
+
+
+def _version_of(folder: Path) -> Version:
+    files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
+    return tuple((file.name, told.st_size, told.st_mtime_ns) for file in files for told in [file.stat()])
+
+
+def weights_of(config: ModelConfig) -> str:
+    """The checksum of a model's weights as they are now, which need not be loaded."""
+    folder = _folder_of(config)
+    return _sha256_of_weights(folder, _version_of(folder))
+
+
+@lru_cache(maxsize=8)
+def _sha256_of_weights(folder: Path, version: Version) -> str:
+    return sha256_of_files(folder / name for name, _, _ in version)
+
+
+def load_model(config: ModelConfig) -> LabModel:
+    """The model of `config` with its weights as they are now; its logits equal those of the Hugging Face model.
+
+    The jobs of a multirun share it. Raises a `LabError` for an unreachable hub, a folder that holds no model or one
+    that is being written, an unsupported architecture, a device that this machine lacks, or a tokenizer without the
+    BOS token that `prepend_bos` asks for.
+    """
+    folder = _folder_of(config)
+    return loaded(config, folder, _version_of(folder))
+
+
+@lru_cache(maxsize=2)  # two, so that a pair of models can alternate
+def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
+    """The model in `folder`, whose weights are of this version; see `load_model`."""
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    device = find_device(config.device)
+    checksum = _sha256_of_weights(folder, version)
+    try:
+        plain, tokenizer = _read_folder(folder, getattr(torch, config.dtype))
+        # TransformerLens gives a tokenizer without BOS another token for it: the lab keeps, and checks, the original.
+        tokens = Tokens(copy.deepcopy(tokenizer), config.prepend_bos)
+        bridge = TransformerBridge.boot_transformers(
+            str(folder),
+            device=device,
+            dtype=getattr(torch, config.dtype),
+            tokenizer=tokenizer,
+            hf_model=plain.to(device),
+        )
+    except LabError:
+        raise
+    except Exception as error:  # Transformers and TransformerLens raise many types for a folder that they cannot read
+        reason = folded(error)[:300]
+        raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
+    if _version_of(folder) != version:
+        raise LabError(f"model.path: the weights in {str(folder)!r} were changed while they were read; run it again")
+    bridge.eval()
+    bridge.requires_grad_(False)
+    for parameter in bridge.parameters():
+        # TransformerLens cuts joint q, k, v weights into strided views, which multiply at two thirds of the speed.
+        parameter.data = parameter.data.contiguous()
+    return LabModel(bridge, tokens, _shape(bridge, config.label), config, folder, checksum)
+
+
+def _shape(bridge: TransformerBridge, name: str) -> ModelShape:
+    sizes = bridge.cfg
+    return ModelShape(
+        name=name,
+        n_layers=sizes.n_layers,
+        n_heads=sizes.n_heads,
+        n_kv_heads=sizes.n_key_value_heads or sizes.n_heads,
+        d_model=sizes.d_model,
+        d_head=sizes.d_head,
+        n_ctx=sizes.n_ctx,
+        parallel=bool(sizes.parallel_attn_mlp),
+    )
+
+
+def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The plain model and tokenizer; a `LabError` for weights that do not fill the model, which would be random."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation="eager", trust_remote_code=False, output_loading_info=True
+    )
+    absent = sorted(loading["missing_keys"])
+    if absent:
+        raise LabError(f"model.path: the weights in {str(folder)!r} lack {len(absent)} tensors, first {absent[0]!r}")
+    unused = sorted(loading["unexpected_keys"])
+    if unused:
+        log.warning("model.path: %d tensors in %s have no place in the model, first %s", len(unused), folder, unused[0])
+    _fuse_gelu(model)
+    return model, tokenizer
+
+
+def _fuse_gelu(model: PreTrainedModel) -> None:
+    """Let torch's own kernel compute GPT-2's tanh GELU: the same function to rounding, in one pass over memory."""
+    from torch import nn
+    from transformers.activations import NewGELUActivation
+
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU(approximate="tanh"))
+
+
+def find_device(name: str) -> torch.device:
+    """The torch device called `name`; `auto` prefers cuda, then mps, then cpu."""
+    import torch
+
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
+        hint = "; no CUDA device was found here" if name.startswith("cuda") and "cuda" not in available else ""
+        raise LabError(f"model.device: got {name!r}, expected one of auto, {', '.join(available)}{hint}")
+    return torch.device(name)
+
+
+def model_folder(config: ModelConfig) -> Path:
+    """The local Hugging Face folder with the weights, downloaded or converted into a cache where need be."""
+    if config.source == "tiny":
+        return tiny_folder(config.path)
+    if config.source == "gguf":
+        return converted_gguf(gguf_file(config.path))
+    if config.source == "hub":
+        return hub_folder(config.path, config.revision)
+    check_model_folder(Path(config.path))
+    return Path(config.path).resolve()

@@ -1,0 +1,86 @@
+"""The selectors of configs: layers, heads and positions by value, list or `all`."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ioi_lab.errors import LabError
+from ioi_lab.models.heads import HeadName, head_name, heads_of
+from ioi_lab.models.shape import HEAD_COMPONENTS, Component, ModelShape
+from ioi_lab.tasks.prompts import Position, PromptPairs
+
+Index = Annotated[int, Field(ge=0)]
+IndexSelector = Literal["all"] | Index | Annotated[list[Index], Field(min_length=1)]
+HeadSelector = IndexSelector | HeadName | Annotated[list[HeadName], Field(min_length=1)]
+PositionSelector = Position | Annotated[list[Position], Field(min_length=1)]
+
+Cell = tuple[int, int | None]
+"""A layer and a head; the head is None for components without heads."""
+
+
+def cell_name(layer: int, head: int | None) -> str:
+    """Return the name of a cell: `9.9`, or `layer 9` for a component without heads."""
+    return f"layer {layer}" if head is None else head_name((layer, head))
+
+
+def check_selectors(component: Component, layer: Any, head: Any) -> None:
+    """Raise a `LabError` for heads of a component without heads, and for layers if `head` names heads with theirs."""
+    if head != "all" and component not in HEAD_COMPONENTS:
+        raise LabError(f"intervention.head: got {head}, but {component} has no heads; expected 'all'")
+    if head_names_in(head) and layer != "all":
+        raise LabError(f"intervention.layer: got {layer}, but head names its layers already; expected 'all'")
+
+
+def cells_of(component: Component, layer: Any, head: Any, shape: ModelShape) -> list[Cell]:
+    """Return the layers and heads that the selectors stand for.
+
+    Raises a `LabError` for a layer or head that the model does not have.
+    """
+    if names := head_names_in(head):
+        return list(heads_of(names, shape, component, "intervention.head"))
+    layers = indices_of(layer, shape.n_layers)
+    for index in layers:
+        shape.check_layer(index, "intervention.layer")
+    heads: list[int | None] = [None]
+    if component in HEAD_COMPONENTS:
+        chosen = indices_of(head, shape.heads(component))
+        for index in chosen:
+            shape.check_head(component, index, "intervention.head")
+        heads = list(chosen)
+    return list(product(layers, heads))
+
+
+def head_names_in(selector: Any) -> list[str | float]:
+    """Return the names of heads in a selector; none if it has indices or `all`."""
+    chosen = selector if isinstance(selector, list) else [selector]
+    return [name for name in chosen if isinstance(name, str | float) and name != "all"]
+
+
+def indices_of(selector: Any, size: int) -> list[int]:
+    """Return the indices below `size` that a selector stands for, each once."""
+    if selector == "all":
+        return list(range(size))
+    return list(dict.fromkeys([selector] if isinstance(selector, int) else selector))
+
+
+def positions_of(selector: PositionSelector, prompts: PromptPairs) -> list[Position]:
+    """Return the positions that a selector stands for; raises a `LabError` for one that a prompt does not have."""
+    if selector == "each":
+        return prompts.each_position()
+    chosen = selector if isinstance(selector, list) else [selector]
+    if "each" in chosen:
+        raise LabError(f"intervention.position: got {chosen}, but 'each' stands for every position, alone")
+    for position in chosen:
+        prompts.check_position(position, "intervention.position", words=("all", "each"))
+    return list(dict.fromkeys(chosen))
+
+
+def shared_position(positions: list[Position], prompts: PromptPairs) -> str:
+    """Return ` at S2` if all of some positions are one that is not the whole prompt, else nothing: for titles."""
+    distinct = set(positions)
+    if len(distinct) > 1 or distinct == {"all"}:
+        return ""
+    return f" at {prompts.position_name(distinct.pop())}"

@@ -1,0 +1,1 @@
+"""Results → tables, figures, pages and sentences. Nothing here knows of models."""

@@ -1,0 +1,12 @@
+"""Arrays and labels → matplotlib figures, nothing else. Colours are safe for colour-blind readers."""
+
+from ioi_lab.reports.plots.circuit import LOGITS, Effect, Node, circuit
+from ioi_lab.reports.plots.lines import Line, LinePanel, interval_line, line_panels, ranked_bars, scatter
+from ioi_lab.reports.plots.maps import Panel, heat_maps, share_maps
+from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, Array, Axis, png, shades, visible
+
+__all__ = [
+    "LOGITS", "NEGATIVE", "NEUTRAL", "POSITIVE", "Array", "Axis", "Effect", "Line", "LinePanel", "Node", "Panel",
+    "circuit", "heat_maps", "interval_line", "line_panels", "png", "ranked_bars", "scatter", "shades",
+    "share_maps", "visible",
+]  # fmt: skip

@@ -1,0 +1,206 @@
+"""Bars, lines and points with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.style import context
+
+from ioi_lab.reports.plots.style import (
+    INTERVAL,
+    NEGATIVE,
+    NEUTRAL,
+    POSITIVE,
+    STYLE,
+    Array,
+    Axis,
+    plain_number,
+    set_title,
+)
+
+_MOST_INSIDE: Final = 4
+"""More lines than this have their legend beside the panel."""
+
+
+def ranked_bars(
+    bars: Axis,
+    values: Float[Array, "bar"],
+    low: Float[Array, "bar"],
+    high: Float[Array, "bar"],
+    value_label: str,
+    title: str,
+) -> Figure:
+    """Horizontal bars, first on top, with intervals; positive and negative in two colours."""
+    with context(STYLE):
+        figure = Figure(figsize=(5.6, 0.25 * len(bars.ticks) + 1.5), layout="constrained")
+        ax = figure.subplots()
+        places = np.arange(len(bars.ticks))
+        colours = [POSITIVE if value >= 0 else NEGATIVE for value in values]
+        ax.barh(places, values, color=colours, xerr=_whiskers(values, low, high), ecolor=NEUTRAL, capsize=2)
+        ax.set_yticks(places, bars.ticks)
+        ax.invert_yaxis()
+        ax.axvline(0, color="black", linewidth=0.8)
+        note = f"\nwith {INTERVAL}" if np.isfinite(low).all() else ""
+        ax.set(xlabel=value_label + note, ylabel=bars.label)
+        set_title(figure, title)
+    return figure
+
+
+def interval_line(
+    axis: Axis,
+    values: Float[Array, "tick"],
+    low: Float[Array, "tick"],
+    high: Float[Array, "tick"],
+    value_label: str,
+    title: str,
+) -> Figure:
+    """Values along an axis with their interval as a band, and a dashed line at 0, where nothing changes."""
+    with context(STYLE):
+        figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+        ax = figure.subplots()
+        places = np.arange(len(axis.ticks))
+        ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle="--", label="no edit")
+        ax.plot(places, values, color=POSITIVE, marker="o", markersize=4)
+        if np.isfinite(low).all():
+            ax.fill_between(places, low, high, color=POSITIVE, alpha=0.25, linewidth=0, label=INTERVAL)
+        ax.set_xticks(places, axis.ticks)
+        ax.set(xlabel=axis.label, ylabel=value_label)
+        ax.legend(frameon=False)
+        set_title(figure, title)
+    return figure
+
+
+@dataclass(frozen=True)
+class Line:
+    """Values along an axis with the bounds of their intervals, NaN where these, or the values, are unknown."""
+
+    name: str
+    values: Float[Array, "tick"]
+    low: Float[Array, "tick"]
+    high: Float[Array, "tick"]
+    colour: str = POSITIVE
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class LinePanel:
+    """Lines that share a scale; `zero` draws a line where the values change sign, `floor` is where the scale ends."""
+
+    value_label: str
+    lines: Sequence[Line]
+    logarithmic: bool = False
+    zero: bool = False
+    floor: float | None = None
+
+
+def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str = INTERVAL) -> Figure:
+    """Panels side by side over the same axis, with intervals as bands; `bands` says what these are."""
+    with context(STYLE):
+        width = max(3.2, min(4.2, 0.16 * len(axis.ticks) + 1.0))
+        beside = sum(1.4 for panel in panels if len(panel.lines) > _MOST_INSIDE)
+        figure = Figure(figsize=(max(4.6, len(panels) * width + 0.4) + beside, 3.6), layout="constrained")
+        for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            _draw_lines(ax, axis, panel)
+        banded = any(np.isfinite(line.low).any() for panel in panels for line in panel.lines)
+        set_title(figure, f"{title}\nbands: {bands}" if banded else title)
+    return figure
+
+
+def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
+    places = np.arange(len(axis.ticks)) if axis.places is None else np.array(axis.places)
+    for line in panel.lines:
+        style = "--" if line.dashed else "-"
+        known = np.isfinite(line.values)  # what is missing is passed over: points tell where there are any
+        ax.plot(places[known], line.values[known], style, color=line.colour, label=line.name, marker="o", markersize=2)
+        if np.isfinite(line.low).any():
+            low, high = line.low[known], line.high[known]
+            ax.fill_between(places[known], low, high, color=line.colour, alpha=0.2, linewidth=0)
+    if panel.zero:
+        ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
+    if panel.logarithmic:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(plain_number)
+    if panel.floor is not None:
+        highest = max(float(np.nanmax([line.values, line.high])) for line in panel.lines)
+        cut = any((line.values < panel.floor).any() for line in panel.lines)
+        ax.set_ylim(panel.floor, highest + 0.05 * (highest - panel.floor) if cut else None)
+    step = -(-len(axis.ticks) // 16)
+    if axis.places is None:
+        ax.set_xticks(places[::step], list(axis.ticks)[::step], rotation=60 if max(map(len, axis.ticks)) > 4 else 0)
+    ax.set(xlabel=axis.label, ylabel=panel.value_label)
+    beside: dict[str, Any] = (
+        {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(panel.lines) > _MOST_INSIDE else {}
+    )
+    ax.legend(frameon=False, fontsize=7.5, handlelength=3, **beside)
+
+
+def scatter(
+    x: Float[Array, "point"],
+    y: Float[Array, "point"],
+    labels: Sequence[str],
+    x_label: str,
+    y_label: str,
+    title: str,
+    named: int = 5,
+    line: str | None = None,
+    from_zero: bool = False,
+) -> Figure:
+    """Points, of which the `named` ones farthest out along either axis bear their label.
+
+    `line` names the line where both values agree, if that is to be drawn. `from_zero`: the x axis shows 0 too.
+    """
+    with context(STYLE):
+        figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+        ax = figure.subplots()
+        if line:
+            low, high = min(x.min(), y.min()), max(x.max(), y.max())
+            ax.plot([low, high], [low, high], color=NEUTRAL, linewidth=0.8, linestyle="--", label=line)
+            ax.legend(frameon=False, loc="upper left")
+        else:
+            ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
+        ax.scatter(x, y, color=POSITIVE, s=14, alpha=0.7, linewidths=0)
+        ax.margins(0.12, 0.08)
+        if from_zero:
+            ax.axvline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
+        outermost = [np.argsort(-np.abs(values), kind="stable")[:named].tolist() for values in (x, y)]
+        _name_points(ax, {labels[point]: (x[point], y[point]) for points in outermost for point in points})
+        ax.set(xlabel=x_label, ylabel=y_label)
+        set_title(figure, title)
+    return figure
+
+
+def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write each point's name beside it, where no other name stands yet."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    taken: list[tuple[float, float]] = []
+    for name, (x, y) in points.items():
+        across, up = (x - left) / (right - left), (y - bottom) / (top - bottom)
+        free = [
+            (side, rise)
+            for side, rise in ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 3), (1, -3), (-1, 3), (-1, -3))
+            if all(abs(across + side * 0.06 - a) > 0.11 or abs(up + rise * 0.025 - b) > 0.04 for a, b in taken)
+        ]
+        side, rise = free[0] if free else (1, 1)
+        taken.append((across + side * 0.06, up + rise * 0.025))
+        ax.annotate(
+            name,
+            (x, y),
+            xytext=(5 * side, 7 * rise),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            va="center",
+            fontsize=8,
+        )
+
+
+def _whiskers(values: Array, low: Array, high: Array) -> Float[Array, "2 bar"] | None:
+    """Distances from the values to their bounds; None where there are no bounds."""
+    if not np.isfinite(low).all():
+        return None
+    return np.clip(np.stack([values - low, high - values]), 0, None)

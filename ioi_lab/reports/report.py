@@ -1,0 +1,77 @@
+"""The report of an intervention, and the tidy tables and scalars that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ioi_lab.stats.bootstrap import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+SELECTORS: Final = ("component", "layer", "head", "position", "scale")
+"""The first columns of every `results.csv`: which edit a row belongs to. Selectors that do not apply are empty."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a run writes and prints about its result."""
+
+    table: pd.DataFrame
+    """`results.csv`."""
+
+    metrics: dict[str, float]
+    """`metrics.json`, without the self-checks."""
+
+    draw: Callable[[], dict[str, Figure]]
+    """Makes the figures, by file name; called only if figures are wanted, since it takes longer than all the rest."""
+
+    summary: list[str] = field(default_factory=list)
+    """The lines for the terminal."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Further files of the run folder by name: pages (`.html`), tables (`.csv`), tensors (`.safetensors`)."""
+
+    prompts: pd.DataFrame | None = None
+    """`prompts.csv`."""
+
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Entries of `provenance.json` in addition to the model's."""
+
+    headline: str = "clean_logit_diff"
+    """The metric that lists and summaries of runs show."""
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What titles say in addition to the result: the names of the model and of the task."""
+
+    model: str
+    task: str
+
+    def data_title(self, n_prompts: int) -> str:
+        """Return the last line of a figure's title: the model, the task and the number of prompts."""
+        return f"{self.model}, {self.task}, {n_prompts} prompt{'s' if n_prompts > 1 else ''}"
+
+
+def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, Estimate]) -> pd.DataFrame:
+    """Return the tidy table: each row described by its `selectors`, then each estimate with its bounds."""
+    import pandas as pd
+
+    extra = [name for name in (selectors[0] if selectors else {}) if name not in SELECTORS]
+    columns: dict[str, Any] = {name: [row.get(name) for row in selectors] for name in (*SELECTORS, *extra)}
+    columns |= {name: pd.array(columns[name], dtype="Int64") for name in ("layer", "head")}
+    for name, estimate in estimates.items():
+        columns |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return pd.DataFrame(columns)
+
+
+def scalars(name: str, estimate: Estimate, row: int = 0) -> dict[str, float]:
+    """Return one row of an estimate as `name`, `name_low`, `name_high`, without bounds that are unknown."""
+    values = {name: estimate.value[row], f"{name}_low": estimate.low[row], f"{name}_high": estimate.high[row]}
+    return {key: float(value) for key, value in values.items() if np.isfinite(value)}

@@ -1,0 +1,43 @@
+"""The phrases that reports share: numbers, intervals, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ioi_lab.stats.bootstrap import Estimate
+
+
+def number(value: float) -> str:
+    """Return a number without trailing zeros and with a typographic minus: `−1.5`."""
+    return f"{value:g}".replace("-", "−")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 prompt`, `3 prompts`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def interval(estimate: Estimate, row: int = 0, form: str = ".2f", factor: float = 1.0) -> str:
+    """Return a value with its interval, if that is known: `0.93 [0.90, 0.95]`. `factor` multiplies the numbers."""
+    value, low, high = (factor * part[row] for part in (estimate.value, estimate.low, estimate.high))
+    bounds = f" [{low:{form}}, {high:{form}}]" if np.isfinite(low) else ""
+    return f"{value:{form}}{bounds}"
+
+
+def interval_column(estimate: Estimate, row: int) -> str:
+    """Return a value with its interval as in the aligned lists of the terminal: `  0.925   [0.899, 0.953]`."""
+    bounds = f"   [{estimate.low[row]:.3f}, {estimate.high[row]:.3f}]" if estimate.has_bounds else ""
+    return f"{estimate.value[row]:7.3f}{bounds}"
+
+
+def listed(names: Sequence[str], limit: int) -> str:
+    """Return names as a list that ends after `limit` of them: `9.9, 9.6 and 3 more`."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def plain(name: str) -> str:
+    """Return the name of a config value as words: `mean_difference` → `mean difference`."""
+    return name.replace("_", " ")

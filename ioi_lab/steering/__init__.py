@@ -1,0 +1,1 @@
+"""Steering vectors: contrasts, the methods that make a vector, and what steering does to ordinary text."""

@@ -1,0 +1,1 @@
+"""Carrying steering vectors and heads from one model to another."""

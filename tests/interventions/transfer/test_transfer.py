@@ -1,0 +1,199 @@
+"""Transfer from the command line: known answers, what is reported, and mistakes."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+
+from ioi_lab.alignment.align import load_maps
+from ioi_lab.engine.edits import Edit, Site
+from ioi_lab.models.loading import load_model
+from ioi_lab.steering.vectors import activations_at
+from ioi_lab.tiny import tiny_folder
+from ioi_lab.transfer.sides import sides_of
+from ioi_lab.transfer.vectors import Native, ThroughMaps, cross
+from tests.conftest import hugging_face, ioi_task, model_config, only_run_folder
+from tests.oracle import edited_end_logits
+
+QUICK = (
+    "tracker=none",
+    "intervention=transfer",
+    "task.n=24",
+    "intervention.corpus.n=200",
+    "intervention.alignment.source_layers=[2,3]",
+    "intervention.alignment.target_layers=[3]",
+    "intervention.scale=[-2,-1,-0.5,0,0.5,1]",
+    "intervention.controls=5",
+)
+
+
+def read(run):
+    return json.loads((run / "metrics.json").read_text()), pd.read_csv(run / "results.csv")
+
+
+@pytest.fixture(scope="module")
+def maps_file(tmp_path_factory):
+    """Maps between layers 2 and 3 of tiny-gpt2 and layer 3 of tiny-pythia."""
+    from ioi_lab.alignment.align import Maps, align, save_maps
+    from ioi_lab.alignment.pairing import Pairing
+    from ioi_lab.alignment.reading import Reader
+    from tests.alignment.conftest import alignment_config, tiny_english
+
+    models = tuple(load_model(model_config(tiny_folder(name), name=name)) for name in ("tiny-gpt2", "tiny-pythia"))
+    config, corpus = alignment_config(source_layers=[2, 3], target_layers=[3]), tiny_english(400)
+    pairing = Pairing.of(config, models, "auto")
+    maps = Maps.of(align(Reader(pairing, corpus, config, 0), pairing, config), config, "tiny english")
+    path = tmp_path_factory.mktemp("maps") / "maps.safetensors"
+    path.write_bytes(save_maps(maps, models))
+    return path
+
+
+@pytest.mark.parametrize("method", ["linear", "functional"])
+def test_a_model_transfers_to_itself_whole(sweep, tmp_path, method):
+    outcome = sweep(
+        *QUICK,
+        f"intervention.method={method}",
+        "intervention.alignment.source_layers=[2,3]",
+        "intervention.alignment.target_layers=[2,3]",
+    )
+    assert outcome.code == 0, outcome.err
+    assert "note: source and model are the same: maps should be near the identity" in outcome.out
+    found, _ = read(only_run_folder(tmp_path))
+    for way in ("forward", "backward"):
+        share = found[f"{way}_share_of_own" if method == "functional" else f"{way}_share_of_native"]
+        assert share == pytest.approx(1, abs=0.02)
+        assert found[f"{way}_map_r2"] > 0.999
+        assert found[f"{way}_source_layer"] == found[f"{way}_layer"]
+        if method == "linear":  # of the controls, the mean shift is here the right map
+            assert found[f"{way}_cosine_to_native"] > 0.999
+            assert found[f"{way}_margin_over_steepest_control"] == pytest.approx(0, abs=0.1)
+
+
+def test_a_vector_goes_through_maps_and_does_more_than_controls(sweep, tmp_path):
+    """The preset, with fewer layers."""
+    layers = ("intervention.alignment.source_layers=[2,3]", "intervention.alignment.target_layers=[3]")
+    outcome = sweep("tracker=none", "experiment=cross_model", *layers)
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    found, table = read(run)
+    for way in ("forward", "backward"):
+        assert found[f"{way}_native_steers"] == 1
+        assert found[f"{way}_beats_controls"] == 1
+        assert 0.05 < found[f"{way}_share_of_native"] < 0.9
+        assert found[f"{way}_share_of_native_low"] < found[f"{way}_share_of_native"]
+        assert found[f"{way}_margin_over_steepest_control_low"] > 0
+    assert outcome.out.count("what it holds came over") == 2
+    assert set(table["direction"]) == {"tiny-gpt2 → tiny-pythia", "tiny-pythia → tiny-gpt2"}
+    controls = {f"random map {index}" for index in range(10)} | {"mean shift"}
+    assert set(table["vector"]) == {"native", "carried"} | controls
+    norms = table[table["source_layer"].notna() & (table["scale"] == 1)].groupby(["direction", "vector"])["added_norm"]
+    for direction in set(table["direction"]):
+        own = found["forward_norm" if direction.startswith("tiny-gpt2") else "backward_norm"]
+        assert all(norms.max()[direction, control] == pytest.approx(own) for control in controls)
+    assert {path.stem for path in (run / "plots").iterdir()} == {
+        f"{name}_{way}" for name in ("effect_by_scale", "slopes_by_layers") for way in ("forward", "backward")
+    }
+    with safe_open(run / "maps.safetensors", "pt") as file:
+        assert file.metadata()["target"] == "tiny-pythia"
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert (provenance["model"]["name"], provenance["source_model"]["name"]) == ("tiny-pythia", "tiny-gpt2")
+
+
+def test_what_is_steered_equals_plain_hooks(maps_file, folders):
+    models = tuple(load_model(model_config(tiny_folder(name), name=name)) for name in ("tiny-gpt2", "tiny-pythia"))
+    prompts = ioi_task(n=12).prompt_pairs(models[1].tokens)
+    source, target = sides_of(models, prompts, "name_pair", ("James", "Robert"), 0, "auto")
+    natives = [
+        Native.of(side, "resid_post", "END", layers, "mean_difference")
+        for side, layers in ((source, [2, 3]), (target, [3]))
+    ]
+    maps = load_maps(maps_file, models, "maps")
+    found = cross(*natives, ThroughMaps(natives[0], maps.forward, 5, 0), [-1.0, 2.0])
+    held = [activations_at(source.sides, run, [Site("resid_post", 2, None, "END")]) for run in ("clean", "corrupted")]
+    (positive,), (negative,) = (list(each.values()) for each in held)
+    vector = torch.from_numpy(positive.mean(axis=0) - negative.mean(axis=0)) @ maps.forward[2, 3].matrix
+    plain = hugging_face(folders["tiny-pythia"])
+    for row, prompt in enumerate(target.contrast.held_out):
+        for index, scale in enumerate((-1.0, 2.0)):
+            edit = Edit(Site("resid_post", 3, None, "END"), "add", (prompt.sign * vector).float(), scale)
+            logits = edited_end_logits(plain, prompt.steered, row, [edit], "clean")
+            expected = float(logits[prompt.steered.answer_id] - logits[prompt.steered.distractor_id])
+            assert found.moved[2, 3].logit_diff[index, row] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_vector_goes_through_the_vocabulary(sweep, tmp_path):
+    outcome = sweep(*QUICK, "model=tiny-pythia", "intervention.method=logit")
+    assert outcome.code == 0, outcome.err
+    found, table = read(only_run_folder(tmp_path))
+    for way in ("forward", "backward"):
+        assert found[f"{way}_n_shared_tokens"] > 500
+        assert 0.5 < found[f"{way}_shared_mass"] < 1
+        assert found[f"{way}_share_of_native"] > 0.1
+    assert sum(table["vector"].str.startswith("shuffled vocabulary").groupby(table["direction"]).sum()) == 2 * 5 * 6
+    assert not (only_run_folder(tmp_path) / "maps.safetensors").exists()
+
+
+def test_heads_are_swapped_and_the_verdict_follows_the_numbers(sweep, tmp_path, maps_file):
+    outcome = sweep(
+        *QUICK, "model=tiny-pythia", "intervention.method=functional", f"intervention.maps={maps_file}",
+        "intervention.source_head='2.0'", "intervention.head='3.1'",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    found, table = read(run)
+    assert (found["forward_source_layer"], found["forward_source_head"]) == (2, 0)
+    assert (found["backward_layer"], found["backward_head"]) == (2, 0)
+    forward = table[table["direction"] == "tiny-gpt2 → tiny-pythia"]
+    assert list(forward["in_its_place"][:3]) == ["own clean", "own mean", "zeroed"]
+    assert len(forward) == 3 + 8
+    assert found["forward_n_other_heads"] == 7
+    chosen = forward[forward["source_head"].astype(str) == "2.0"]["recovery"].item()
+    assert found["forward_recovery"] == pytest.approx(chosen)
+    assert ("every control" in outcome.out) == any(found[f"{way}_beats_controls"] for way in ("forward", "backward"))
+    assert not (run / "maps.safetensors").exists()  # they are where they were
+
+
+def test_a_saved_map_gives_what_a_new_one_gave(sweep, tmp_path, monkeypatch):
+    assert sweep(*QUICK, "model=tiny-pythia", "name=first").code == 0
+    first = next(tmp_path.glob("runs/first/*"))
+    outcome = sweep(*QUICK, "model=tiny-pythia", "name=second", f"intervention.maps={first / 'maps.safetensors'}")
+    assert outcome.code == 0, outcome.err
+    one, other = (read(next(tmp_path.glob(f"runs/{name}/*")))[0] for name in ("first", "second"))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert other[name] == pytest.approx(value, abs=1e-3, rel=1e-3), name
+
+
+def test_one_direction_alone(sweep, tmp_path):
+    assert sweep(*QUICK, "model=tiny-pythia", "intervention.both=false").code == 0
+    found, table = read(only_run_folder(tmp_path))
+    assert set(table["direction"]) == {"tiny-gpt2 → tiny-pythia"}
+    assert not any(name.startswith("backward") for name in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["intervention.maps=none"], "intervention.maps: 'none' is no file"),
+        (["model@intervention.source=folder", "intervention.source.path=x"], "source.path: 'x' is no folder"),
+        (["corpus@intervention.corpus=text", "intervention.corpus.path=x"], "intervention.corpus.path: 'x' is no file"),
+        (["intervention.alignment.source_layers=7"], "intervention.alignment.source_layers: got 7, expected 0 to 3"),
+        (["intervention.alignment.rank=x"], "intervention.alignment.rank: got 'x'"),
+        (["intervention.head='9.9'"], "intervention.head: got 9.9, expected a head from 0.0 to 3.3"),
+        (["intervention.method=functional", "intervention.head='1.1'"], "not among those that are mapped, [3]"),
+        (["intervention.method=functional", "intervention.position=all"], "intervention.position: got 'all'"),
+        (["intervention.method=functional", "intervention.alignment.site=resid_pre"], "alignment.site: got"),
+        (["intervention.position=S9"], "intervention.position: got 'S9', expected one of"),
+        (["intervention.names=[James,Xyzzy]"], "intervention.names: ' Xyzzy' is not exactly one token"),
+        (["intervention.scale=nan"], "intervention.scale: got nan"),
+        (["intervention.corpus.n=5"], "intervention.corpus: tiny english has 5 texts; expected 20 or more"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line(sweep, arguments, line):
+    outcome = sweep(*QUICK, "model=tiny-pythia", *arguments)
+    assert outcome.code == 1
+    assert line in outcome.error_line

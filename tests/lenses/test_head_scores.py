@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ioi_lab.engine.engine import Engine
+from ioi_lab.lenses.head_scores import copying_scores, repeat_scores, repeated_tokens
+from tests.conftest import ioi_task
+from tests.lenses.test_attention import cached_patterns
+
+
+@pytest.fixture
+def engine(model):
+    return Engine(model, ioi_task(n=6).prompt_pairs(model.tokens))
+
+
+def test_repeated_tokens(model):
+    sequences = repeated_tokens(model, 3, seed=1)
+    special = set(model.tokens.tokenizer.all_special_ids)
+    for sequence in sequences:
+        bos, *rest = sequence.clean_tokens
+        half = len(rest) // 2
+        assert bos == model.tokens.tokenizer.bos_token_id
+        assert rest[:half] == rest[half:]
+        assert len(set(rest)) == half
+        assert not special & set(rest)
+        assert len(sequence) <= model.shape.n_ctx
+    assert repeated_tokens(model, 3, seed=1) == sequences
+    assert repeated_tokens(model, 3, seed=2) != sequences
+
+
+def test_repeat_scores_are_means_over_the_cached_patterns(model, engine):
+    scores = repeat_scores(engine, 5, seed=1)
+    sums = dict.fromkeys(scores, 0.0)
+    for sequence in repeated_tokens(model, 5, seed=1):
+        pattern = cached_patterns(model, sequence.clean_tokens)
+        half = (len(sequence) - 1) // 2
+        sums["previous_token"] += np.mean([pattern[:, :, q, q - 1] for q in range(2, 2 * half + 1)], axis=0) / 5
+        second = range(half + 1, 2 * half + 1)
+        sums["duplicate_token"] += np.mean([pattern[:, :, q, q - half] for q in second], axis=0) / 5
+        sums["induction"] += np.mean([pattern[:, :, q, q - half + 1] for q in second], axis=0) / 5
+    for name, expected in sums.items():
+        assert scores[name] == pytest.approx(expected, abs=1e-5)
+
+
+@torch.no_grad()
+def test_copying_is_what_a_loop_over_heads_says(model, engine, monkeypatch):
+    monkeypatch.setattr("ioi_lab.lenses.heads.TOP", 100)  # random weights copy nothing into the first five
+    copied, opposed = copying_scores(engine, "clean")
+    bridge, shape = model.bridge, model.shape
+    for row, pair in enumerate(engine.prompts):
+        _, cache = bridge.run_with_cache(torch.tensor([pair.clean_tokens]))
+        name = cache["blocks.0.hook_resid_post"][:, [pair.labels["IO"]]]
+        for layer in range(shape.n_layers):
+            attention = bridge.blocks[layer].attn
+            for head in range(shape.n_heads):
+                value = attention.W_V[head * shape.n_kv_heads // shape.n_heads]
+                moved = bridge.blocks[layer].ln1(name) @ value @ attention.W_O[head]
+                for scores, output in ((copied, moved), (opposed, -moved)):
+                    likeliest = bridge.unembed(bridge.ln_final(output))[0, 0].topk(100).indices
+                    assert scores[layer, head, row] == float(pair.answer_id in likeliest)
+    assert 0 < copied.sum() < copied.size

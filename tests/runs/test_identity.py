@@ -1,0 +1,130 @@
+"""What results depend on is read as it is when a run begins, whatever changes meanwhile."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from ioi_lab.errors import LabError
+from ioi_lab.interventions.patch import Patch
+from ioi_lab.models.loading import load_model, weights_of
+from ioi_lab.runs import RunFolder, is_done
+from ioi_lab.runs.identity import check_unchanged, identity_of, sha256_of_named_files, why_again
+from tests.conftest import model_config, run_folders
+
+HEADER = "clean,corrupt,answer,distractor\n"
+PROMPT = "When John and Mary went to the {}, {} gave a drink to"
+
+
+def write_pair(path, place):
+    prompts = ",".join(f'"{PROMPT.format(place, name)}"' for name in ("John", "Mary"))
+    path.write_text(f"{HEADER}{prompts}, Mary, John\n")
+
+
+def test_it_is_that_of_what_results_depend_on():
+    config = {"name": "a", "seed": 0, "resume": True, "tracker": {"name": "none"}, "task": {"n": 1}}
+    same = identity_of(config | {"name": "b", "resume": False, "tracker": {"name": "wandb"}}, {})
+    assert same == identity_of(config, {})
+    assert identity_of(config | {"task": {"n": 2}}, {})["config"] != same["config"]
+
+
+def test_a_model_that_is_not_there_is_told_by_its_key(tmp_path):
+    with pytest.raises(LabError, match=r"intervention\.source\.path: .* is no folder"):
+        identity_of({}, {"intervention.source": model_config(tmp_path / "nowhere")})
+
+
+def test_why_a_run_does_not_count(tmp_path):
+    identity = identity_of({"seed": 0}, {})
+    run = RunFolder(tmp_path)
+    assert why_again(tmp_path, identity) == "its files are damaged"
+    (tmp_path / "results.csv").write_text("a\n1\n")
+    (tmp_path / "metrics.json").write_text('{"a": 1}')
+    run.finish({"identity": identity})
+    assert why_again(tmp_path, identity) is None
+    other = identity | {"code": "other", "weights": "other"}
+    assert why_again(tmp_path, other) == "it was done with other code and weights"
+    with pytest.raises(LabError, match="the code and weights of this run were changed while it was measured"):
+        check_unchanged(identity, other)
+
+
+@pytest.mark.parametrize("launcher", ["basic", "batch"])
+def test_a_file_that_is_edited_during_a_sweep(sweep, tmp_path, monkeypatch, launcher):
+    """Each run's results and what it says of its files are of the same version, or it fails and says why."""
+    path = tmp_path / "mine.csv"
+    write_pair(path, "store")
+    plain = Patch.report
+
+    def editing(self, measurement):
+        if self.layer == 1:
+            write_pair(path, "park")
+        return plain(self, measurement)
+
+    monkeypatch.setattr(Patch, "report", editing)
+    grid = ("-m", "tracker=none", "figures=false", "task=pairs", f"task.path={path}", "intervention.layer=0,1,2")
+    outcome = sweep(*grid, f"hydra/launcher={launcher}")
+    assert outcome.code == 1
+    assert "the files of this run were changed while it was measured" in outcome.err
+    assert "3 runs (2 done, 1 failed)" in outcome.out
+    places = ["store" in (run / "prompts.csv").read_text() for run in run_folders(tmp_path) if is_done(run)]
+    assert places == [True, False]
+    monkeypatch.setattr(Patch, "report", plain)
+    outcome = sweep(*grid)
+    assert outcome.out.count("it was done with other files, so it is run again") == 1
+    assert outcome.out.count("is done already") == 1
+    assert all("park" in (run / "prompts.csv").read_text() for run in run_folders(tmp_path))
+
+
+def test_weights_that_are_replaced_during_a_sweep(sweep, tmp_path, monkeypatch, random_folders):
+    mine = tmp_path / "checkpoint"
+    shutil.copytree(random_folders["gpt2"], mine)
+    plain = Patch.report
+
+    def training(self, measurement):
+        if self.layer == 0:
+            replace_weights(mine)
+        return plain(self, measurement)
+
+    monkeypatch.setattr(Patch, "report", training)
+    outcome = sweep("-m", "tracker=none", "model=folder", f"model.path={mine}", "task.n=4", "intervention.layer=0,1")
+    assert "the weights of this run were changed while it was measured" in outcome.err
+    assert "2 runs (1 failed, 1 done)" in outcome.out
+    (done,) = (run for run in run_folders(tmp_path) if is_done(run))
+    provenance = json.loads((done / "provenance.json").read_text())
+    config = model_config(mine)
+    assert provenance["model"]["weights_sha256"] == provenance["identity"]["weights"] == weights_of(config)
+
+
+def replace_weights(folder):
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    weights = {name: tensor + 0.01 for name, tensor in load_file(path).items()}
+    path.unlink()
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def test_a_model_is_loaded_as_it_is_now(tmp_path, random_folders):
+    mine = tmp_path / "checkpoint"
+    shutil.copytree(random_folders["gpt2"], mine)
+    before = load_model(model_config(mine))
+    assert load_model(model_config(mine)) is before
+    replace_weights(mine)
+    after = load_model(model_config(mine))
+    assert after.weights_sha256 != before.weights_sha256
+    change = next(after.bridge.parameters()) - next(before.bridge.parameters())
+    assert change.mean().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_look_at_a_run_leaves_what_it_is_known_by(tmp_path):
+    config = {"intervention": {"from_run": str(tmp_path)}}
+    (tmp_path / "results.csv").write_text("a\n1\n")
+    (tmp_path / "log.txt").write_text("done")
+    before = sha256_of_named_files(config)
+    (tmp_path / "log.txt").write_text("is done already")
+    (tmp_path / ".lock").touch()
+    (tmp_path / "results.csv").touch()
+    assert sha256_of_named_files(config) == before
+    (tmp_path / "results.csv").write_text("a\n2\n")
+    assert sha256_of_named_files(config) != before

@@ -1,0 +1,198 @@
+"""What W&B got is read back with W&B's own offline reader."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import wandb
+
+from ioi_lab.errors import LabError
+from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, _mode, track
+from ioi_lab.tiny.corpus import sentences
+from tests.conftest import only_run_folder, run_folders
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+def inspect(run: Path) -> dict:
+    (offline,) = (run / "wandb").glob("offline-run-*")
+    command = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--summary", "--json", offline]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.fixture
+def no_login(monkeypatch, tmp_path):
+    """A machine on which nobody is logged in."""
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title", "figure"),
+    [
+        ([], "patch z · tiny-gpt2 · ioi", "recovery_by_head"),
+        (["intervention.position=[S2,-1]"], "patch z · tiny-gpt2 · ioi", "recovery_by_head"),
+        (["experiment=residual_by_position"], "patch resid_pre · tiny-gpt2 · ioi", "recovery_by_position"),
+        (["intervention.component=mlp_out"], "patch mlp_out · tiny-gpt2 · ioi", "recovery_by_layer"),
+    ],
+)
+def test_a_run_can_be_read_back(sweep, tmp_path, arguments, title, figure):
+    outcome = sweep("task.n=4", *arguments)
+    assert outcome.code == 0
+    run = only_run_folder(tmp_path)
+    assert "W&B: offline" in outcome.out
+    assert "wandb leet run" in outcome.out
+    assert "wandb sync" in outcome.out
+    seen = inspect(run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert seen["name"] == title
+    assert seen["state"] == "finished"
+    assert seen["config"]["task"]["corruption"] == "s2"
+    assert seen["summary"]["best_recovery"] == pytest.approx(metrics["best_recovery"])
+    assert seen["summary"][figure]["_type"] == "image-file"
+    assert seen["summary"]["results"]["_type"] == "table-file"
+    (table,) = run.glob("wandb/offline-run-*/files/media/table/results_*.json")
+    logged = json.loads(table.read_text())
+    results = pd.read_csv(run / "results.csv")
+    assert logged["columns"] == list(results.columns)
+    assert [row[logged["columns"].index("recovery")] for row in logged["data"]] == pytest.approx(results["recovery"])
+
+
+def test_pages_and_tensors_are_logged(sweep, tmp_path):
+    text = tmp_path / "corpus.txt"
+    text.write_text(" ".join(sentences(150, seed=1)))
+    assert sweep("task.n=4", "intervention=attention", "intervention.layer=0", "name=look").code == 0
+    lens = ("intervention=logit_lens", "intervention.lens=tuned", f"intervention.text={text}", "intervention.steps=2")
+    assert sweep("task.n=4", *lens, "name=lens").code == 0
+    (look,), (tuned,) = ((tmp_path / "runs" / name).iterdir() for name in ("look", "lens"))
+    seen = inspect(look)
+    assert seen["name"] == "attention END → IO · tiny-gpt2 · ioi"
+    assert seen["summary"]["attention"]["_type"] == "html-file"
+    assert seen["summary"]["patterns_layer_00"]["_type"] == "image-file"
+    (page,) = look.glob("wandb/offline-run-*/files/media/html/attention_*.html")
+    assert page.read_text() == (look / "attention.html").read_text()
+    (record,) = tuned.glob("wandb/offline-run-*/run-*.wandb")
+    assert b"translators.safetensors" in record.read_bytes()
+
+
+def test_jobs_of_a_multirun_share_a_group(sweep, tmp_path):
+    assert sweep("-m", "task.seed=0,1", "task.n=4", "name=seeds").code == 0
+    runs = run_folders(tmp_path)
+    group = f"seeds {runs[0].parent.name}"
+    for run in runs:
+        (record,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
+        assert group.encode() in record.read_bytes()
+
+
+def test_a_failing_tracker_loses_nothing(sweep, tmp_path, monkeypatch):
+    def broken(**settings):
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    outcome = sweep("task.n=4")
+    assert outcome.code == 0
+    run = only_run_folder(tmp_path)
+    assert json.loads((run / "status.json").read_text())["status"] == "done"
+    assert "W&B failed, the results are safe in the run folder: ConnectionError: no route to host" in outcome.out
+
+
+def test_without_tracker_there_is_no_wandb_folder(sweep, tmp_path):
+    outcome = sweep("task.n=4", "tracker=none")
+    assert not (only_run_folder(tmp_path) / "wandb").exists()
+    assert "W&B" not in outcome.out
+
+
+def test_a_key_reaches_no_file(sweep, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("HF_TOKEN", "hf_" + SECRET)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert sweep("task.n=4").code == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_mode(monkeypatch, no_login):
+    assert _mode("auto") == ("offline", "no key or login found")
+    assert _mode("online") == ("online", "tracker.mode=online")
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    assert _mode("auto") == ("online", "logged in")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert _mode("auto") == ("offline", "WANDB_MODE=offline")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert _mode("auto") == ("disabled", "WANDB_MODE=disabled")
+
+
+def test_a_malformed_key_is_no_login(monkeypatch, no_login):
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    assert _mode("auto")[0] == "offline"
+
+
+def test_online_without_a_login_is_told_before_the_work(no_login):
+    with pytest.raises(LabError, match=r"tracker\.mode: got 'online', but no W&B key"):
+        TrackerConfig.from_config({"name": "wandb", "mode": "online"}, "tracker").check()
+
+
+def test_disabled_by_the_environment(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    run = FinishedRun(tmp_path, "title", "patch", None, (), {}, {"x": 1.0}, pd.DataFrame({"layer": [0]}), {})
+    with caplog.at_level(logging.INFO):
+        track(run, TrackerConfig.from_config({"name": "wandb"}, "tracker"))
+    assert "W&B: disabled (WANDB_MODE=disabled)" in caplog.text
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_of_a_sweep_only_its_summary(sweep, tmp_path):
+    outcome = sweep("-m", "tracker.runs=sweep", "task.n=4", "intervention.layer=0,1")
+    assert outcome.code == 0, outcome.err
+    folders = [path.parent.relative_to(tmp_path / "runs" / "patch").parts for path in tmp_path.rglob("offline-run-*")]
+    assert [parts[1:] for parts in folders] == [("wandb",)]
+
+
+def test_a_sweep_that_goes_on_has_one_summary(sweep, tmp_path):
+    for _ in range(2):
+        assert sweep("-m", "tracker.runs=sweep", "task.n=4", "intervention.layer=0,all").code == 0
+    summaries = list(tmp_path.rglob("offline-run-*"))
+    assert len(summaries) == 2
+    assert len({path.name.split("-")[-1] for path in summaries}) == 1  # its id
+
+
+def test_what_is_done_and_was_never_sent_is_sent_once(sweep, tmp_path, monkeypatch):
+    """As after a kill between the two, or while W&B could not be reached."""
+    grid = ("-m", "task.n=4", "intervention.layer=0,1")
+    plain = wandb.init
+    monkeypatch.setattr(wandb, "init", lambda **settings: (_ for _ in ()).throw(ConnectionError("no route")))
+    assert sweep(*grid).out.count("W&B failed") == 3
+    monkeypatch.setattr(wandb, "init", plain)
+    for _ in range(2):
+        assert sweep(*grid).out.count("is done already") == 2
+        assert all(len(list((run / "wandb").glob("offline-run-*"))) == 1 for run in run_folders(tmp_path))
+        for run in run_folders(tmp_path):
+            assert inspect(run)["summary"]["recovery_by_head"]["_type"] == "image-file"
+            assert (tmp_path / json.loads((run / "wandb.json").read_text())["run"]).is_dir()
+
+
+def test_runs_that_are_taken_over_are_in_the_group_of_their_sweep(sweep, tmp_path):
+    assert sweep("-m", "tracker=none", "task.n=4", "intervention.layer=0,1", "name=heads").code == 0
+    outcome = sweep("-m", "task.n=4", "intervention.layer=1,2", "name=heads")
+    assert "1 of them taken from earlier ones" in outcome.out
+    runs = [run for run in run_folders(tmp_path) if (run / "wandb").exists()]
+    assert len(runs) == 2
+    for run in runs:
+        (record,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
+        assert f"heads {run.parent.name}".encode() in record.read_bytes()
+
+
+def test_a_run_alone_is_tracked_in_any_case(sweep, tmp_path):
+    assert "W&B: offline" in sweep("tracker.runs=sweep", "task.n=4", "intervention.layer=0").out

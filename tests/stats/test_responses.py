@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ioi_lab.stats.responses import (
+    LINEAR_R2,
+    Response,
+    inside_the_others_band,
+    is_monotone,
+    linear_range,
+    prediction_band,
+    r_squared,
+    slopes,
+)
+
+SCALES = np.arange(-4.0, 5.0)
+
+
+def test_a_line_is_linear_all_along():
+    found = linear_range(SCALES, 3 - 0.5 * SCALES)
+    assert (found.first, found.last) == (0, 8)
+    assert found.r2 == pytest.approx(1)
+
+
+def test_a_response_that_levels_off_is_linear_around_0():
+    found = linear_range(SCALES, np.tanh(SCALES))
+    assert (found.first, found.last) == (3, 5)
+    assert found.r2 == pytest.approx(1)
+    wider = r_squared(SCALES[2:7], np.tanh(SCALES[2:7]))
+    assert wider < LINEAR_R2
+
+
+def test_one_straight_side_is_enough():
+    found = linear_range(SCALES, np.minimum(SCALES, 0.0))
+    assert (found.first, found.last) == (0, 4)
+
+
+def test_without_a_line_the_narrowest_range_says_how_bad_it_is():
+    found = linear_range(SCALES, np.abs(SCALES) ** 3 * np.where(np.arange(9) % 2, 1, -1))
+    assert found.last - found.first == 2
+    assert found.r2 < LINEAR_R2
+
+
+def test_a_constant_and_a_single_scale():
+    assert np.isnan(linear_range(SCALES, np.ones(9)).r2)
+    two = Response.of([2.0], np.full((1, 3), 5.0), np.full(3, 1.0))
+    assert two.slopes == pytest.approx([2.0] * 3)
+    assert np.isnan(two.linear.r2)
+    assert list(two.linear_scales) == [0, 2]
+    assert Response.of([0.0], np.ones((1, 3)), np.ones(3)).slopes == pytest.approx([0] * 3)
+
+
+def test_scales_are_put_in_order_with_the_unsteered_values_at_0():
+    values = np.array([[1.0, 2.0], [-1.0, -2.0]])
+    response = Response.of([1.0, -1.0], values, np.zeros(2))
+    assert list(response.scales) == [-1, 0, 1]
+    assert response.values == pytest.approx(np.array([[-1, -2], [0, 0], [1, 2]]))
+    assert response.slopes == pytest.approx([1, 2])
+    assert response.is_monotone
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(3, 9), st.integers(0, 10_000))
+def test_slopes_and_r_squared_are_those_of_numpy(count, seed):
+    rng = np.random.default_rng(seed)
+    scales, values = np.sort(rng.normal(size=count)), rng.normal(size=(count, 4))
+    assert slopes(scales, values) == pytest.approx(np.polyfit(scales, values, 1)[0], abs=1e-8)
+    assert slopes(scales, values).mean() == pytest.approx(np.polyfit(scales, values.mean(axis=1), 1)[0], abs=1e-8)
+    fit = np.polyval(np.polyfit(scales, values[:, 0], 1), scales)
+    explained = 1 - ((values[:, 0] - fit) ** 2).sum() / ((values[:, 0] - values[:, 0].mean()) ** 2).sum()
+    assert r_squared(scales, values[:, 0]) == pytest.approx(explained, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"), [([1, 2, 4], True), ([3, 1, 0], True), ([1, 3, 2], False), ([1, 1, 2], False)]
+)
+def test_monotone(response, expected):
+    assert is_monotone(np.array(response, dtype=float)) is expected
+
+
+@pytest.mark.parametrize("count", [5, 10])
+def test_a_further_sample_lies_in_the_band_19_times_in_20(count):
+    rng = np.random.default_rng(0)
+    samples = rng.normal(3.0, 2.0, size=(count + 1, 20_000))
+    low, high = prediction_band(samples[:-1])
+    assert ((low <= samples[-1]) & (samples[-1] <= high)).mean() == pytest.approx(0.95, abs=0.01)
+    assert inside_the_others_band(samples).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_one_sample_far_from_the_others_is_outside_their_band():
+    samples = np.array([[0.0], [0.1], [-0.1], [0.05], [9.0]])
+    assert inside_the_others_band(samples)[:, 0].tolist() == [1, 1, 1, 1, 0]
