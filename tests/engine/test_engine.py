@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPTJConfig,
 
 from ioi_lab.engine.edits import Edit, FromPass, Site
 from ioi_lab.engine.engine import Engine
+from ioi_lab.engine.exactness import proofs_of
 from ioi_lab.engine.forward import Forward
 from ioi_lab.errors import LabError
 from ioi_lab.models.loading import load_model
@@ -241,7 +242,7 @@ def test_low_precision_weights_give_metrics_near_those_of_full_precision(setups,
     largest = abs(expected.answer_logit).max()
     assert abs(got.answer_logit - expected.answer_logit).max() < 0.05 * largest
     assert abs(got.p_answer - expected.p_answer).max() < 0.05
-    assert all(low.exact_parts.values())
+    assert all(proofs_of(low).proved.values())
 
 
 def test_no_edits_is_told(setups):
@@ -348,11 +349,11 @@ def test_unedited_runs_are_kept_within_the_bound(setups):
     plan = [edits for edits in steering_grid(model.shape) if edits[0].site.layer > 0]
     roomy = Engine(model, prompts, 1.0)
     expected = roomy.run(plan, "clean", progress=False)
-    size = roomy._kept.bytes
+    size = roomy._recordings.bytes
     tight = Engine(model, prompts, 2 * size / 1e9)  # a quarter of it cannot hold them all
     for engine, is_kept in ((roomy, True), (tight, False)):
         engine.run(plan, "clean", progress=False)
-        assert engine._kept.bytes <= 0.25 * engine._bound
+        assert engine._recordings.bytes <= 0.25 * engine._budget.bound
         with Calls(model) as calls:
             again = engine.run(plan, "clean", progress=False)
         assert (calls.positions["block", 0] == 0) == is_kept
@@ -361,7 +362,7 @@ def test_unedited_runs_are_kept_within_the_bound(setups):
 
 def test_a_model_that_resists_parts_is_run_whole(setups, monkeypatch, caplog):
     model, plain, prompts = setups["tiny-gpt2"]
-    model.exact_parts.clear()
+    proofs_of(model).proved.clear()
 
     def resist(self, *arguments, **keywords):
         raise AttributeError("no residual stream here")
@@ -370,17 +371,17 @@ def test_a_model_that_resists_parts_is_run_whole(setups, monkeypatch, caplog):
     plan = steering_grid(model.shape)[:4]
     assert_matches_brute_force((model, plain, prompts), plan, "clean")
     assert "whole passes" in caplog.text
-    model.exact_parts.clear()
+    proofs_of(model).proved.clear()
 
 
 def test_parts_that_are_wrong_are_not_used(setups, monkeypatch):
     model, plain, prompts = setups["tiny-pythia"]
-    model.exact_parts.clear()
+    proofs_of(model).proved.clear()
     right = Forward.part
     monkeypatch.setattr(Forward, "part", lambda *arguments, **keywords: right(*arguments, **keywords) + 0.01)
     assert_matches_brute_force((model, plain, prompts), steering_grid(model.shape)[:4], "clean")
-    assert not any(model.exact_parts.values())
-    model.exact_parts.clear()
+    assert not any(proofs_of(model).proved.values())
+    proofs_of(model).proved.clear()
 
 
 def other_model(folder, tmp_path, plain):

@@ -12,6 +12,7 @@ from ioi_lab.interventions.ablate import Ablate
 from ioi_lab.models.loading import load_model
 from ioi_lab.tasks.prompts import PromptPairs
 from tests.conftest import hugging_face, ioi_task, model_config
+from tests.interventions.toy import plan_of
 from tests.oracle import activation, edited_end_logits, tokens
 
 
@@ -40,7 +41,7 @@ def assert_writes(setup, intervention, value_of):
     """The ablation of head 1.2 equals writing `value_of(row)` `[pos, d_head]` there, on the plain model."""
     model, plain, prompts = setup
     engine = Engine(model, prompts)
-    got = engine.run(intervention.plan(engine), intervention.base, progress=False).logit_diff
+    got = engine.run(plan_of(intervention, engine), intervention.base, progress=False).logit_diff
     for row, pair in enumerate(prompts):
         value = torch.zeros(len(prompts), prompts.longest, model.shape.d_head)
         value[row, : len(pair)] = value_of(row)
@@ -92,8 +93,8 @@ def test_mean_at_a_label_is_taken_over_all_prompts(setup):
 def test_the_mean_pattern_is_one(setup):
     model, _, prompts = setup
     for position in ("S2", "END", "all"):
-        ((edit,),) = ablate(method="mean_by_position", component="pattern", position=position).plan(
-            Engine(model, prompts)
+        ((edit,),) = plan_of(
+            ablate(method="mean_by_position", component="pattern", position=position), Engine(model, prompts)
         )
         for row, pair in enumerate(prompts):
             weights = edit.value[row, : len(pair), : len(pair)]
@@ -104,7 +105,7 @@ def test_the_mean_pattern_is_one(setup):
 def test_resampling_at_a_label_takes_the_label_of_the_other(setup):
     model, _, prompts = setup
     values = held(setup, "clean")
-    ((edit,),) = ablate(method="resample", reference="random", position="S2").plan(Engine(model, prompts))
+    ((edit,),) = plan_of(ablate(method="resample", reference="random", position="S2"), Engine(model, prompts))
     at_labels = torch.stack([value[pair.labels["S2"]] for value, pair in zip(values, prompts, strict=True)])
     distances = torch.cdist(edit.value, at_labels)
     assert distances.min(dim=1).values.max() < 1e-3
@@ -112,14 +113,14 @@ def test_resampling_at_a_label_takes_the_label_of_the_other(setup):
 
 
 def test_resampling_from_the_twin_is_noising(setup):
-    plan = ablate(method="resample").plan(Engine(setup[0], setup[2]))
+    plan = plan_of(ablate(method="resample"), Engine(setup[0], setup[2]))
     assert plan[0][0].value == FromPass("corrupted")
 
 
 def test_resampling_takes_each_other_prompt_once(setup):
     model, _, prompts = setup
     values = held(setup, "clean")
-    ((edit,),) = ablate(method="resample", reference="random").plan(Engine(model, prompts))
+    ((edit,),) = plan_of(ablate(method="resample", reference="random"), Engine(model, prompts))
     donors = []
     for row, pair in enumerate(prompts):
         given = edit.value[row, : len(pair)]
@@ -131,7 +132,7 @@ def test_resampling_takes_each_other_prompt_once(setup):
         donors.append(donor)
     assert sorted(donors) == list(range(len(prompts)))
     assert all(donor != row for row, donor in enumerate(donors))
-    again = ablate(method="resample", reference="random").plan(Engine(model, prompts))[0][0]
+    again = plan_of(ablate(method="resample", reference="random"), Engine(model, prompts))[0][0]
     assert torch.equal(again.value, edit.value)
     assert_writes(setup, ablate(method="resample", reference="random"), lambda row: values[donors[row]])
 
@@ -148,16 +149,16 @@ def test_resampling_takes_each_other_prompt_once(setup):
         ({"method": "median"}, "method: got 'median', expected 'zero', 'mean'"),
     ],
 )
-def test_choices_that_make_no_sense_are_told(changes, line):
+def test_choices_that_make_no_sense_are_reported(changes, line):
     with pytest.raises(LabError, match=line):
         ablate(**changes)
 
 
 @pytest.mark.parametrize("changes", [{"method": "mean_by_position"}, {"method": "resample", "reference": "random"}])
-def test_a_prompt_without_company_is_told(setup, changes):
+def test_a_prompt_without_company_is_reported(setup, changes):
     model, _, prompts = setup
     with pytest.raises(LabError, match="needs two prompts of each length, but only one has"):
-        ablate(**changes).plan(Engine(model, PromptPairs([prompts[0], prompts[5]])))
+        plan_of(ablate(**changes), Engine(model, PromptPairs([prompts[0], prompts[5]])))
 
 
 def test_at_a_label_prompts_of_any_length_are_company(setup):
@@ -165,7 +166,7 @@ def test_at_a_label_prompts_of_any_length_are_company(setup):
     two, one = PromptPairs([prompts[0], prompts[5]]), prompts.only(0)
     assert len(two.buckets()) == 2
     at_end = ablate(method="resample", reference="random", position="END")
-    ((edit,),) = at_end.plan(Engine(model, two))
+    ((edit,),) = plan_of(at_end, Engine(model, two))
     z = (
         Engine(model, two)
         .record("clean", [Site("z", 1)])[Site("z", 1)]
@@ -174,4 +175,4 @@ def test_at_a_label_prompts_of_any_length_are_company(setup):
     expected = torch.stack([z[1, len(two[1]) - 1], z[0, len(two[0]) - 1]])
     assert torch.allclose(edit.value, expected, atol=1e-5)
     with pytest.raises(LabError, match="needs two prompts, but there is one"):
-        at_end.plan(Engine(model, one))
+        plan_of(at_end, Engine(model, one))

@@ -1,4 +1,4 @@
-"""What attribution patching reports: estimates in the columns of patching, exact values beside them."""
+"""The report of attribution patching: estimates in the columns of patching, exact values next to them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,15 @@ import numpy as np
 import pytest
 
 from ioi_lab.interventions.attribution_patch import AttributionPatch
-from ioi_lab.interventions.base import Measurement
-from ioi_lab.stats.bootstrap import Bootstrap
-from ioi_lab.stats.metrics import Readout
-from tests.interventions.test_patch import ENGINE, PROMPTS, SHAPE, readout
+from tests.interventions.toy import report
 
 
-def attribution_patch(**changes):
-    values = {
-        "name": "attribution_patch", "component": "z", "layer": "all", "head": "all", "position": "all",
-        "sets": "each", "direction": "denoise", "ig_steps": 0, "check": True,
-    }  # fmt: skip
-    return AttributionPatch.from_config(values | changes, "intervention")
+def attribution_patch(**changes) -> AttributionPatch:
+    return AttributionPatch.from_config(changes, "intervention")
 
 
-def report(intervention, estimates, exact):
-    observed = Readout(np.repeat(np.asarray(estimates, dtype=float)[:, None], len(PROMPTS), axis=1))
-    measurement = Measurement(
-        SHAPE, PROMPTS, "toy task", readout([3.0]), readout([-1.0]), readout(exact), Bootstrap(4, seed=0), observed
-    )
-    return intervention.report(measurement)
-
-
-def test_exact_values_stand_beside_the_estimates():
-    found = report(attribution_patch(), [-1, 0, 1, 2, 3, -3], [-1, -1, 0, 1, 3, -2])
+def test_exact_values_stand_next_to_the_estimates():
+    found = report(attribution_patch(), [-1, -1, 0, 1, 3, -2], estimated=[-1, 0, 1, 2, 3, -3])
     assert found.table["recovery"].to_numpy() == pytest.approx([0, 0.25, 0.5, 0.75, 1, -0.5])
     assert found.table["exact_recovery"].to_numpy() == pytest.approx([0, 0, 0.25, 0.5, 1, -0.25])
     assert found.table["exact_logit_diff"].tolist() == [-1, -1, 0, 1, 3, -2]
@@ -45,8 +30,7 @@ def test_exact_values_stand_beside_the_estimates():
 
 def test_without_check_nothing_exact_is_run_or_claimed():
     intervention = attribution_patch(check=False, ig_steps=4)
-    assert intervention.plan(ENGINE) == []
-    found = report(intervention, [-1, 0, 1, 2, 3, -3], [])
+    found = report(intervention, [], estimated=[-1, 0, 1, 2, 3, -3])  # the toy engine refuses further edits
     assert not any(column.startswith("exact") for column in found.table)
     assert "rank_correlation" not in found.metrics
     assert "4 integrated-gradient steps" in found.draw()["top_effects"].get_suptitle()

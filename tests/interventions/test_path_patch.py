@@ -15,6 +15,7 @@ from ioi_lab.interventions.path_patch import PathPatch
 from ioi_lab.models.loading import load_model
 from tests.conftest import ARCHITECTURES, hugging_face, ioi_task, model_config
 from tests.engine.test_engine import same_length
+from tests.interventions.toy import plan_of
 from tests.oracle import activation, changed, tokens
 
 
@@ -37,7 +38,7 @@ def setups(folders):
 
 def measured(model, prompts, intervention):
     engine = Engine(model, prompts)
-    plan = intervention.plan(engine)
+    plan = plan_of(intervention, engine)
     rows = intervention.rows(engine.shape, prompts)
     return rows, engine.run(plan, intervention.base, progress=False).logit_diff
 
@@ -169,7 +170,7 @@ def test_several_receivers_reach_only_later_ones(setups):
     model, _, prompts = setups["tiny-gpt2"]
     rows, _ = measured(model, prompts, path_patch(receiver_input="q", receiver=["1.0", "3.1"]))
     assert {row.sites[0].layer for row in rows} == {0, 1, 2}
-    plan = path_patch(receiver_input="q", receiver=["1.0", "3.1"]).plan(Engine(model, prompts))
+    plan = plan_of(path_patch(receiver_input="q", receiver=["1.0", "3.1"]), Engine(model, prompts))
     assert [len(edits) for edits in plan] == [2] * 4 + [1] * 8
 
 
@@ -189,10 +190,10 @@ def test_several_receivers_reach_only_later_ones(setups):
         ({"receiver_input": "mlp", "receiver": 1, "component": "mlp_out", "layer": 1}, "sender layer 1 does not come"),
     ],
 )
-def test_paths_that_lead_nowhere_are_told(setups, changes, line):
+def test_paths_that_lead_nowhere_are_reported(setups, changes, line):
     model, _, prompts = setups["tiny-gpt2"]
     with pytest.raises(LabError, match=line):
-        path_patch(**changes).plan(Engine(model, prompts))
+        plan_of(path_patch(**changes), Engine(model, prompts))
 
 
 def test_attention_reaches_the_mlp_of_its_own_block_unless_in_parallel(setups):

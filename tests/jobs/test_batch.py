@@ -1,4 +1,4 @@
-"""`hydra/launcher=batch`: what the basic launcher gives, from pooled passes."""
+"""`hydra/launcher=batch`: what the basic launcher gives, from shared passes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def same_but_for_the_launcher(path):
     return text.splitlines()
 
 
-def test_edits_are_pooled(sweep, monkeypatch):
+def test_jobs_share_passes(sweep, monkeypatch):
     passes = []
     plain = Engine._execute
 
@@ -129,10 +129,10 @@ def test_a_mistake_stays_in_its_job(sweep, tmp_path):
 def test_a_bug_in_the_plan_stays_in_its_job(sweep, tmp_path, monkeypatch):
     plain = Patch.plan
 
-    def failing(self, engine):
+    def failing(self, rows, engine):
         if self.layer == 1:
             raise RuntimeError("a bug")
-        return plain(self, engine)
+        return plain(self, rows, engine)
 
     monkeypatch.setattr(Patch, "plan", failing)
     outcome = sweep(*BATCH, "task.n=4", "intervention.layer=0,1,2")
@@ -174,7 +174,7 @@ def test_a_wave_of_nothing_is_refused(sweep):
 
 
 @pytest.mark.parametrize("launcher", ["basic", "batch"])
-def test_a_group_without_an_option_is_told_in_one_line(sweep, launcher):
+def test_a_group_without_an_option_is_reported_in_one_line(sweep, launcher):
     outcome = sweep("-m", "tracker=none", f"hydra/launcher={launcher}", "model=tiny-gpt2,null")
     assert outcome.code == 1
     assert outcome.error_line == "error: Config group override must be a string or a list. Got NoneType"
