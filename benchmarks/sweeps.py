@@ -2,8 +2,8 @@
 
 `fresh`: Hydra's basic launcher with the model loaded again for each job, which is what a loop over a script does;
 `sharing`: the basic launcher as it is, whose jobs share model, prompts and baselines; `batch`: `hydra/launcher=batch`;
-`grid`: one run with all points in it. Of the first two only some jobs are run and timed, without what Hydra does around
-them; of the others all is timed but Python's imports. Each way runs in a process of its own.
+`grid`: one run with all points in it. For the first two, only a sample of the jobs is run and timed, without Hydra's own
+work around them; for the others, everything but Python's imports is timed. Each way runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Points:
 
     @classmethod
     def whole(cls, model: str) -> Points:
-        """All layers and heads of a model, with as many scales from −4 to 4 as make 1,296 points."""
+        """Return all layers and heads of a model, with as many scales from −4 to 4 as make 1,296 points."""
         layers, heads = SHAPES[model]
         scales = np.linspace(-4, 4, POINTS // (layers * heads)).round(3)
         return cls(list(range(layers)), list(range(heads)), scales.tolist())
 
     def some(self, jobs: int) -> Points:
-        """About as many, spread over the grid."""
+        """Return about `jobs` points, spread over the grid."""
         first, last = self.layers[0], self.layers[-1]
         return Points(
             [first, last], [self.heads[0], self.heads[-1]], self.scales[:: max(1, 4 * len(self.scales) // jobs)]
@@ -57,7 +57,7 @@ class Points:
         return len(self.layers) * len(self.heads) * len(self.scales)
 
     def overrides(self, *, swept: bool) -> list[str]:
-        """As typed: a sweep of all combinations, or lists inside of one run."""
+        """Return the overrides: a sweep of all combinations, or lists inside of one run."""
         values: dict[str, Sequence[float]] = {"layer": self.layers, "head": self.heads, "scale": self.scales}
         texts = {key: ",".join(str(value) for value in chosen) for key, chosen in values.items()}
         return [f"intervention.{key}={text if swept else f'[{text}]'}" for key, text in texts.items()]
@@ -65,12 +65,12 @@ class Points:
 
 @dataclass(frozen=True)
 class Timing:
-    """What a way took."""
+    """The time and the memory of one way."""
 
     way: str
     jobs: int
     seconds: float
-    """Of `fresh` and `sharing`, of all jobs but the first."""
+    """For `fresh` and `sharing`, without the first job."""
 
     engine_seconds: float
     load_seconds: float
@@ -104,13 +104,13 @@ def _options() -> argparse.Namespace:
 
 
 def time_model(model: str, options: argparse.Namespace, folder: Path) -> None:
-    """All ways on one model, and how far apart their numbers are."""
+    """Time all ways on one model, and compare their numbers."""
     if model != "tiny-gpt2":
         from benchmarks.models import random_model
 
         random_model(model, folder)
     print(f"\n{model}: {POINTS:,} points")
-    print(f"{'way':<10}{'jobs timed':>11}{'s, all points':>15}{'ms a job':>10}{'overhead, ms':>14}{'× fresh':>9}"
+    print(f"{'way':<10}{'jobs timed':>11}{'s, all points':>15}{'ms per job':>11}{'overhead, ms':>14}{'× fresh':>9}"
           f"{'peak GB':>9}{'largest difference':>20}", flush=True)  # fmt: skip
     first: float | None = None
     known: dict[tuple[float, ...], float] = {}
@@ -127,13 +127,13 @@ def time_model(model: str, options: argparse.Namespace, folder: Path) -> None:
         whole = timing.seconds / timing.jobs * POINTS if way in ("fresh", "sharing") else timing.seconds
         first = whole if way == "fresh" else first
         overhead = (timing.seconds - timing.engine_seconds - timing.load_seconds) / timing.jobs
-        print(f"{way:<10}{timing.jobs:>11,}{whole:>15.1f}{1000 * whole / POINTS:>10.0f}"
+        print(f"{way:<10}{timing.jobs:>11,}{whole:>15.1f}{1000 * whole / POINTS:>11.0f}"
               f"{1000 * overhead if way == 'batch' else float('nan'):>14.0f}{(first or np.nan) / whole:>9.1f}"
               f"{timing.peak_memory_gb:>9.2f}{max(apart, default=np.nan):>20.1e}", flush=True)  # fmt: skip
 
 
 def _logit_diffs(folder: Path) -> dict[tuple[float, ...], float]:
-    """The steered logit difference of each point, from the tables of all runs."""
+    """Return the steered logit difference of each point, from the tables of all runs."""
     import pandas as pd
 
     tables = pd.concat([pd.read_csv(path) for path in folder.glob("**/results.csv")])
@@ -143,15 +143,16 @@ def _logit_diffs(folder: Path) -> dict[tuple[float, ...], float]:
 
 
 def time_way(options: argparse.Namespace) -> Timing:
-    """One way in this process."""
+    """Time one way in this process."""
     import transformer_lens.model_bridge  # noqa: F401  # not part of what is timed
 
     import sweep
     from ioi_lab.cli.command import run_command
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.interventions.steer import report as steer_report  # noqa: F401
-    from ioi_lab.jobs import experiment
-    from ioi_lab.models import loading as models
+    from ioi_lab.engine.passes import Passes
+    from ioi_lab.interventions.steer import measure, report  # noqa: F401  # imported before the time is taken
+    from ioi_lab.jobs import experiment, job
+    from ioi_lab.models import loading
 
     (model,) = options.models
     folder = Path(options.folder)
@@ -159,22 +160,22 @@ def time_way(options: argparse.Namespace) -> Timing:
     if options.way in ("fresh", "sharing"):
         points = points.some(options.sample)
     engine, load, job_seconds = Stopwatch(), Stopwatch(), list[float]()
-    Engine.run = engine.of_engine(Engine.run)  # type: ignore[method-assign]
-    Engine._recording = engine.of_reads(Engine._recording)  # type: ignore[method-assign]
-    plain = experiment.run_experiment
+    Engine.evaluate = engine.of(Engine.evaluate)  # type: ignore[method-assign]
+    Passes.recording = engine.of(Passes.recording)  # type: ignore[method-assign]
+    run_job = job.run_job
 
-    def run_experiment(*arguments: Any, **named: Any) -> dict[str, float]:
+    def timed_job(*arguments: Any, **named: Any) -> dict[str, float]:
         if options.way == "fresh":
-            for shared in (models.loaded, experiment.shared_prompts, experiment.shared_engine):
+            for shared in (loading.loaded, experiment.shared_prompts, experiment.shared_engine):
                 shared.cache_clear()
             gc.collect()
         started = time.perf_counter()
-        metrics = plain(*arguments, **named)
+        metrics = run_job(*arguments, **named)
         job_seconds.append(time.perf_counter() - started)
         return metrics
 
-    experiment.run_experiment = run_experiment
-    models.load_model = load.of(models.load_model)
+    job.run_job = timed_job
+    loading.load_model = load.of(loading.load_model)
     sys.argv = ["sweep.py", *_overrides(options, points, folder)]
     started = time.perf_counter()
     sys.stdout, stdout = sys.stderr, sys.stdout
@@ -209,43 +210,34 @@ def _overrides(options: argparse.Namespace, points: Points, folder: Path) -> lis
         f"figures={str(options.figures).lower()}",
         "tracker=none",
         "intervention=steer",
-        "intervention.site=z",
+        "intervention.component=z",
         "intervention.side_effects=0",
         "intervention.controls=5",
     ]
 
 
 class Stopwatch:
-    """Adds up the time that functions take."""
+    """Adds up the time that functions take; calls inside other timed calls are not counted twice."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._is_running = False
 
-    def of(self, function: Callable[..., Any], when: Callable[[], bool] = lambda: True) -> Callable[..., Any]:
-        """The function, timed."""
+    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, timed."""
 
         def timed(*arguments: Any, **named: Any) -> Any:
-            if not when():
+            if self._is_running:
                 return function(*arguments, **named)
+            self._is_running = True
             started = time.perf_counter()
             try:
                 return function(*arguments, **named)
             finally:
                 self.seconds += time.perf_counter() - started
+                self._is_running = False
 
         return timed
-
-    def of_engine(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Of the pooled pass, not of those who wait for it."""
-        from ioi_lab.jobs.shared_passes import current_seat
-
-        return self.of(function, lambda: current_seat() is None)
-
-    def of_reads(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Of what measurements read themselves; the pooled pass is timed as a whole."""
-        from ioi_lab.jobs.shared_passes import current_seat
-
-        return self.of(function, lambda: current_seat() is not None)
 
 
 if __name__ == "__main__":

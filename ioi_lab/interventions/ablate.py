@@ -14,7 +14,8 @@ from typing_extensions import override
 
 from ioi_lab.engine.edits import OTHER_PASS, EditSet, Pass
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.grid import GridIntervention, Row
+from ioi_lab.interventions.grid import GridIntervention
+from ioi_lab.interventions.grid_result import Row
 from ioi_lab.reports.wording import plain
 
 if TYPE_CHECKING:

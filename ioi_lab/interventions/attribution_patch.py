@@ -15,7 +15,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from ioi_lab.interventions.baselines import Baselines, estimates_of
-from ioi_lab.interventions.grid import GridResult
+from ioi_lab.interventions.grid_result import GridResult
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.interventions.self_checks import checked_run
 from ioi_lab.stats.bootstrap import Estimate
@@ -93,7 +93,7 @@ class AttributionPatch(Patch):
         """Return the report of patching for the estimates; with `check`, the exact values next to them."""
         from ioi_lab.interventions.grid_report import GridReport
 
-        grid = GridReport(self, result, context)
+        grid = GridReport(result, self._grid_title, context)
         report = grid.report()
         assert isinstance(result, AttributionResult)
         if (exact := result.exact) is None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -18,8 +17,9 @@ from typing_extensions import override
 
 from ioi_lab.engine.edits import EditSet, Pass, Site
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.base import Intervention, Result
+from ioi_lab.interventions.base import Intervention
 from ioi_lab.interventions.baselines import Baselines, estimates_of
+from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row, Sets
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
 from ioi_lab.models.selectors import (
     HeadSelector,
@@ -31,56 +31,12 @@ from ioi_lab.models.selectors import (
     positions_of,
 )
 from ioi_lab.models.shape import HEAD_COMPONENTS, Component, ModelShape
-from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Readout
-from ioi_lab.tasks.prompts import Position, PromptPairs
+from ioi_lab.tasks.prompts import PromptPairs
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
     from ioi_lab.reports.report import Report, ReportContext
-
-Sets = Literal["each", "together", "except"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the results: the sites that are edited together, and a label such as `9.9` or `layer 3`."""
-
-    sites: Sequence[Site]
-    label: str
-
-    @property
-    def position(self) -> Position:
-        """The position that the row's sites share."""
-        return self.sites[0].position
-
-    @property
-    def site(self) -> Site | None:
-        """The row's site, if there is only one."""
-        return self.sites[0] if len(self.sites) == 1 else None
-
-
-@dataclass(frozen=True)
-class GridResult(Result):
-    """The measured rows of a grid."""
-
-    rows: list[Row]
-    estimates: dict[str, Estimate]
-    """Each metric of `results.csv`, row by row."""
-
-    effect: Estimate
-    """The change of recovery by the edits: recovery itself if the corrupted pass is edited, else recovery − 1."""
-
-    ranking: list[int]
-    """The rows, from the largest effect (by absolute value) to the smallest."""
-
-    noun: str
-    """What a row is: a head, a key/value head, a site or a set."""
-
-    @property
-    def prompts(self) -> PromptPairs:
-        """The prompts that were measured."""
-        return self.baselines.prompts
 
 
 class GridIntervention(Intervention[GridResult]):
@@ -168,7 +124,11 @@ class GridIntervention(Intervention[GridResult]):
     def report(self, result: GridResult, context: ReportContext) -> Report:
         from ioi_lab.interventions.grid_report import GridReport
 
-        return GridReport(self, result, context).report()
+        return GridReport(result, self._grid_title, context).report()
+
+    @property
+    def _grid_title(self) -> GridTitle:
+        return GridTitle(self.action, self.component, self.details, self.base, self.sets)
 
     def _noun(self, shape: ModelShape) -> str:
         if self.sets != "each":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ioi_lab.interventions.grid import GridIntervention, GridResult, Row
+from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row
 from ioi_lab.models.selectors import shared_position
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
@@ -32,11 +32,11 @@ RECOVERY: Final = "recovery of the logit difference\n(0 = corrupted, 1 = clean)"
 class GridReport:
     """The rows of a grid, ranked by the size of their effect, as a table, scalars, figures and sentences."""
 
-    def __init__(self, intervention: GridIntervention, result: GridResult, context: ReportContext) -> None:
-        self._intervention = intervention
+    def __init__(self, result: GridResult, title: GridTitle, context: ReportContext) -> None:
         self._result = result
+        self._title = title
         self._where = shared_position([row.position for row in result.rows], result.prompts)
-        what = f"{intervention.action} {intervention.component}{self._where}, {intervention.details}"
+        what = f"{title.action} {title.component}{self._where}, {title.details}"
         self.title = f"{what}\n{context.data_title(len(result.prompts))}"
         self.labels = [self._label(row) for row in result.rows]
 
@@ -72,8 +72,8 @@ class GridReport:
         return figures | {"top_effects": self._ranked_bars()}
 
     def _selectors(self, row: Row) -> dict[str, Any]:
-        if row.site is None or self._intervention.sets != "each":
-            return {"component": self._intervention.component, "position": row.position, "sites": row.label}
+        if row.site is None or self._title.sets != "each":
+            return {"component": self._title.component, "position": row.position, "sites": row.label}
         site = row.site
         return {"component": site.component, "layer": site.layer, "head": site.head, "position": site.position}
 
@@ -104,7 +104,7 @@ class GridReport:
     @property
     def _is_rectangle(self) -> bool:
         """Whether the rows are single sites, and every layer has the same heads and positions."""
-        if self._intervention.sets != "each":
+        if self._title.sets != "each":
             return False
         sites = [row.sites[0] for row in self._result.rows]
         axes = [dict.fromkeys(getattr(site, name) for site in sites) for name in ("layer", "head", "position")]
@@ -138,7 +138,7 @@ class GridReport:
     @property
     def _scale_label(self) -> str:
         """The values of all figures."""
-        if self._intervention.base == "corrupted":
+        if self._title.base == "corrupted":
             return RECOVERY
         return "change of recovery\n(0 = clean, −1 = corrupted)"
 

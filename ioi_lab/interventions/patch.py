@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from typing_extensions import override
 
 from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass
-from ioi_lab.interventions.grid import GridIntervention, Row
+from ioi_lab.interventions.grid import GridIntervention
+from ioi_lab.interventions.grid_result import Row
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from ioi_lab.engine.edits import EditSet, Site, precedes
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.grid import Row
+from ioi_lab.interventions.grid_result import Row
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.models.heads import HeadName, heads_of
 from ioi_lab.models.selectors import Index, cell_name, head_names_in

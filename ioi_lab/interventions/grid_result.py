@@ -1,0 +1,73 @@
+"""The rows of a grid of sites, and their measured effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ioi_lab.engine.edits import Pass, Site
+from ioi_lab.interventions.base import Result
+from ioi_lab.models.shape import Component
+from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.tasks.prompts import Position, PromptPairs
+
+Sets = Literal["each", "together", "except"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the results: the sites that are edited together, and a label such as `9.9` or `layer 3`."""
+
+    sites: Sequence[Site]
+    label: str
+
+    @property
+    def position(self) -> Position:
+        """The position that the row's sites share."""
+        return self.sites[0].position
+
+    @property
+    def site(self) -> Site | None:
+        """The row's site, if there is only one."""
+        return self.sites[0] if len(self.sites) == 1 else None
+
+
+@dataclass(frozen=True)
+class GridResult(Result):
+    """The measured rows of a grid."""
+
+    rows: list[Row]
+    estimates: dict[str, Estimate]
+    """Each metric of `results.csv`, row by row."""
+
+    effect: Estimate
+    """The change of recovery by the edits: recovery itself if the corrupted pass is edited, else recovery − 1."""
+
+    ranking: list[int]
+    """The rows, from the largest effect (by absolute value) to the smallest."""
+
+    noun: str
+    """What a row is: a head, a key/value head, a site or a set."""
+
+    @property
+    def prompts(self) -> PromptPairs:
+        """The prompts that were measured."""
+        return self.baselines.prompts
+
+
+@dataclass(frozen=True)
+class GridTitle:
+    """What a grid's titles and axes say about its edits."""
+
+    action: str
+    """The start of a title, such as `Patching`."""
+
+    component: Component
+    details: str
+    """The end of that line, such as `denoise: clean → corrupted`."""
+
+    base: Pass
+    """The pass that is edited."""
+
+    sets: Sets
