@@ -2,7 +2,7 @@
 
 `fresh`: Hydra's basic launcher with the model loaded again for each job, which is what a loop over a script does;
 `sharing`: the basic launcher as it is, whose jobs share model, prompts and baselines; `batch`: `hydra/launcher=batch`;
-`grid`: one run with all points in it. For the first two, only a sample of the jobs is run and timed, without Hydra's own
+`grid`: one run with all points in it. For the first two, only a sample of jobs is run and timed, without Hydra's own
 work around them; for the others, everything but Python's imports is timed. Each way runs in a process of its own.
 """
 

@@ -1,4 +1,4 @@
-"""Which part of a pass each edit set needs, and which edit sets share a batch."""
+"""Batching: the part of a pass that each edit set needs, and the edit sets that share a batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ReadoutKind = Literal["full", "logit_diff"]
 """`full` unembeds END into the whole vocabulary, as probabilities and KL need; `logit_diff` into two tokens."""
 
 _MIN_TOKENS: Final = {"cpu": 192, "cuda": 16_384}
-"""Tokens that keep the device busy: edit sets that need different parts share a batch only up to here."""
+"""Tokens that keep the device busy: edit sets that need different parts share a batch only up to this many."""
 
 _MAX_TOKENS: Final = {"cpu": 2560, "cuda": 262_144}
 """More tokens in a batch gain nothing."""
@@ -27,12 +27,19 @@ _AFTER_KEYS: Final = frozenset({"q", "pattern", "z", "attn_out", "resid_mid", "m
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """One edit set of a plan: `index` there, the edits that can change something, and from where on they do."""
+    """The work that one edit set needs."""
 
     index: int
+    """The index of the edit set in its list."""
+
     edits: EditSet
+    """Its edits that can change something."""
+
     first: int
+    """The first layer that they change."""
+
     start: int
+    """The first position that they change."""
 
 
 def works(bucket: Bucket, edit_sets: Sequence[EditSet], base: Pass, shape: ModelShape) -> list[Work]:

@@ -1,4 +1,4 @@
-"""Prompts of one length as tensors: what one forward pass can hold without padding."""
+"""Prompts of one length as tensors: they share a forward pass without padding."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Bucket:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def tokens(self, run: Pass) -> Int[Tensor, "row pos"]:
-        """The prompts of a run."""
-        return self._tokens[run]
+    def tokens(self, which: Pass) -> Int[Tensor, "row pos"]:
+        """Return the tokens of the clean or the corrupted prompts."""
+        return self._tokens[which]
 
     def places(self, position: Position) -> Places:
-        """Where a position is in each prompt."""
+        """Return the places of a position in each prompt."""
         if position not in self._places:
             found = [(i, p) for i, row in enumerate(self.rows) for p in self.prompts[row].positions(position)]
             selected = self._tensor(found)
@@ -60,10 +60,10 @@ class Bucket:
         return self._places[position]
 
     def first_change(self, edit: Edit, base: Pass, *, end_only: bool) -> int:
-        """The first position that the edit can change in any of the prompts; `length` if it can change none.
+        """Return the first position that the edit can change in any of the prompts; `length` if it can change none.
 
-        Writing the other run's activation changes nothing before the first token that differs. `end_only`: nothing but
-        END is read of what the edit changes.
+        Writing the other pass's activation changes nothing before the first token that differs. `end_only`: of the
+        positions that the edit changes, only END is read later.
         """
         from_other_run = edit.operation == "replace" and isinstance(edit.value, FromPass) and edit.value.which != base
         changes = []

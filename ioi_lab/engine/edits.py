@@ -1,4 +1,4 @@
-"""Sites and edits: what can be changed in a forward pass, checked against a model and its prompts."""
+"""Sites and edits: the changes that can be made in a forward pass, checked against a model and its prompts."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Site:
 
     @property
     def whole(self) -> Site:
-        """The component and layer without head and position: what is recorded of it."""
+        """The component and layer without head and position: the site that is recorded."""
         return Site(self.component, self.layer)
 
     @property
     def stage(self) -> int:
-        """Where in its block the component is computed: earlier components have smaller numbers."""
+        """The place of the component in its block: components that are computed earlier have smaller numbers."""
         return COMPONENTS.index(self.component)
 
     def check(self, shape: ModelShape, prompts: PromptPairs) -> None:
@@ -61,9 +61,9 @@ class Site:
         prompts.check_position(self.position, "position")
 
     def width(self, shape: ModelShape, longest: int) -> int:
-        """The size of the vector at a position: of d_model, of one head, or of all heads in a row.
+        """Return the size of the vector at a position: d_model, or that of one head or of all heads concatenated.
 
-        A head's `pattern` has a weight a key position, as many as the `longest` prompt has.
+        A head's `pattern` has one weight per key position of the `longest` prompt.
         """
         if not self.has_heads:
             return shape.d_model
@@ -112,7 +112,7 @@ class Edit:
 
 
 EditSet = Sequence[Edit]
-"""Edits that act together in one forward pass, in the order in which they are listed where they share a site."""
+"""Edits that act together in one forward pass; edits of the same site act in the order of the list."""
 
 
 def precedes(sender: Site, receiver: Site, *, parallel: bool) -> bool:

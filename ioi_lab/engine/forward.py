@@ -1,10 +1,10 @@
 """One forward pass through TransformerBridge, whole or only the part of it that a change can reach.
 
-A part leaves out, and takes from the recorded base run: the blocks before the first edit, the positions before it
-(their keys and values are handed to the model as a Hugging Face cache, as in generation), the attention or MLP of the
-first block where the edits lie behind them, and in the last block everything but END. Whatever the model does beside
-(masks, rotary angles, norms, logit scaling) stays its own code. The engine uses a part only after it has seen it agree
-with the whole pass on the model at hand.
+A part leaves out, and takes from the recorded base pass: the blocks before the first edit, the positions before it
+(their keys and values are given to the model as a Hugging Face cache, as in generation), the attention or MLP of the
+first block if the edits come after them, and in the last block everything but END. Everything else (masks, rotary
+angles, norms, logit scaling) stays the model's own code. The engine uses a part only after it has been seen to agree
+with the whole pass on the model at hand: see `exactness.py`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ KeysValues = tuple[Float[Tensor, "row kv_head pos d_head"], Float[Tensor, "row k
 class Part:
     """The part of a pass that is run: blocks `first` to `last`, positions from `start` on.
 
-    `attention`: whether that of the first block is run, made from its recorded `z` (which edits may then change), or
-    kept as it was; `keep_mlp` the same for its MLP. `end_only`: in the last block, only END is computed.
+    `attention`: whether the first block's attention is run, made from its recorded `z` (which edits may then change),
+    or kept from the base pass. `keep_mlp`: whether its MLP is kept. `end_only`: whether the last block is computed at END
+    alone.
     """
 
     first: int
@@ -43,7 +44,7 @@ class Part:
     end_only: bool = False
 
     def reads(self) -> list[Site]:
-        """What has to be recorded in the base run for this part to start from."""
+        """Return the sites that have to be recorded in the base pass for this part to start from."""
         sites = [Site("resid_pre", self.first)] if self.first > 0 else []
         if self.attention != "run":
             sites.append(Site("z" if self.attention == "from_z" else "attn_out", self.first))
@@ -52,20 +53,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Recording:
-    """What an unedited run of a bucket holds: at whole sites, `[row, pos, …]`; keys and values by layer; at END."""
+    """An unedited pass over a bucket: activations at whole sites, `[row, pos, …]`, keys and values by layer, logits."""
 
     activations: dict[Site, Tensor]
     keys_values: dict[int, KeysValues]
     end_logits: Float[Tensor, "row vocab"]
 
     def has(self, sites: set[Site], cached_from: int | None, n_layers: int) -> bool:
-        """Whether it holds the sites, and the keys and values from a layer on."""
+        """Return whether the sites, and the keys and values from a layer on, are recorded."""
         layers = range(cached_from, n_layers) if cached_from is not None else ()
         return sites <= self.activations.keys() and all(layer in self.keys_values for layer in layers)
 
     @property
     def bytes(self) -> int:
-        """The memory that it takes."""
+        """The memory that the tensors take."""
         tensors = [*self.activations.values(), self.end_logits]
         tensors += [tensor for pair in self.keys_values.values() for tensor in pair]
         return sum(tensor.nbytes for tensor in tensors)
@@ -79,7 +80,7 @@ class BasePass:
     which: Pass
     recorded: Recorded
     keys_values: dict[int, KeysValues]
-    """By layer, for the layers and positions that parts leave out."""
+    """Keys and values by layer, for the layers and positions that parts leave out."""
 
 
 class Forward:
@@ -92,7 +93,7 @@ class Forward:
     def whole(
         self, bucket: Bucket, which: Pass, hooks: Sequence[Hook], n_slots: int = 1, *, pair_only: bool = False
     ) -> Float[Tensor, "slot row token"]:
-        """A plain pass: logits in float32, for answer and distractor alone if `pair_only`."""
+        """Run a plain pass; returns logits in float32, of answer and distractor alone if `pair_only`."""
         tokens = bucket.tokens(which).repeat(n_slots, 1)
         return self._end_logits(tokens, hooks, bucket, n_slots, pair_only=pair_only)
 
@@ -104,7 +105,7 @@ class Forward:
         cached_from: int | None = None,
         known: Recording | None = None,
     ) -> Recording:
-        """A plain pass that records sites, and keys and values from a layer on, beside what is `known` already."""
+        """Run a plain pass that records sites, and keys and values from a layer on, in addition to what is `known`."""
         activations = dict(known.activations) if known else {}
         keys_values = dict(known.keys_values) if known else {}
 
@@ -128,7 +129,7 @@ class Forward:
     def part(
         self, base: BasePass, part: Part, hooks: Sequence[Hook], n_slots: int, *, pair_only: bool
     ) -> Float[Tensor, "slot row token"]:
-        """The same logits as `whole`, from a part of the pass; they mean nothing if the last block is not in it."""
+        """Return the logits of `whole` from a part of the pass; without the last block in it they mean nothing."""
         blocks = self._bridge.blocks
         tokens = base.bucket.tokens(base.which)[:, part.start :].repeat(n_slots, 1)
 
@@ -188,7 +189,7 @@ class Forward:
         return end_logits
 
     def _prefix_cache(self, base: BasePass, part: Part) -> Cache:
-        """The base run's keys and values before `start`; the layers that are not run only tell their length."""
+        """Return the base pass's keys and values before `start`; layers that are not run only need their length."""
         nothing = next(iter(base.keys_values.values()))[0][:1, :1, : part.start, :1]
         layers = []
         for index in range(self._n_layers):
@@ -205,14 +206,14 @@ class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # Transformers carries 
         self.keys, self.values, self.is_initialized = keys, values, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """The keys and values of all positions `[slot · row, kv_head, pos, d_head]`."""
+        """Return the keys and values of all positions `[slot · row, kv_head, pos, d_head]`."""
         assert self.keys is not None
         assert self.values is not None
         return _joined(self.keys, key_states), _joined(self.values, value_states)
 
 
 def _joined(prefix: Float[Tensor, "row head start d"], new: Float[Tensor, "batch head new d"]) -> Tensor:
-    """Each row's prefix before its new positions, copied once."""
+    """Return each row's prefix followed by its new positions, in one tensor."""
     (rows, n_heads, start, _), (batch, _, n_new, width) = prefix.shape, new.shape
     whole = new.new_empty(batch, n_heads, start + n_new, width)
     whole.unflatten(0, (-1, rows))[:, :, :, :start] = prefix
@@ -221,7 +222,7 @@ def _joined(prefix: Float[Tensor, "row head start d"], new: Float[Tensor, "batch
 
 
 def _unembed_pair(unembed: Any, pair: Tensor) -> Callable[..., Tensor]:
-    """Logits `[batch, 1, 2]` of each row's answer and distractor at END."""
+    """Return a forward function that gives the logits `[batch, 1, 2]` of each row's answer and distractor at END."""
     weight, bias = unembed.original_component.weight, getattr(unembed.original_component, "bias", None)
     directions = weight[pair]  # [row, 2, d_model]
 
@@ -240,7 +241,7 @@ def _at_end(activation: Float[Tensor, "batch pos width"]) -> Float[Tensor, "batc
 
 
 def _end_only(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """`forward` at END, with zeros at the positions before it, which nobody reads."""
+    """Return a forward function that runs at END alone, with zeros at the positions before it, which nothing reads."""
 
     def at_end(activation: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
         end = forward(_at_end(activation), *arguments, **keywords)
@@ -257,7 +258,7 @@ def _pass_through(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
 
 @contextmanager
 def _overridden(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Let `module` compute something else for a while."""
+    """Replace the forward function of `module` inside the context."""
     # Into the instance's own dictionary: TransformerBridge's components pass other attributes on to what they wrap.
     module.__dict__["forward"] = forward
     try:

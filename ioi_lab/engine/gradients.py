@@ -1,4 +1,4 @@
-"""First-order estimates of edits: what they would do if the model were linear around a run."""
+"""First-order estimates of edits: their effects if the model were linear around a pass."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ioi_lab.engine.forward import Forward
 from ioi_lab.engine.hooks import Hook, Recorded, apply, by_position
 
 INPUT = Site("resid_pre", 0)
-"""Where integrated gradients go from one run to the other: the embedded prompt."""
+"""The site along which integrated gradients go from one pass to the other: the embedded prompt."""
 
 
 def gradients(
     forward: Forward, bucket: Bucket, base: Pass, sites: Iterable[Site], recorded: Recorded, ig_steps: int
 ) -> dict[Site, Tensor]:
-    """Gradients of each row's logit difference at whole sites, `[row, pos, *width]`.
+    """Return the gradients of each row's logit difference at whole sites, `[row, pos, *width]`.
 
-    At the base run, or, with `ig_steps` > 0, averaged over that many points (midpoint rule) on the straight line from
-    the base run's embedded prompt to the other's, which `recorded` holds (Sundararajan et al. 2017, arXiv 1703.01365;
-    on inputs as in Hanna et al. 2024, arXiv 2403.17806).
+    They are taken at the base pass, or, with `ig_steps` > 0, averaged over that many points (midpoint rule) on the
+    straight line from the base pass's embedded prompt to the other's, both in `recorded` (Sundararajan et al. 2017,
+    arXiv 1703.01365; on inputs as in Hanna et al. 2024, arXiv 2403.17806).
     """
     start, end = recorded[base, INPUT.hook], recorded[OTHER_PASS[base], INPUT.hook]
     points = [(step + 0.5) / ig_steps for step in range(ig_steps)] or [0.0]
@@ -62,7 +62,7 @@ def _at(forward: Forward, bucket: Bucket, base: Pass, sites: list[Site], embedde
 def first_order(
     edit_set: EditSet, base: Pass, bucket: Bucket, recorded: Recorded, slopes: dict[Site, Tensor]
 ) -> Tensor:
-    """The estimated change `[row]` of the logit difference: Σ (edited − base activation) · gradient."""
+    """Return the estimated change `[row]` of the logit difference: Σ (edited − base activation) · gradient."""
     change = torch.zeros(len(bucket), device=bucket.device)
     for edit in edit_set:
         old, slope = recorded[base, edit.site.hook], slopes[edit.site.whole]
@@ -75,5 +75,5 @@ def first_order(
 
 
 def sites_of(edit_sets: Iterable[EditSet]) -> list[Site]:
-    """The whole sites, without head and position, that edits touch."""
+    """Return the whole sites, without head and position, that edits touch."""
     return list(dict.fromkeys(edit.site.whole for edits in edit_sets for edit in edits))

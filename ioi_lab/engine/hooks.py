@@ -1,6 +1,6 @@
-"""Edits as hooks: what is written into the activations of one batched forward pass.
+"""Edits as hooks on one batched forward pass.
 
-Activations are handled as `[slot, row, pos, *width]`: a slot is one edit set, a row one prompt. A hook may see only the
+Activations are handled as `[slot, row, pos, *width]`: a slot is one edit set, a row one prompt. A hook may get only the
 last positions of the prompts (the earlier ones are known); its offset follows from its size.
 """
 
@@ -20,16 +20,16 @@ Hook = tuple[str, Callable[..., Any]]
 """A TransformerLens hook name and a function `(activation, hook) -> new activation | None`."""
 
 Recorded = dict[tuple[Pass, str], Tensor]
-"""Activations of the unedited runs by run and hook name, each `[row, pos, …]` as `by_position` gives it."""
+"""Activations of the unedited passes by pass and hook name, each `[row, pos, …]` as `by_position` returns it."""
 
 
 def by_position(activation: Tensor, site: Site) -> Tensor:
-    """A view with the position second: patterns come as `[batch, head, query pos, key pos]`."""
+    """Return a view with the position second: patterns come as `[batch, head, query pos, key pos]`."""
     return activation.transpose(1, 2) if site.component == "pattern" else activation
 
 
 def edit_hooks(batch: Sequence[EditSet], bucket: Bucket, recorded: Recorded) -> list[Hook]:
-    """The hooks that apply to each slot of a batch the edits of its set, in the order of the forward pass."""
+    """Return the hooks that apply to each slot of a batch the edits of its set, in the order of the forward pass."""
     by_site: dict[tuple[int, int], list[tuple[int, Edit]]] = defaultdict(list)
     for slot, edit_set in enumerate(batch):
         for edit in edit_set:
@@ -42,7 +42,7 @@ def edit_hooks(batch: Sequence[EditSet], bucket: Bucket, recorded: Recorded) -> 
 
 
 def residual_mid(layer: int, write: Hook) -> list[Hook]:
-    """`write`, a hook for `resid_mid`, as one for what attention adds to the stream.
+    """Return `write`, a hook for `resid_mid`, as hooks on what attention adds to the stream.
 
     TransformerLens' `hook_resid_mid` is the input of the second norm alone: writing there would leave the residual
     connection as it was. The stream is `resid_pre + attn_out`, so a change of it is a change of `attn_out`.
@@ -73,7 +73,7 @@ def _writer(edits: list[tuple[int, Edit]], n_slots: int, bucket: Bucket, recorde
 
 
 def apply(edit: Edit, activation: Tensor, bucket: Bucket, recorded: Recorded) -> None:
-    """Apply one edit in place to the last positions `[row, pos, *width]` of a run."""
+    """Apply one edit in place to the last positions `[row, pos, *width]` of a pass."""
     offset = bucket.length - activation.shape[1]
     value = _value(edit, activation, bucket, recorded)
     if edit.site.head is not None:
@@ -94,12 +94,12 @@ def _changed(edit: Edit, old: Tensor, value: Tensor | None) -> Tensor:
         return torch.zeros_like(old)
     if edit.operation == "scale":
         return edit.scale * old
-    assert value is not None  # `Edit.check` has seen to it
+    assert value is not None  # checked by `Edit.check`
     return value if edit.operation == "replace" else old + edit.scale * value
 
 
 def _value(edit: Edit, activation: Tensor, bucket: Bucket, recorded: Recorded) -> Tensor | None:
-    """What an edit writes, at every place of the bucket: `[row, pos, *width]`."""
+    """Return the value of an edit at every place of the bucket: `[row, pos, *width]`."""
     if isinstance(edit.value, FromPass):
         source = recorded[edit.value.which, edit.site.hook]
         return source[:, :, edit.site.head] if edit.site.head is not None else source

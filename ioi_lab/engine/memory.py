@@ -41,7 +41,7 @@ def keep_freed_memory() -> None:
 
 
 def bound_in_bytes(memory_gb: MemoryGb, device: torch.device) -> float:
-    """The bound as bytes; `auto` is 80 % of a card's free memory, or a quarter of the machine's."""
+    """Return the bound in bytes; `auto` is 80 % of a card's free memory, or a quarter of the machine's."""
     if memory_gb != "auto":
         return memory_gb * GB
     if device.type == "cuda":
@@ -52,13 +52,13 @@ def bound_in_bytes(memory_gb: MemoryGb, device: torch.device) -> float:
 
 
 def in_gb(needed: float) -> str:
-    """Bytes as gigabytes for a message, rounded up, so that what it names is enough."""
+    """Return bytes as gigabytes for a message, rounded up, so that the named amount is enough."""
     return f"{1.01 * needed / GB:.3g}"
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that passes over a model need, estimated from its sizes."""
+    """The bytes that passes over a model need, estimated from its sizes."""
 
     shape: ModelShape
     d_mlp: int
@@ -67,15 +67,15 @@ class Footprint:
 
     @classmethod
     def of(cls, model: LabModel) -> Footprint:
-        """The footprint of a loaded model."""
+        """Return the footprint of a loaded model."""
         sizes = model.bridge.cfg
         number = next(model.bridge.parameters()).element_size()
         return cls(model.shape, sizes.d_mlp or 4 * model.shape.d_model, sizes.d_vocab, number)
 
     def batch_row(self, n_positions: int, length: int, *, vocabulary: bool) -> float:
-        """One prompt in one slot of a batch: `n_positions` of its `length` are computed.
+        """Return the bytes of one prompt in one slot of a batch, of whose `length` `n_positions` are computed.
 
-        The largest of three moments: attention, the MLP and the unembedding (in float32, if of the whole vocabulary).
+        This is the largest need of three: attention, the MLP and the unembedding (of the whole vocabulary in float32).
         """
         shape = self.shape
         stream = 4 * shape.d_model * n_positions
@@ -88,13 +88,13 @@ class Footprint:
         return _MARGIN * max(in_blocks, unembedding)
 
     def backward_row(self, length: int) -> float:
-        """One prompt in a pass with a graph for gradients, which keeps every layer's intermediate activations."""
+        """Return the bytes of one prompt in a pass with gradients, which keeps the activations of every layer."""
         shape = self.shape
         a_layer = length * (16 * shape.d_model + 6 * self.d_mlp + 4 * shape.n_heads * length)
         return _MARGIN * (shape.n_layers * a_layer * self.bytes_per_number + 4 * self.d_vocab * 4)
 
     def recorded_row(self, sites: Iterable[Site], n_cached_layers: int, length: int) -> float:
-        """One prompt's recorded activations, keys and values."""
+        """Return the bytes of one prompt's recorded activations, keys and values."""
         shape = self.shape
         numbers = sum(site.width(shape, length) for site in sites)
         numbers += 2 * n_cached_layers * shape.n_kv_heads * shape.d_head
