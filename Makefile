@@ -37,10 +37,11 @@ demo: setup ## set up, then find the heads that do IOI in a small GPT-2
 test: setup smollm2 ## set up, then run the whole test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile # a process a core, with a thread each
 
-lint: setup ## ruff and mypy
+lint: setup ## style, types and the import rule: ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: setup ## let ruff rewrite what it can
 	@$(BIN)/ruff format .

@@ -32,8 +32,8 @@ class Part:
     """The part of a pass that is run: blocks `first` to `last`, positions from `start` on.
 
     `attention`: whether the first block's attention is run, made from its recorded `z` (which edits may then change),
-    or kept from the base pass. `keep_mlp`: whether its MLP is kept. `end_only`: whether the last block is computed at END
-    alone.
+    or kept from the base pass. `keep_mlp`: whether its MLP is kept. `end_only`: whether the last block is computed at
+    END alone.
     """
 
     first: int

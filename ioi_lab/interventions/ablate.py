@@ -7,7 +7,7 @@ scrubbing). After zeros the activations are far from anything that the model was
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from typing_extensions import override
@@ -31,6 +31,8 @@ class Ablate(GridIntervention):
     `clean`) twin of each prompt, or a `random` other prompt of the same pass, of the same length if positions are token
     indices. `run`: the pass that is edited.
     """
+
+    action: ClassVar[str] = "Ablating"
 
     name: str = "ablate"
     method: Literal["zero", "mean", "mean_by_position", "resample"] = "mean"
@@ -60,11 +62,6 @@ class Ablate(GridIntervention):
     @override
     def title(self) -> str:
         return f"ablate {self.component} ({plain(self.method)})"
-
-    @property
-    @override
-    def action(self) -> str:
-        return "Ablating"
 
     @property
     @override

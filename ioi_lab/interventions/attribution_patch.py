@@ -8,7 +8,7 @@ with `check`, the exact grid is measured as well and the rank correlation of the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -55,6 +55,8 @@ class AttributionPatch(Patch):
     averaged over. `check`: measure the exact grid too.
     """
 
+    action: ClassVar[str] = "Estimate of patching"
+
     name: str = "attribution_patch"
     ig_steps: int = Field(0, ge=0)
     check_exact: bool = Field(True, alias="check")
@@ -63,11 +65,6 @@ class AttributionPatch(Patch):
     @override
     def title(self) -> str:
         return f"attribution {super().title}"
-
-    @property
-    @override
-    def action(self) -> str:
-        return "Estimate of patching"
 
     @property
     @override

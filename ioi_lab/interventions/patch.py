@@ -7,7 +7,7 @@ follow Heimersheim & Nanda 2024 (arXiv 2404.15255).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from typing_extensions import override
 
@@ -25,6 +25,8 @@ class Patch(GridIntervention):
     `direction`: `denoise` writes the clean activation into the corrupted pass, `noise` the corrupted into the clean.
     """
 
+    action: ClassVar[str] = "Patching"
+
     name: str = "patch"
     direction: Literal["denoise", "noise"] = "denoise"
 
@@ -32,11 +34,6 @@ class Patch(GridIntervention):
     @override
     def title(self) -> str:
         return f"patch {self.component}" + (" (noise)" if self.direction == "noise" else "")
-
-    @property
-    @override
-    def action(self) -> str:
-        return "Patching"
 
     @property
     @override

@@ -6,7 +6,7 @@ See `ioi_lab.engine.path_patching` for the method and its sources.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from typing_extensions import override
@@ -33,6 +33,8 @@ class PathPatch(Patch):
     """
 
     shares_passes = False  # the edits of each sender hold the activations of all its receivers
+
+    action: ClassVar[str] = "Path patching"
 
     name: str = "path_patch"
     component: Literal["z", "mlp_out"] = "z"
@@ -63,11 +65,6 @@ class PathPatch(Patch):
     def title(self) -> str:
         noise = " (noise)" if self.direction == "noise" else ""
         return f"path patch {self.component} → {self._receiver_name}{noise}"
-
-    @property
-    @override
-    def action(self) -> str:
-        return "Path patching"
 
     @property
     @override
