@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: time the engine beside its peers, on the same prompts in the same run."""
+"""`python -m benchmarks`: time the engine next to its peers, on the same prompts in the same run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ioi_lab.tasks.prompts import PromptPairs
 
 @dataclass(frozen=True)
 class Timing:
-    """One line of the table."""
+    """One row of the table."""
 
     model: str
     grid: str
@@ -47,7 +47,7 @@ class Timing:
 
 
 def main() -> None:
-    """Parse the command line, run, print the table and write it where asked."""
+    """Parse the command line, run, print the table and write it to the output file, if one is named."""
     options = _options()
     torch.set_num_threads(options.threads)
     device = options.device
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def markdown(timings: Sequence[Timing]) -> str:
-    """The table as in `benchmarks/README.md`."""
+    """Return the table as in `benchmarks/README.md`."""
     lines = [
         "| model | grid | readout | edits | s | edits/s | × TransformerLens | × full forward | largest difference |"
         " peak GB | of matmul peak |",
@@ -159,7 +159,7 @@ def time_model(model: LabModel, prompts: PromptPairs, options: argparse.Namespac
 
 
 def run_engine(work: Callable[[], Readout], device: str) -> tuple[float, Array, float]:
-    """Seconds, logit differences `[edit, prompt]`, and bytes at the peak beyond what was in use before."""
+    """Return seconds, logit differences `[edit, prompt]`, and the bytes at the peak beyond those in use before."""
     with watched_memory(device) as peak:
         start = time.perf_counter()
         readout = work()
@@ -169,7 +169,7 @@ def run_engine(work: Callable[[], Readout], device: str) -> tuple[float, Array, 
 
 @contextmanager
 def watched_memory(device: str) -> Iterator[Callable[[], float]]:
-    """Gives a function that tells the peak of memory in use: of the card, or of the process, sampled."""
+    """Yield a function that returns the peak of memory in use: of the card, or of the process, sampled."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -194,14 +194,14 @@ def watched_memory(device: str) -> Iterator[Callable[[], float]]:
 
 
 def count_flops(work: Callable[[], object]) -> float:
-    """Floating-point operations of all matrix multiplications."""
+    """Return the floating-point operations of all matrix multiplications."""
     with FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
 
 
 def matmul_peak(device: str, dtype: torch.dtype) -> float:
-    """The best rate of a large matrix multiplication, in operations a second."""
+    """Return the best rate of a large matrix multiplication, in operations per second."""
     size = 8192 if device.startswith("cuda") else 2048  # a card needs more to be busy
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
 
@@ -217,7 +217,7 @@ def matmul_peak(device: str, dtype: torch.dtype) -> float:
 
 
 def describe_machine(device: str, options: argparse.Namespace) -> str:
-    """Processor or card, threads, versions."""
+    """Return a line with processor or card, threads and versions."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

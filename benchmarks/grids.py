@@ -1,4 +1,4 @@
-"""The grids that are timed, as the engine's edits and as what a peer does for one of them."""
+"""The timed grids, as edits of the engine and as hooks of a peer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEERED_LAYERS, STEERED_HEADS, STEERING_EDITS = 12, 12, 1296
 
 
 def plan(grid: str, shape: ModelShape, length: int) -> tuple[Pass, list[EditSet]]:
-    """The run that is edited, and the edits."""
+    """Return the pass that is edited, and the edits of a grid."""
     cells = list(product(range(shape.n_layers), range(shape.n_heads)))
     if grid == "heads, all positions":
         return "corrupted", [(Edit(Site("z", *cell), "replace", FromPass("clean")),) for cell in cells]
@@ -42,7 +42,7 @@ def _steering(shape: ModelShape) -> list[EditSet]:
 
 
 def hook(edit: Edit, clean_cache: dict[str, Any]) -> tuple[str, Callable[..., Any]]:
-    """The edit as a TransformerLens user would write it: a hook for `run_with_hooks`."""
+    """Return the edit as a TransformerLens user would write it: a hook for `run_with_hooks`."""
     site = edit.site
     named: dict[Position, slice | int] = {"all": slice(None), "END": -1}
     positions: Any = named.get(site.position, site.position)

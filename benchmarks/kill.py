@@ -1,6 +1,6 @@
-"""`python -m benchmarks.kill`: kill a sweep at random moments, start it again each time, and look at what it leaves.
+"""`python -m benchmarks.kill`: kill a sweep at random moments, resume it each time, and check its results.
 
-The killed sweep must end with every job done once and with the results of one that nobody has killed.
+The killed sweep must end with every job done once and with the results of an uninterrupted sweep.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ioi_lab.runs import is_done
+from ioi_lab.runs.folder import is_done
 
 SWEEP = Path(__file__).resolve().parent.parent / "sweep.py"
-AMID_WORK = 2 / 3
+SHARE_DURING_WORK = 2 / 3
 RESULTS = ("metrics.json", "results.csv", "prompts.csv")
 
 
 @dataclass(frozen=True)
 class Killed:
-    """What came of it."""
+    """The outcome of a killed and resumed sweep."""
 
     jobs: int
     kills: int
     done_at_kills: list[int]
-    """How many jobs were done when the sweep was killed, each time."""
+    """The number of finished jobs at each kill."""
 
     recomputed: int
-    """Jobs that were done once and were done again."""
+    """Finished jobs that were run again."""
 
     different: list[str]
-    """Files that are not those of the sweep that nobody has killed."""
+    """Files that differ from those of the uninterrupted sweep."""
 
     left_running: int
-    """Jobs that do not say `done` at the end."""
+    """Jobs whose status is not `done` at the end."""
 
 
 def kill_and_resume(folder: Path, overrides: Sequence[str], kills: int, seed: int, longest: float) -> Killed:
     """Run a sweep in `folder`, killing it (SIGKILL) `kills` times, each within `longest` seconds.
 
-    They count from the start of Python, or (of two in three) from when one more job is done.
-    Then once more to its end, and once without being killed.
+    The seconds count from the start of Python, or (for two kills in three) from the end of a job. Then run it to its end,
+    and run the same sweep without interruption.
     """
     rng = random.Random(seed)
     command = [sys.executable, str(SWEEP), "-m", "tracker=none", *overrides]
@@ -55,7 +55,7 @@ def kill_and_resume(folder: Path, overrides: Sequence[str], kills: int, seed: in
     done_at_kills, recomputed = [], 0
     for _ in range(kills):
         process = subprocess.Popen([*command, "name=killed"], cwd=folder, stdout=subprocess.DEVNULL)
-        if rng.random() < AMID_WORK:
+        if rng.random() < SHARE_DURING_WORK:
             _wait_for_a_job(process, folder / "runs" / "killed")
         time.sleep(rng.uniform(0, longest))
         process.send_signal(signal.SIGKILL)
@@ -81,7 +81,7 @@ def kill_and_resume(folder: Path, overrides: Sequence[str], kills: int, seed: in
 
 
 def _wait_for_a_job(process: subprocess.Popen[bytes], folder: Path) -> None:
-    """Until one more is done, or nothing is left to do."""
+    """Wait until one more job is done, or the sweep has ended."""
     before = _finished(folder)
     while process.poll() is None and _finished(folder) == before:
         time.sleep(0.01)
@@ -92,12 +92,12 @@ def _jobs(folder: Path) -> list[Path]:
 
 
 def _finished(folder: Path) -> dict[Path, int]:
-    """The jobs that are done, with the moment when their status was written."""
+    """Return the finished jobs, with the time at which their status was written."""
     return {job: (job / "status.json").stat().st_mtime_ns for job in _jobs(folder) if is_done(job)}
 
 
 def main() -> None:
-    """Parse the command line, do it, and print what came of it."""
+    """Parse the command line, run, and print the outcome."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kill", description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
@@ -111,9 +111,9 @@ def main() -> None:
         "intervention.direction=denoise,noise",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        found = kill_and_resume(Path(folder), overrides, options.kills, options.seed, options.longest)
-    print(json.dumps(vars(found), indent=2))
-    sys.exit(1 if found.recomputed or found.different or found.left_running else 0)
+        killed = kill_and_resume(Path(folder), overrides, options.kills, options.seed, options.longest)
+    print(json.dumps(vars(killed), indent=2))
+    sys.exit(1 if killed.recomputed or killed.different or killed.left_running else 0)
 
 
 if __name__ == "__main__":

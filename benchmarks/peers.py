@@ -1,7 +1,7 @@
 """The peers, each in a process of its own: TransformerLens, and plain forward passes of the Hugging Face model.
 
-A process of its own, because the engine tunes its process (memory allocation) and the lab its models (a fused GELU):
-peers run as they are installed.
+They run in processes of their own because the engine tunes its process (memory allocation) and the lab its models (a
+fused GELU), while peers are to run as they are installed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Peer:
         self._process.start()
 
     def time(self, grid: str, indices: Sequence[int]) -> tuple[float, list[list[float]]]:
-        """Seconds an edit, and the logit differences `[edit][prompt]`."""
+        """Return seconds per edit, and the logit differences `[edit][prompt]`."""
         self._pipe.send((grid, list(indices)))
         seconds, logit_diffs = self._pipe.recv()
         return seconds, logit_diffs
@@ -80,7 +80,7 @@ class _Runner:
 
 
 class _TransformerLens(_Runner):
-    """`run_with_hooks` once an edit: what the functions of `transformer_lens.patching` do in their loop."""
+    """`run_with_hooks` once per edit: the loop of the functions of `transformer_lens.patching`."""
 
     def load(self) -> None:
         from transformer_lens.model_bridge import TransformerBridge
@@ -97,7 +97,7 @@ class _TransformerLens(_Runner):
 
 
 class _FullForward(_Runner):
-    """A plain Hugging Face forward pass an edit, without hooks: the least that brute force can cost."""
+    """A plain Hugging Face forward pass per edit, without hooks: the least that brute force can cost."""
 
     def load(self) -> None:
         from transformers import AutoModelForCausalLM
