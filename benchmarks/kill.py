@@ -46,8 +46,8 @@ class Killed:
 def kill_and_resume(folder: Path, overrides: Sequence[str], kills: int, seed: int, longest: float) -> Killed:
     """Run a sweep in `folder`, killing it (SIGKILL) `kills` times, each within `longest` seconds.
 
-    The seconds count from the start of Python, or (for two kills in three) from the end of a job. Then run it to its end,
-    and run the same sweep without interruption.
+    The seconds count from the start of Python, or (for two kills in three) from the end of a job. Then run it to its
+    end, and run the same sweep without interruption.
     """
     rng = random.Random(seed)
     command = [sys.executable, str(SWEEP), "-m", "tracker=none", *overrides]

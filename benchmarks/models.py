@@ -44,7 +44,7 @@ def random_model(name: str, folder: Path) -> Path:
 
 
 def prompt_pairs(tokens: Tokens, n: int) -> PromptPairs:
-    """Return IOI prompts of 15 tokens; in the corrupted ones names are swapped, so that they differ from the third token."""
+    """Return IOI prompts of 15 tokens; corrupted ones have names swapped, and differ from the third token on."""
     values = {"name": "ioi", "n": n, "seed": 0, "order": "mixed", "corruption": "swap", "template": 0}
     return IOITask.from_config(values, "task").prompt_pairs(tokens)
 
