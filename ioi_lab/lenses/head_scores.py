@@ -1,4 +1,4 @@
-"""Scores of single heads: what they attend to in repeated random tokens, and whether their OV circuit copies names."""
+"""Scores of single heads that need no edits: attention, direct effects, and whether an OV circuit copies names."""
 
 from __future__ import annotations
 
@@ -7,26 +7,73 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ioi_lab.engine.edits import Pass, Site
+from ioi_lab.lenses.attention import attention_to
 from ioi_lab.lenses.logit import readout_of
 from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ioi_lab.engine.engine import Engine
+    from ioi_lab.lenses.direct import DirectEffects
     from ioi_lab.models.loading import LabModel
 
 MAX_REPEAT_LENGTH: Final = 25
-TOP: Final = 5
-"""A name counts as copied where it is among so many likeliest tokens (Wang et al. 2022, section 3.1)."""
+"""The length, in tokens, of a random sequence before it is repeated, if the model's context allows it."""
+
+N_LIKELIEST: Final = 5
+"""A name counts as copied if it is among this many likeliest tokens (Wang et al. 2022, section 3.1)."""
 
 _SEQUENCES_AT_ONCE: Final = 4
 
 
+def unedited_scores(
+    engine: Engine, direct: DirectEffects, n_sequences: int, seed: int
+) -> dict[str, Float[Array, "layer head sample"]]:
+    """Return all scores of the clean pass, and those on repeated random tokens, by the names of `ioi_lab.lenses.roles`.
+
+    Args:
+        engine: The engine, on prompts with the labels IO, S1, S1+1 and S2.
+        direct: The direct effects in the clean pass.
+        n_sequences: The number of sequences of repeated random tokens.
+        seed: Draws these sequences.
+
+    Returns:
+        A sample is a prompt; scores on random tokens (`…_random`) have one sample, the mean over the sequences.
+        Direct effects are shares of the answer's mean logit over the mean logit, and of the mean logit difference.
+
+    """
+    from_second = attention_to(engine, "clean", "S2", ["S1", "S1+1"])
+    from_end = attention_to(engine, "clean", "END", ["IO", "S1", "S2"])
+    copying, negative_copying = copying_scores(engine, "clean")
+    answer, difference = direct.answer.sum.mean(), direct.logit_diff.mean()
+    on_random_tokens = repeat_scores(engine, n_sequences, seed)
+    return {f"{name}_random": scores[..., None] for name, scores in on_random_tokens.items()} | {
+        "previous_token_task": attention_to(engine, "clean", "S1+1", ["S1"])[:, :, 0],
+        "duplicate_token_task": from_second[:, :, 0],
+        "induction_task": from_second[:, :, 1],
+        "end_to_io": from_end[:, :, 0],
+        "end_to_s1": from_end[:, :, 1],
+        "end_to_s2": from_end[:, :, 2],
+        "copying": copying,
+        "negative_copying": negative_copying,
+        "direct_answer": share_of(direct.answer.heads, answer),
+        "direct_distractor": share_of(direct.distractor.heads, answer),
+        "direct_logit_diff": share_of(direct.difference.heads, difference),
+    }
+
+
+def share_of(values: Float[Array, "..."], whole: float) -> Float[Array, "..."]:
+    """Return values as shares of a whole; NaN, which is not evidence, if the whole is at or below 0."""
+    return values / whole if whole > 0 else np.full_like(values, np.nan)
+
+
 def repeated_tokens(model: LabModel, n_sequences: int, seed: int) -> PromptPairs:
-    """Sequences of random tokens, each followed by itself, behind BOS if the model takes one."""
+    """Return sequences of random tokens, each followed by its own copy, after BOS if the model takes one."""
     tokenizer = model.tokens.tokenizer
     bos = (int(tokenizer.bos_token_id),) if model.tokens.prepend_bos else ()
     special = set(tokenizer.all_special_ids)
@@ -38,9 +85,9 @@ def repeated_tokens(model: LabModel, n_sequences: int, seed: int) -> PromptPairs
 
 
 def repeat_scores(engine: Engine, n_sequences: int, seed: int) -> Mapping[str, Float[Array, "layer head"]]:
-    """Mean attention, in repeated random tokens, of each head to three places.
+    """Return the mean attention weight, in repeated random tokens, of each head on three places.
 
-    `previous_token`: the token before; `duplicate_token`: the earlier copy of the token; `induction`: the token behind
+    `previous_token`: the token before; `duplicate_token`: the earlier copy of the token; `induction`: the token after
     that copy (Olsson et al. 2022, arXiv 2209.11895).
     """
     shape, model = engine.shape, engine.model
@@ -57,9 +104,9 @@ def repeat_scores(engine: Engine, n_sequences: int, seed: int) -> Mapping[str, F
     sites = [Site("pattern", layer) for layer in range(shape.n_layers)]
     for first in range(0, n_sequences, _SEQUENCES_AT_ONCE):
         some = PromptPairs(list(sequences)[first : first + _SEQUENCES_AT_ONCE])
-        for _, held in engine.on(some).stream("clean", sites):
+        for _, activations in engine.on(some).stream("clean", sites):
             for layer, site in enumerate(sites):
-                patterns = held[site].unflatten(-1, (shape.n_heads, -1))  # [row, query, head, key]
+                patterns = activations[site].unflatten(-1, (shape.n_heads, -1))  # [row, query, head, key]
                 for name, (queries, keys) in places.items():
                     weights = patterns[:, queries, :, keys]  # [place, row, head]
                     totals[name][layer] += weights.mean(dim=0).sum(dim=0).double().cpu().numpy()
@@ -67,31 +114,35 @@ def repeat_scores(engine: Engine, n_sequences: int, seed: int) -> Mapping[str, F
 
 
 @torch.no_grad()
-def copying_scores(engine: Engine, run: Pass) -> tuple[Array, Array]:
-    """Whether each head's OV circuit copies the IO name, and whether it does the opposite.
+def copying_scores(
+    engine: Engine, which: Pass
+) -> tuple[Float[Array, "layer head prompt"], Float[Array, "layer head prompt"]]:
+    """Return whether each head's OV circuit copies the IO name, and whether it does the opposite: 1 or 0.
 
-    Both are 1 or 0, `[layer, head, prompt]`. The stream after the first layer at the name goes through the head's norm,
-    W_V and W_O, and through the final norm and the unembedding; copied is a name among the five likeliest tokens,
-    negatively copied one among the five likeliest of the negated output (Wang et al. 2022, arXiv 2211.00593, 3.1).
+    The residual stream after the first layer at the name goes through the head's norm, W_V and W_O, and through the
+    final norm and the unembedding. A name is copied if it is among the five likeliest tokens, and negatively copied if
+    it is among the five likeliest of the negated output (Wang et al. 2022, arXiv 2211.00593, section 3.1).
     """
     shape, bridge = engine.shape, engine.model.bridge
     copied, opposed = (np.zeros((shape.n_layers, shape.n_heads, len(engine.prompts))) for _ in range(2))
     site = Site("resid_post", 0)
-    for rows, held in engine.stream(run, [site]):
+    for rows, activations in engine.stream(which, [site]):
         prompts = [engine.prompts[row] for row in rows]
-        names = held[site][list(range(len(rows))), [prompt.positions("IO").start for prompt in prompts]]
+        names = activations[site][list(range(len(rows))), [prompt.positions("IO").start for prompt in prompts]]
         answers = torch.tensor([prompt.answer_id for prompt in prompts], device=names.device)
         for layer in range(shape.n_layers):
             block = bridge.blocks[layer]
             values = block.attn.W_V.float().repeat_interleave(shape.n_heads // shape.n_kv_heads, dim=0)
-            seen = block.ln1(names[None].to(block.attn.W_V.dtype))[0].float()
-            moved = torch.einsum("rd,hde,hef->rhf", seen, values, block.attn.W_O.float())
+            normed = block.ln1(names[None].to(block.attn.W_V.dtype))[0].float()
+            moved = torch.einsum("rd,hde,hef->rhf", normed, values, block.attn.W_O.float())
             for scores, output in ((copied, moved), (opposed, -moved)):
                 scores[layer][:, list(rows)] = _among_likeliest(engine.model, output, answers)
     return copied, opposed
 
 
-def _among_likeliest(model: LabModel, output: torch.Tensor, tokens: torch.Tensor) -> Float[Array, "head row"]:
-    likeliest = readout_of(model.bridge, output, top_k=min(TOP, model.bridge.cfg.d_vocab)).top_ids
-    found: Array = (likeliest == tokens[:, None, None]).any(dim=-1).T.double().cpu().numpy()
-    return found
+def _among_likeliest(
+    model: LabModel, output: Float[Tensor, "row head d_model"], tokens: Int[Tensor, "row"]
+) -> Float[Array, "head row"]:
+    likeliest = readout_of(model.bridge, output, top_k=min(N_LIKELIEST, model.bridge.cfg.d_vocab)).top_ids
+    among: Array = (likeliest == tokens[:, None, None]).any(dim=-1).T.double().cpu().numpy()
+    return among

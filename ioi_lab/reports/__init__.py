@@ -1,1 +1,1 @@
-"""Results → tables, figures, pages and sentences. Nothing here knows of models."""
+"""Tables, figures, pages and sentences about results. Nothing here depends on models."""

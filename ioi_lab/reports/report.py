@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ioi_lab.reports.wording import counted
 from ioi_lab.stats.bootstrap import Estimate
 
 if TYPE_CHECKING:
@@ -29,16 +30,16 @@ class Report:
     """`metrics.json`, without the self-checks."""
 
     draw: Callable[[], dict[str, Figure]]
-    """Makes the figures, by file name; called only if figures are wanted, since it takes longer than all the rest."""
+    """Draws the figures, by file name; called only if figures are wanted, since it takes longer than all the rest."""
 
     summary: list[str] = field(default_factory=list)
-    """The lines for the terminal."""
+    """Lines for the terminal."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     """Further files of the run folder by name: pages (`.html`), tables (`.csv`), tensors (`.safetensors`)."""
 
     prompts: pd.DataFrame | None = None
-    """`prompts.csv`."""
+    """`prompts.csv`; None for the prompts of the result's baselines."""
 
     provenance: dict[str, Any] = field(default_factory=dict)
     """Entries of `provenance.json` in addition to the model's."""
@@ -49,14 +50,14 @@ class Report:
 
 @dataclass(frozen=True)
 class ReportContext:
-    """What titles say in addition to the result: the names of the model and of the task."""
+    """The names of the model and of the task, for titles."""
 
     model: str
     task: str
 
     def data_title(self, n_prompts: int) -> str:
         """Return the last line of a figure's title: the model, the task and the number of prompts."""
-        return f"{self.model}, {self.task}, {n_prompts} prompt{'s' if n_prompts > 1 else ''}"
+        return f"{self.model}, {self.task}, {counted(n_prompts, 'prompt')}"
 
 
 def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, Estimate]) -> pd.DataFrame:

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from ioi_lab.stats.metrics import Array
 
 MIN_PROMPTS: Final = 8
-"""A percentile bootstrap over fewer prompts covers far less than 95 %, so none is given."""
+"""The least number of prompts with intervals: a percentile bootstrap over fewer covers far less than 95 %."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Means over prompts with the bounds of their 95 % bootstrap intervals, NaN where they are unknown.
+    """Statistics over prompts with the bounds of their 95 % bootstrap intervals.
 
-    Unknown are those of fewer than `MIN_PROMPTS` prompts, and of a recovery whose gap vanishes or turns in some
-    resample.
+    Bounds are NaN if they are unknown: with fewer than `MIN_PROMPTS` prompts, and for a ratio whose denominator
+    vanishes or changes its sign in some resample.
     """
 
     value: Float[Array, "edit_set"]
@@ -35,11 +35,11 @@ class Estimate:
 
     @property
     def has_bounds(self) -> bool:
-        """Whether the intervals are known."""
+        """Whether the intervals of all rows are known."""
         return bool(np.isfinite(self.low).all())
 
     def exceeds(self, bound: float = 0.0) -> Bool[NDArray[np.bool_], "edit_set"]:
-        """Return whether each value lies above `bound` with its whole interval; by itself if that is unknown."""
+        """Return whether each value is above `bound` with its whole interval; by itself if the interval is unknown."""
         return np.asarray(np.where(np.isfinite(self.low), self.low, self.value) > bound)
 
     def rows(self, rows: slice) -> Estimate:
@@ -52,7 +52,14 @@ class Estimate:
 
 
 class Bootstrap:
-    """Percentile bootstrap over prompts (Efron 1979): the same resamples for every statistic, from `seed`."""
+    """The percentile bootstrap over prompts (Efron 1979), with the same resamples for every statistic.
+
+    Args:
+        n_prompts: The number of prompts.
+        seed: Draws the resamples.
+        resamples: The number of resamples.
+
+    """
 
     def __init__(self, n_prompts: int, seed: int, resamples: int = 1000) -> None:
         rng = np.random.default_rng(seed)
@@ -61,11 +68,11 @@ class Bootstrap:
         self._seed = seed
 
     def over(self, n_prompts: int) -> Bootstrap:
-        """From the same seed, over another number of prompts."""
+        """Return a bootstrap over another number of prompts, from the same seed."""
         return Bootstrap(n_prompts, self._seed, len(self._weights))
 
     def mean(self, values: Float[Array, "edit_set prompt"]) -> Estimate:
-        """The mean over prompts."""
+        """Return the means over prompts."""
         return self._estimate(values.mean(axis=1), values @ self._weights.T)
 
     def recovery(
@@ -74,16 +81,19 @@ class Bootstrap:
         clean: Float[Array, "1 prompt"],
         corrupted: Float[Array, "1 prompt"],
     ) -> Estimate:
-        """(edited − corrupted) / (clean − corrupted) of the mean logit differences: 0 = corrupted, 1 = clean.
+        """Return (edited − corrupted) / (clean − corrupted) of the mean logit differences: 0 = corrupted, 1 = clean.
 
-        A ratio of means (as in TransformerLens' IOI metric), so that no single prompt with a small gap dominates.
+        It is a ratio of means (as in TransformerLens' IOI metric), so that no single prompt with a small gap dominates.
         """
         return self.ratio(edited - corrupted, clean - corrupted)
 
     def ratio(
         self, numerator: Float[Array, "edit_set prompt"], denominator: Float[Array, "#edit_set prompt"]
     ) -> Estimate:
-        """The ratio of the means; unknown bounds where the denominator's mean vanishes or turns in some resample."""
+        """Return the ratios of the means.
+
+        Bounds are unknown if the denominator's mean vanishes or changes its sign in some resample.
+        """
         whole, parts = denominator.mean(axis=1), denominator @ self._weights.T
         parts = np.where(parts * whole[:, None] > 0, parts, np.nan)
         return self._estimate(numerator.mean(axis=1) / whole, (numerator @ self._weights.T) / parts)

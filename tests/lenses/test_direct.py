@@ -1,4 +1,4 @@
-"""Direct logit attribution: the terms add up, and are TransformerLens' own where its folded weights can be compared."""
+"""Direct logit attribution: the terms add up, and equal TransformerLens' own on folded weights."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def engine(model):
     return Engine(model, ioi_task(n=6).prompt_pairs(model.tokens))
 
 
-@pytest.mark.parametrize("run", ["clean", "corrupted"])
-def test_the_terms_add_up_to_the_models_logits(engine, run):
-    effects = direct_effects(engine, run)
+@pytest.mark.parametrize("which", ["clean", "corrupted"])
+def test_the_terms_add_up_to_the_models_logits(engine, which):
+    effects = direct_effects(engine, which)
     plain = hugging_face(engine.model.folder)
     for row, pair in enumerate(engine.prompts):
-        tokens = pair.clean_tokens if run == "clean" else pair.corrupted_tokens
+        tokens = pair.clean_tokens if which == "clean" else pair.corrupted_tokens
         with torch.no_grad():
             logits = plain(torch.tensor([tokens])).logits[0, -1]
         centred = logits - logits.mean()

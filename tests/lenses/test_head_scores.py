@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from ioi_lab.engine.engine import Engine
-from ioi_lab.lenses.head_scores import copying_scores, repeat_scores, repeated_tokens
+from ioi_lab.lenses.attention import attention_to
+from ioi_lab.lenses.direct import direct_effects
+from ioi_lab.lenses.head_scores import copying_scores, repeat_scores, repeated_tokens, share_of, unedited_scores
 from tests.conftest import ioi_task
 from tests.lenses.test_attention import cached_patterns
 
@@ -45,8 +47,8 @@ def test_repeat_scores_are_means_over_the_cached_patterns(model, engine):
 
 
 @torch.no_grad()
-def test_copying_is_what_a_loop_over_heads_says(model, engine, monkeypatch):
-    monkeypatch.setattr("ioi_lab.lenses.heads.TOP", 100)  # random weights copy nothing into the first five
+def test_copying_is_that_of_a_loop_over_heads(model, engine, monkeypatch):
+    monkeypatch.setattr("ioi_lab.lenses.head_scores.N_LIKELIEST", 100)  # of random weights, five copy nothing
     copied, opposed = copying_scores(engine, "clean")
     bridge, shape = model.bridge, model.shape
     for row, pair in enumerate(engine.prompts):
@@ -61,3 +63,30 @@ def test_copying_is_what_a_loop_over_heads_says(model, engine, monkeypatch):
                     likeliest = bridge.unembed(bridge.ln_final(output))[0, 0].topk(100).indices
                     assert scores[layer, head, row] == float(pair.answer_id in likeliest)
     assert 0 < copied.sum() < copied.size
+
+
+def test_unedited_scores_put_each_measurement_under_its_name(engine):
+    direct = direct_effects(engine, "clean")
+    scores = unedited_scores(engine, direct, 2, seed=1)
+    shape = engine.shape.n_layers, engine.shape.n_heads
+    for name, values in scores.items():
+        assert values.shape == (*shape, 1 if name.endswith("_random") else len(engine.prompts)), name
+    for name, query, key in (
+        ("previous_token_task", "S1+1", "S1"),
+        ("duplicate_token_task", "S2", "S1"),
+        ("induction_task", "S2", "S1+1"),
+        ("end_to_io", "END", "IO"),
+        ("end_to_s1", "END", "S1"),
+        ("end_to_s2", "END", "S2"),
+    ):
+        assert scores[name] == pytest.approx(attention_to(engine, "clean", query, [key])[:, :, 0])
+    repeated = repeat_scores(engine, 2, seed=1)
+    assert scores["induction_random"][..., 0] == pytest.approx(repeated["induction"])
+    assert (scores["copying"] == copying_scores(engine, "clean")[0]).all()
+
+
+def test_shares_of_nothing_are_unknown():
+    values = np.array([1.0, -2.0])
+    assert share_of(values, 4.0).tolist() == [0.25, -0.5]
+    for whole in (0.0, -4.0):
+        assert np.isnan(share_of(values, whole)).all()

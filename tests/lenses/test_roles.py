@@ -1,4 +1,4 @@
-"""Roles from scores with known answers: one layer, heads in a row."""
+"""Roles from scores with known answers, of the heads of one layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = (
 
 
 def heads(role, *scores):
-    """The heads that have a role, from the scores of each; what is not given is 0."""
+    """Return the heads that have a role, given the scores of each; scores that are not given are 0."""
     table = {name: np.array([[head.get(name, 0.0) for head in scores]]) for name in NAMES}
     return [head for _, head in heads_in_role(role, table, Thresholds.from_config(THRESHOLDS, "t"))]
 
@@ -49,7 +49,7 @@ def test_s_inhibition_needs_a_measured_path():
     assert heads("S-inhibition", whole, unmeasured, {"end_to_s2": 0.5}, {"query_effect": 0.5}) == [0]
 
 
-def test_a_backup_writes_the_answer_only_then_and_is_no_name_mover():
+def test_a_backup_writes_the_answer_only_after_the_ablation_and_is_not_a_name_mover():
     steps_in = {"ablation_change": 0.3}
     less_negative = {"ablation_change": 0.3, "direct_answer": -0.4}
     mover = {"end_to_io": 0.5, "copying": 0.5, "direct_answer": 0.2, "ablation_change": 0.3}

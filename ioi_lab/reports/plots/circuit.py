@@ -1,4 +1,4 @@
-"""A circuit as a diagram: heads in the column of their role and the row of their layer, measured effects as arrows."""
+"""A circuit as a diagram: each head in the column of its role and the row of its layer, effects as arrows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from matplotlib.style import context
 
 from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, set_title
 
+Place = tuple[float, float]
+"""A point of the diagram: x in inches, y in rows."""
+
 _BOX: Final = 0.52
 """The width of a head's box, in inches, with the gap to the next."""
 
 _ROW: Final = 0.34
+"""The height of a layer's row, in inches."""
+
+_COLUMN: Final = 1.25
+"""The least width of a role's column, in inches."""
 
 
 @dataclass(frozen=True)
@@ -31,54 +38,53 @@ class Node:
 
 @dataclass(frozen=True)
 class Effect:
-    """A measured effect of a head on another, or on the logits: wider for larger shares, red below 0."""
+    """A measured effect of a head on another head, or on the logits; `source` and `target` are heads or `LOGITS`."""
 
     source: str
     target: str
     share: float
+    """The size of the effect: the arrow is wider for larger shares, and red below 0."""
 
 
 LOGITS: Final = "logits"
+"""The name of the node of the logits."""
 
 
 def circuit(
     nodes: Sequence[Node], effects: Sequence[Effect], roles: Mapping[str, str], title: str, caption: str
 ) -> Figure:
-    """Roles from left to right, layers from the bottom up, the logits on top; arrows are measured effects.
+    """Draw roles from left to right, layers from the bottom up, and the logits on top.
 
-    `roles` gives each column's name and the colour of its boxes. An arrow joins the rightmost boxes of its ends.
+    Args:
+        nodes: The heads, once per role that they have.
+        effects: The arrows. A head with several roles has its arrows at its rightmost box.
+        roles: The name of each column with the colour of its boxes.
+        title: The title of the figure.
+        caption: The text below the diagram.
+
     """
     layers = sorted({node.layer for node in nodes})
     cells: dict[tuple[str, int], list[Node]] = defaultdict(list)
     for node in nodes:
         cells[node.role, node.layer].append(node)
-    widest = {role: max([1, *(len(cells[role, layer]) for layer in layers)]) for role in roles}
+    rows = {role: [cells[role, layer] for layer in layers] for role in roles}
+    widths = {role: max([_COLUMN, *(_BOX * len(row) + 0.2 for row in rows[role])]) for role in roles}
+    right = sum(widths.values())
     with context(STYLE):
-        width = sum(max(1.25, _BOX * count + 0.2) for count in widest.values()) + 1.2
-        height = _ROW * (len(layers) + 2) + 1.6
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(right + 1.2, _ROW * (len(layers) + 2) + 1.6), layout="constrained")
         ax = figure.subplots()
-        places: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        places: dict[str, Place] = {}
         left = 0.0
         for role, colour in roles.items():
-            space = max(1.25, _BOX * widest[role] + 0.2)
-            middle = left + space / 2
-            ax.text(middle, -0.8, role.replace(" ", "\n", 1), ha="center", va="top", fontsize=8.5)
-            if not any(cells[role, layer] for layer in layers):
-                ax.text(middle, (len(layers) - 1) / 2, "none", ha="center", va="center", color=NEUTRAL, style="italic")
-            for row, layer in enumerate(layers):
-                for index, node in enumerate(cells[role, layer]):
-                    x = middle + (index - (len(cells[role, layer]) - 1) / 2) * _BOX
-                    places[node.head].append((x, row))
-                    _box(ax, x, row, node.head, colour)
-            left += space
-        writers = [places[effect.source][-1][0] for effect in effects if effect.target == LOGITS] or [left / 2]
-        places[LOGITS] = [((min(writers) + max(writers)) / 2, len(layers) + 0.8)]
-        _box(ax, *places[LOGITS][0], LOGITS, "#ffffff")
+            places |= _draw_column(ax, left + widths[role] / 2, role, colour, rows[role])
+            left += widths[role]
+        writers = [places[effect.source][0] for effect in effects if effect.target == LOGITS] or [right / 2]
+        places[LOGITS] = ((min(writers) + max(writers)) / 2, len(layers) + 0.8)
+        _draw_box(ax, places[LOGITS], LOGITS, "#ffffff")
         for effect in effects:
-            _arrow(ax, places[effect.source][-1], places[effect.target][-1], effect.share)
+            _draw_arrow(ax, places[effect.source], places[effect.target], effect.share)
         ax.set_yticks(range(len(layers)), [str(layer) for layer in layers])
-        ax.set(xlim=(0, left), ylim=(-2.2, len(layers) + 1.3), xticks=[], ylabel="layer")
+        ax.set(xlim=(0, right), ylim=(-2.2, len(layers) + 1.3), xticks=[], ylabel="layer")
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
         ax.set_xlabel(caption, fontsize=7.5)
@@ -86,12 +92,27 @@ def circuit(
     return figure
 
 
-def _box(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
+def _draw_column(ax: Axes, x: float, role: str, colour: str, rows: Sequence[Sequence[Node]]) -> dict[str, Place]:
+    """Draw the boxes of a role, centred on `x`, with a row per layer; return the place of each head."""
+    ax.text(x, -0.8, role.replace(" ", "\n", 1), ha="center", va="top", fontsize=8.5)
+    if not any(rows):
+        ax.text(x, (len(rows) - 1) / 2, "none", ha="center", va="center", color=NEUTRAL, style="italic")
+    places = {
+        node.head: (x + (index - (len(nodes) - 1) / 2) * _BOX, float(row))
+        for row, nodes in enumerate(rows)
+        for index, node in enumerate(nodes)
+    }
+    for head, place in places.items():
+        _draw_box(ax, place, head, colour)
+    return places
+
+
+def _draw_box(ax: Axes, place: Place, text: str, colour: str) -> None:
     box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "black", "linewidth": 0.8}
-    ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box, zorder=3)
+    ax.text(*place, text, ha="center", va="center", fontsize=8, bbox=box, zorder=3)
 
 
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], share: float) -> None:
+def _draw_arrow(ax: Axes, start: Place, end: Place, share: float) -> None:
     arrow = FancyArrowPatch(
         start,
         end,

@@ -18,14 +18,16 @@ from ioi_lab.reports.plots.style import (
     NEUTRAL,
     POSITIVE,
     STYLE,
-    Array,
     Axis,
     plain_number,
     set_title,
 )
+from ioi_lab.stats.metrics import Array
 
-_MOST_INSIDE: Final = 4
-"""More lines than this have their legend beside the panel."""
+_MAX_LINES_WITH_LEGEND_INSIDE: Final = 4
+"""A panel with more lines than this has its legend on its right instead of inside."""
+
+_MAX_TICKS: Final = 16
 
 
 def ranked_bars(
@@ -36,7 +38,17 @@ def ranked_bars(
     value_label: str,
     title: str,
 ) -> Figure:
-    """Horizontal bars, first on top, with intervals; positive and negative in two colours."""
+    """Draw horizontal bars with intervals, the first on top, positive and negative ones in two colours.
+
+    Args:
+        bars: The names of the bars.
+        values: The lengths of the bars.
+        low: The lower bounds of their intervals; no interval is drawn if one of them is NaN.
+        high: The upper bounds.
+        value_label: The label of the values' axis.
+        title: The title of the figure.
+
+    """
     with context(STYLE):
         figure = Figure(figsize=(5.6, 0.25 * len(bars.ticks) + 1.5), layout="constrained")
         ax = figure.subplots()
@@ -60,7 +72,7 @@ def interval_line(
     value_label: str,
     title: str,
 ) -> Figure:
-    """Values along an axis with their interval as a band, and a dashed line at 0, where nothing changes."""
+    """Draw values along an axis with their intervals as a band, and a dashed line at 0, where nothing changes."""
     with context(STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         ax = figure.subplots()
@@ -78,7 +90,7 @@ def interval_line(
 
 @dataclass(frozen=True)
 class Line:
-    """Values along an axis with the bounds of their intervals, NaN where these, or the values, are unknown."""
+    """Values along an axis with the bounds of their intervals; NaN for values and bounds that are unknown."""
 
     name: str
     values: Float[Array, "tick"]
@@ -90,21 +102,24 @@ class Line:
 
 @dataclass(frozen=True)
 class LinePanel:
-    """Lines that share a scale; `zero` draws a line where the values change sign, `floor` is where the scale ends."""
+    """Lines that share a scale."""
 
     value_label: str
     lines: Sequence[Line]
     logarithmic: bool = False
     zero: bool = False
+    """Whether a dotted line is drawn at 0, where the values change sign."""
+
     floor: float | None = None
+    """The lower end of the scale; None for that of the values."""
 
 
 def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str = INTERVAL) -> Figure:
-    """Panels side by side over the same axis, with intervals as bands; `bands` says what these are."""
+    """Draw panels side by side over the same axis, with intervals as bands; `bands` is their name in the title."""
     with context(STYLE):
         width = max(3.2, min(4.2, 0.16 * len(axis.ticks) + 1.0))
-        beside = sum(1.4 for panel in panels if len(panel.lines) > _MOST_INSIDE)
-        figure = Figure(figsize=(max(4.6, len(panels) * width + 0.4) + beside, 3.6), layout="constrained")
+        legends = sum(1.4 for panel in panels if len(panel.lines) > _MAX_LINES_WITH_LEGEND_INSIDE)
+        figure = Figure(figsize=(max(4.6, len(panels) * width + 0.4) + legends, 3.6), layout="constrained")
         for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _draw_lines(ax, axis, panel)
         banded = any(np.isfinite(line.low).any() for panel in panels for line in panel.lines)
@@ -116,7 +131,7 @@ def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
     places = np.arange(len(axis.ticks)) if axis.places is None else np.array(axis.places)
     for line in panel.lines:
         style = "--" if line.dashed else "-"
-        known = np.isfinite(line.values)  # what is missing is passed over: points tell where there are any
+        known = np.isfinite(line.values)  # the line passes over values that are missing; its markers show the others
         ax.plot(places[known], line.values[known], style, color=line.colour, label=line.name, marker="o", markersize=2)
         if np.isfinite(line.low).any():
             low, high = line.low[known], line.high[known]
@@ -130,14 +145,13 @@ def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
         highest = max(float(np.nanmax([line.values, line.high])) for line in panel.lines)
         cut = any((line.values < panel.floor).any() for line in panel.lines)
         ax.set_ylim(panel.floor, highest + 0.05 * (highest - panel.floor) if cut else None)
-    step = -(-len(axis.ticks) // 16)
+    step = -(-len(axis.ticks) // _MAX_TICKS)
     if axis.places is None:
         ax.set_xticks(places[::step], list(axis.ticks)[::step], rotation=60 if max(map(len, axis.ticks)) > 4 else 0)
     ax.set(xlabel=axis.label, ylabel=panel.value_label)
-    beside: dict[str, Any] = (
-        {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(panel.lines) > _MOST_INSIDE else {}
-    )
-    ax.legend(frameon=False, fontsize=7.5, handlelength=3, **beside)
+    many = len(panel.lines) > _MAX_LINES_WITH_LEGEND_INSIDE
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if many else {}
+    ax.legend(frameon=False, fontsize=7.5, handlelength=3, **place)
 
 
 def scatter(
@@ -151,9 +165,9 @@ def scatter(
     line: str | None = None,
     from_zero: bool = False,
 ) -> Figure:
-    """Points, of which the `named` ones farthest out along either axis bear their label.
+    """Draw points, and label the `named` points that are farthest from 0 along either axis.
 
-    `line` names the line where both values agree, if that is to be drawn. `from_zero`: the x axis shows 0 too.
+    `line`: the name of the line x = y, which is drawn if it has one. `from_zero`: the x axis includes 0.
     """
     with context(STYLE):
         figure = Figure(figsize=(4.6, 4.4), layout="constrained")
@@ -176,7 +190,7 @@ def scatter(
 
 
 def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Write each point's name beside it, where no other name stands yet."""
+    """Write each point's name next to the point, if possible where it does not cover another name."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     taken: list[tuple[float, float]] = []
     for name, (x, y) in points.items():
@@ -200,7 +214,7 @@ def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
 
 
 def _whiskers(values: Array, low: Array, high: Array) -> Float[Array, "2 bar"] | None:
-    """Distances from the values to their bounds; None where there are no bounds."""
+    """Return the distances of the values from their bounds; None if a bound is unknown."""
     if not np.isfinite(low).all():
         return None
     return np.clip(np.stack([values - low, high - values]), 0, None)

@@ -1,4 +1,4 @@
-"""Maps of numbers: heads, layers × positions, attention patterns, tokens."""
+"""Maps of numbers in coloured cells: layers × heads, layers × positions, attention patterns, tokens."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.style import context
 
-from ioi_lab.reports.plots.style import DIVERGING, SEQUENTIAL, STYLE, Array, Axis, plain_number, set_title
+from ioi_lab.reports.plots.style import DIVERGING, SEQUENTIAL, STYLE, Axis, plain_number, set_title
+from ioi_lab.stats.metrics import Array
 
 _PANELS_PER_ROW: Final = 4
 _MAX_TICKS: Final = 64
-_LARGEST: Final = 30.0
-"""A figure's cells take no more inches than this, however many they are."""
+_MAX_INCHES: Final = 30.0
+"""The greatest width and height of all cells of a figure, however many there are."""
 
-_READABLE_CELLS: Final = 450
-"""Above this many cells a panel's numbers would be too small to read, and are left out."""
+_MAX_READABLE_CELLS: Final = 450
+"""In a panel with more cells than this, numbers would be too small to read, and are left out."""
 
 
 def heat_maps(
@@ -37,11 +39,22 @@ def heat_maps(
     upward: bool = False,
     outlined: Sequence[tuple[int, int]] = (),
 ) -> Figure:
-    """Maps side by side on one diverging colour scale centred on 0, each titled by its key; NaN is left blank.
+    """Draw maps side by side on one diverging colour scale that is centred on 0.
 
-    Values stand in the cells where they can be read. Up to `mark` cells are outlined: those of largest absolute
-    value, as far as they reach a tenth of the largest. `limit`: where the colours end, if not at the largest value.
-    `upward`: the first row at the bottom. `outlined`: cells that are, whatever their value.
+    Values are written into the cells if they can be read there.
+
+    Args:
+        panels: The values of each map, by its title; cells with NaN are left blank.
+        rows: The axis of the rows of every map.
+        columns: The axis of the columns of every map.
+        title: The title of the figure.
+        scale_label: The label of the colour scale.
+        mark: The number of cells of a map to outline: those of largest absolute value, without any that is at most a
+            tenth of the largest.
+        limit: The value at which the colours end; by default the largest absolute value.
+        upward: Whether the first row is at the bottom.
+        outlined: Further cells (row, column) to outline, whatever their value.
+
     """
     n_columns = min(len(panels), _PANELS_PER_ROW)
     n_rows = -(-len(panels) // n_columns)
@@ -53,14 +66,7 @@ def heat_maps(
         figure = Figure(figsize=(max(width, 5.2), max(height, 3.4)), layout="constrained")
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
         for ax, (name, values) in zip(axes.flat, panels.items(), strict=False):
-            image = ax.imshow(
-                values,
-                cmap=DIVERGING,
-                vmin=-largest,
-                vmax=largest,
-                aspect="auto",
-                origin="lower" if upward else "upper",
-            )
+            image = _draw_cells(ax, values, DIVERGING, Normalize(-largest, largest), upward)
             ax.set(title=name, xlabel=columns.label, ylabel=rows.label)
             _name_ticks(ax, rows, columns)
             _write_values(ax, values, largest)
@@ -76,13 +82,14 @@ def heat_maps(
 
 @dataclass(frozen=True)
 class Panel:
-    """A map of shares between 0 and 1; `texts` stand in its cells, `[row][column]`."""
+    """A map of shares between 0 and 1."""
 
     name: str
     values: Float[Array, "row column"]
     rows: Axis
     columns: Axis
     texts: Sequence[Sequence[str]] | None = None
+    """The texts of the cells, `[row][column]`."""
 
 
 def share_maps(
@@ -95,10 +102,19 @@ def share_maps(
     cell: tuple[float, float] = (0.42, 0.24),
     floor: float | None = None,
 ) -> Figure:
-    """Maps of shares on one colour scale from 0 to 1, or a logarithmic one from `floor` to 1.
+    """Draw maps of shares on one colour scale from 0 to 1, or on a logarithmic one from `floor` to 1.
 
-    `per_row`: panels beside one another; those of equal axes are named at the outer ones alone. `upward`: the first row
-    at the bottom. `cell`: width and height of a cell in inches.
+    If all panels have the same axes, only the outer panels name them.
+
+    Args:
+        panels: The maps.
+        title: The title of the figure.
+        scale_label: The label of the colour scale.
+        per_row: The number of panels next to one another.
+        upward: Whether the first row of a map is at the bottom.
+        cell: The width and height of a cell in inches, which are less in maps of many cells.
+        floor: The lower end of a logarithmic colour scale.
+
     """
     n_columns = min(len(panels), per_row)
     n_rows = -(-len(panels) // n_columns)
@@ -107,26 +123,16 @@ def share_maps(
     widest, tallest = max(len(p.columns.ticks) for p in panels), max(len(p.rows.ticks) for p in panels)
     with context(STYLE):
         size = (
-            n_columns * (min(cell[0] * widest, _LARGEST / n_columns) + 0.45) + 1.5,
-            n_rows * (min(cell[1] * tallest, _LARGEST / n_rows) + (0.35 if alike else 0.95)) + 1.5,
+            n_columns * (min(cell[0] * widest, _MAX_INCHES / n_columns) + 0.45) + 1.5,
+            n_rows * (min(cell[1] * tallest, _MAX_INCHES / n_rows) + (0.35 if alike else 0.95)) + 1.5,
         )
         figure = Figure(figsize=(max(size[0], 4.6), max(size[1], 3.0)), layout="constrained")
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
         for index, panel in enumerate(panels):
             ax = axes.flat[index]
-            image = ax.imshow(
-                panel.values, cmap=SEQUENTIAL, norm=scale, aspect="auto", origin="lower" if upward else "upper"
-            )
-            ax.set_title(panel.name)
-            _name_ticks(ax, panel.rows, panel.columns)
-            if not alike or index + n_columns >= len(panels):
-                ax.set_xlabel(panel.columns.label)
-            else:
-                ax.set_xticks([])
-            if index % n_columns == 0:
-                ax.set_ylabel(panel.rows.label)
-            else:
-                ax.set_yticks([])
+            image = _draw_cells(ax, panel.values, SEQUENTIAL, scale, upward)
+            is_lowest, is_leftmost = index + n_columns >= len(panels), index % n_columns == 0
+            _name_axes(ax, panel, columns=is_lowest or not alike, rows=is_leftmost)
             _write_texts(ax, panel)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
@@ -135,6 +141,26 @@ def share_maps(
             bar.ax.yaxis.set_major_formatter(plain_number)
         set_title(figure, title)
     return figure
+
+
+def _draw_cells(
+    ax: Axes, values: Float[Array, "row column"], colours: str, scale: Normalize, upward: bool
+) -> AxesImage:
+    return ax.imshow(values, cmap=colours, norm=scale, aspect="auto", origin="lower" if upward else "upper")
+
+
+def _name_axes(ax: Axes, panel: Panel, *, columns: bool, rows: bool) -> None:
+    """Name a panel, and those of its axes that are to have ticks and a label."""
+    ax.set_title(panel.name)
+    _name_ticks(ax, panel.rows, panel.columns)
+    if columns:
+        ax.set_xlabel(panel.columns.label)
+    else:
+        ax.set_xticks([])
+    if rows:
+        ax.set_ylabel(panel.rows.label)
+    else:
+        ax.set_yticks([])
 
 
 def _write_texts(ax: Axes, panel: Panel) -> None:
@@ -160,7 +186,7 @@ def _name_ticks(ax: Axes, rows: Axis, columns: Axis) -> None:
 
 
 def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) -> None:
-    if values.size > _READABLE_CELLS:
+    if values.size > _MAX_READABLE_CELLS:
         return
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
@@ -171,7 +197,7 @@ def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) 
 
 
 def _strongest(values: Float[Array, "row column"], count: int) -> list[tuple[int, int]]:
-    """Cells of largest absolute value, as far as they reach a tenth of the largest."""
+    """Return the `count` cells of largest absolute value, without any that is at most a tenth of the largest."""
     sizes = np.nan_to_num(np.abs(values))
     order = np.argsort(-sizes, axis=None, kind="stable")[:count]
     cells = [divmod(int(cell), values.shape[1]) for cell in order]

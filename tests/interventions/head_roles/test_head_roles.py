@@ -1,4 +1,4 @@
-"""Roles of heads from the command line: named from scores, and the name movers put to the test."""
+"""Head roles from the command line: roles are assigned from scores, and the name movers are put to the test."""
 
 from __future__ import annotations
 
@@ -64,3 +64,16 @@ def test_mistakes_end_in_one_line(sweep, arguments, line):
     outcome = run_roles(sweep, *arguments)
     assert outcome.code == 1
     assert outcome.error_line.startswith(f"error: {line}")
+
+
+def test_a_config_of_an_earlier_version_runs_again(sweep, tmp_path):
+    assert run_roles(sweep, "task.n=4", "figures=false").code == 0
+    first = only_run_folder(tmp_path)
+    new = "ioi_lab.interventions.head_roles.config.HeadRoles"
+    config = (first / "config.yaml").read_text()
+    assert new in config
+    (first / "old.yaml").write_text(config.replace(new, "ioi_lab.interventions.head_roles.HeadRoles"))
+    outcome = sweep("--config-dir", str(first), "--config-name", "old", "name=again")
+    assert outcome.code == 0, outcome.err
+    (again,) = (tmp_path / "runs" / "again").iterdir()
+    assert (again / "results.csv").read_text() == (first / "results.csv").read_text()

@@ -1,0 +1,126 @@
+"""The measurement of direct logit attribution: all terms with their intervals over prompts, and the largest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from ioi_lab.engine.edits import Pass
+from ioi_lab.interventions.base import Result
+from ioi_lab.interventions.baselines import Baselines
+from ioi_lab.interventions.self_checks import checked_run
+from ioi_lab.lenses.direct import DirectTerms, direct_effects
+from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.stats.metrics import Array
+
+if TYPE_CHECKING:
+    from ioi_lab.engine.engine import Engine
+
+
+@dataclass(frozen=True)
+class Term:
+    """A component that writes into the residual stream at END, or a bias of what reads it there.
+
+    `component` is `embed`, `z` (a head), `attn_bias` (after W_O), `mlp_out` or `constant` (the biases of the final norm
+    and of the unembedding).
+    """
+
+    component: str
+    layer: int | None = None
+    head: int | None = None
+
+
+@dataclass(frozen=True)
+class LogitAttributionResult(Result):
+    """The terms of the logit difference in one of the two passes."""
+
+    which: Pass
+    """The pass that was read."""
+
+    terms: list[Term]
+    """In the order of the forward pass."""
+
+    direct_effect: Estimate
+    """The direct effect of each term on the logit difference, in logits."""
+
+    on_answer: Estimate
+    """The direct effect of each term on the answer's logit less the vocabulary's mean logit."""
+
+    on_distractor: Estimate
+    """The same for the distractor's logit."""
+
+    by_head: Float[Array, "layer head"]
+    """The direct effects of the heads."""
+
+    ranking: list[int]
+    """The terms, from the largest direct effect (by absolute value) to the smallest."""
+
+    strongest_head: int
+    """The first head of the ranking, as an index of `terms`."""
+
+    logit_diff: float
+    """The model's own mean logit difference."""
+
+    sum_of_terms: float
+    error: float
+    """The largest distance of the terms' sum from the logit difference of a prompt."""
+
+
+def measure_logit_attribution(engine: Engine, which: Pass) -> LogitAttributionResult:
+    """Measure the direct effects in the clean or the corrupted pass.
+
+    Raises a `LabError` if the terms do not add up to the model's logit difference, or if a self-check fails.
+    """
+    baselines = Baselines.measure(engine)
+    effects = direct_effects(engine, which)
+    _, checks = checked_run(engine, [], "clean")
+    n_layers, n_heads = engine.shape.n_layers, engine.shape.n_heads
+    terms = terms_of(n_layers, n_heads)
+    direct_effect = _estimate(effects.difference, terms, engine.bootstrap)
+    heads = [row for row, term in enumerate(terms) if term.head is not None]
+    ranking: list[int] = np.argsort(-np.abs(direct_effect.value), kind="stable").tolist()
+    return LogitAttributionResult(
+        baselines=baselines,
+        checks=checks,
+        which=which,
+        terms=terms,
+        direct_effect=direct_effect,
+        on_answer=_estimate(effects.answer, terms, engine.bootstrap),
+        on_distractor=_estimate(effects.distractor, terms, engine.bootstrap),
+        by_head=direct_effect.value[heads].reshape(n_layers, n_heads),
+        ranking=ranking,
+        strongest_head=next(row for row in ranking if row in heads),
+        logit_diff=float(effects.logit_diff.mean()),
+        sum_of_terms=float(effects.difference.sum.mean()),
+        error=effects.error,
+    )
+
+
+def terms_of(n_layers: int, n_heads: int) -> list[Term]:
+    """Return all terms of a model, in the order of the forward pass."""
+    terms = [Term("embed")]
+    for layer in range(n_layers):
+        terms += [Term("z", layer, head) for head in range(n_heads)]
+        terms += [Term("attn_bias", layer), Term("mlp_out", layer)]
+    return [*terms, Term("constant")]
+
+
+def _estimate(values: DirectTerms, terms: Sequence[Term], bootstrap: Bootstrap) -> Estimate:
+    return bootstrap.mean(np.stack([_values_of(term, values) for term in terms]))
+
+
+def _values_of(term: Term, values: DirectTerms) -> Float[Array, "prompt"]:
+    by_component = {
+        "embed": values.embedding,
+        "z": values.heads,
+        "attn_bias": values.attention_bias,
+        "mlp_out": values.mlps,
+        "constant": values.constant,
+    }
+    index = tuple(part for part in (term.layer, term.head) if part is not None)
+    of_prompts: Array = by_component[term.component][index]
+    return of_prompts

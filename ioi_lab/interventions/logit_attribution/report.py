@@ -1,0 +1,90 @@
+"""The report of direct logit attribution: a row per term, the layer × head map, and the largest terms as bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ioi_lab.interventions.grid_report import MAX_BARS, OUTLINED
+from ioi_lab.interventions.logit_attribution.measure import LogitAttributionResult, Term
+from ioi_lab.models.heads import head_name
+from ioi_lab.reports import plots
+from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
+from ioi_lab.reports.wording import interval_column
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCALE: Final = "direct effect on the logit difference\n(logits, answer − distractor)"
+SUMMARY_ROWS: Final = 8
+
+
+def report_logit_attribution(result: LogitAttributionResult, context: ReportContext) -> Report:
+    """Return the whole report."""
+    selectors = [
+        {"component": term.component, "layer": term.layer, "head": term.head, "position": "END"}
+        for term in result.terms
+    ]
+    columns = {
+        "direct_effect": result.direct_effect,
+        "on_answer": result.on_answer,
+        "on_distractor": result.on_distractor,
+    }
+    data_title = context.data_title(len(result.baselines.prompts))
+    return Report(
+        table=tidy_table(selectors, columns),
+        metrics=_metrics(result),
+        draw=lambda: {"direct_effect_by_head": _head_map(result, data_title), "top_terms": _bars(result, data_title)},
+        summary=_summary(result),
+    )
+
+
+def term_name(term: Term) -> str:
+    """Return the name of a term: `9.9`, `MLP 3`, `attention bias 3`, `embedding` or `constant`."""
+    if term.layer is not None and term.head is not None:
+        return head_name((term.layer, term.head))
+    kind = {"mlp_out": "MLP", "attn_bias": "attention bias", "embed": "embedding"}.get(term.component, term.component)
+    return kind if term.layer is None else f"{kind} {term.layer}"
+
+
+def _metrics(result: LogitAttributionResult) -> dict[str, float]:
+    best = result.terms[result.strongest_head]
+    assert best.layer is not None
+    assert best.head is not None
+    metrics = result.baselines.metrics() | {
+        "n_terms": len(result.terms),
+        "sum_of_terms": result.sum_of_terms,
+        "check_sum_error": result.error,
+        "best_row": result.strongest_head,
+        "best_layer": best.layer,
+        "best_head": best.head,
+    }
+    return metrics | scalars("best_direct_effect", result.direct_effect, result.strongest_head)
+
+
+def _summary(result: LogitAttributionResult) -> list[str]:
+    lines = [f"largest direct effects on the logit difference of {result.logit_diff:.2f}, {result.which} prompts:"]
+    for row in result.ranking[:SUMMARY_ROWS]:
+        lines.append(f"  {term_name(result.terms[row]):<14} {interval_column(result.direct_effect, row)}")
+    return [*lines, f"all {len(result.terms)} terms add up to it within {result.error:.1e}"]
+
+
+def _head_map(result: LogitAttributionResult, data_title: str) -> Figure:
+    layers, heads = (plots.Axis.numbered(*axis) for axis in zip(("layer", "head"), result.by_head.shape, strict=True))
+    title = f"{_title(result)}, each head\n{data_title}\noutlined: the strongest"
+    return plots.heat_maps({"": result.by_head}, layers, heads, title, SCALE, OUTLINED)
+
+
+def _bars(result: LogitAttributionResult, data_title: str) -> Figure:
+    top, effect = result.ranking[:MAX_BARS], result.direct_effect
+    return plots.ranked_bars(
+        plots.Axis("component", [term_name(result.terms[row]) for row in top]),
+        effect.value[top],
+        effect.low[top],
+        effect.high[top],
+        value_label=SCALE,
+        title=f"{_title(result)}, largest first\n{data_title}",
+    )
+
+
+def _title(result: LogitAttributionResult) -> str:
+    return f"Direct logit attribution, {result.which} prompts"

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ioi_lab.reports import plots
+from tests.reports.plots.helpers import LAYERS, texts
+
+
+def test_ranked_bars_keep_their_order_and_intervals():
+    figure = plots.ranked_bars(
+        plots.Axis("layer.head", ["9.9", "9.6"]),
+        np.array([0.5, -0.2]),
+        np.array([0.4, -0.3]),
+        np.array([0.7, -0.1]),
+        "v",
+        "t",
+    )
+    ax = figure.axes[0]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["9.9", "9.6"]
+    assert ax.yaxis_inverted()
+    assert ax.get_ylabel() == "layer.head"
+    assert "95 %" in ax.get_xlabel()
+    assert len({bar.get_facecolor() for bar in ax.patches}) == 2
+    segments = ax.collections[0].get_segments()
+    assert np.array(segments)[:, :, 0] == pytest.approx(np.array([[0.4, 0.7], [-0.3, -0.1]]))
+
+
+def test_without_intervals_none_are_promised():
+    unknown = np.array([np.nan])
+    bars = plots.ranked_bars(plots.Axis("head", ["0.0"]), np.array([1.0]), unknown, unknown, "v", "t")
+    line = plots.interval_line(plots.Axis("layer", ["0"]), np.array([1.0]), unknown, unknown, "v", "t")
+    assert "95 %" not in bars.axes[0].get_xlabel()
+    assert [text.get_text() for text in line.axes[0].get_legend().get_texts()] == ["no edit"]
+
+
+def test_line_panels_draw_the_bands_that_are_known():
+    known = plots.Line("clean", np.array([1.0, 2.0]), np.array([0.5, 1.5]), np.array([1.5, 2.5]))
+    unknown = plots.Line("corrupted", np.array([1.0, 3.0]), np.full(2, np.nan), np.full(2, np.nan), dashed=True)
+    panels = [
+        plots.LinePanel("logits", [known, unknown], zero=True),
+        plots.LinePanel("rank", [unknown], logarithmic=True, floor=0.1),
+    ]
+    figure = plots.line_panels(LAYERS, panels, "title")
+    left, right = figure.axes
+    assert len(left.collections) == 1
+    assert len(right.collections) == 0
+    assert right.get_yscale() == "log"
+    assert right.get_ylim()[0] == 0.1
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["clean", "corrupted"]
+    assert "95 %" in figure.get_suptitle()
+    assert "95 %" not in plots.line_panels(LAYERS, panels[1:], "title").get_suptitle()
+    assert plots.png(figure).startswith(b"\x89PNG")
+
+
+def test_scatter_names_the_points_farthest_out():
+    x, y = np.array([0.0, 0.5, -0.9, 0.1]), np.array([0.0, 0.4, -1.0, 0.1])
+    figure = plots.scatter(x, y, ["0.0", "0.1", "0.2", "0.3"], "exact", "estimate", "t", named=2, line="equal")
+    ax = figure.axes[0]
+    assert texts(ax) == ["0.2", "0.1"]
+    assert ax.lines[0].get_xydata().tolist() == [[-1.0, -1.0], [0.5, 0.5]]  # the line of equal values
+    assert ax.collections[0].get_offsets().tolist() == np.stack([x, y], axis=1).tolist()
+
+
+def test_scatter_names_the_extremes_of_either_axis_apart():
+    x, y = np.array([0.0, 1.0, 0.5, 0.99]), np.array([10.0, 0.0, 0.1, 0.0])
+    figure = plots.scatter(x, y, ["up", "far", "mid", "near"], "x", "y", "t", named=2)
+    assert set(texts(figure.axes[0])) == {"up", "far", "mid", "near"}
+    placed = {text.get_text(): text.get_position() for text in figure.axes[0].texts}
+    assert placed["far"] != placed["near"]
