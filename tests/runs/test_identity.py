@@ -10,7 +10,7 @@ import pytest
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.models.loading import load_model, weights_of
-from ioi_lab.runs import RunFolder, is_done
+from ioi_lab.runs.folder import RunFolder, is_done
 from ioi_lab.runs.identity import check_unchanged, identity_of, sha256_of_named_files, why_again
 from tests.conftest import model_config, run_folders
 
@@ -56,10 +56,10 @@ def test_a_file_that_is_edited_during_a_sweep(sweep, tmp_path, monkeypatch, laun
     write_pair(path, "store")
     plain = Patch.report
 
-    def editing(self, measurement):
+    def editing(self, result, context):
         if self.layer == 1:
             write_pair(path, "park")
-        return plain(self, measurement)
+        return plain(self, result, context)
 
     monkeypatch.setattr(Patch, "report", editing)
     grid = ("-m", "tracker=none", "figures=false", "task=pairs", f"task.path={path}", "intervention.layer=0,1,2")
@@ -81,10 +81,10 @@ def test_weights_that_are_replaced_during_a_sweep(sweep, tmp_path, monkeypatch, 
     shutil.copytree(random_folders["gpt2"], mine)
     plain = Patch.report
 
-    def training(self, measurement):
+    def training(self, result, context):
         if self.layer == 0:
             replace_weights(mine)
-        return plain(self, measurement)
+        return plain(self, result, context)
 
     monkeypatch.setattr(Patch, "report", training)
     outcome = sweep("-m", "tracker=none", "model=folder", f"model.path={mine}", "task.n=4", "intervention.layer=0,1")

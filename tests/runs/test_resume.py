@@ -16,9 +16,9 @@ import pytest
 
 from benchmarks.kill import kill_and_resume
 from ioi_lab.cli.multirun import Multirun
-from ioi_lab.interventions.base import Report
+from ioi_lab.reports.report import Report
 from ioi_lab.interventions.patch import Patch
-from ioi_lab.runs import RunFolder, is_done
+from ioi_lab.runs.folder import RunFolder, is_done
 from ioi_lab.runs.summary import sum_up
 from tests.conftest import run_folders
 
@@ -85,7 +85,7 @@ def test_another_launcher_goes_on_in_the_same_folder(sweep):
 
 def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
-    monkeypatch.setattr("ioi_lab.identity.sha256_of_code", lambda: "other")
+    monkeypatch.setattr("ioi_lab.runs.identity.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID)
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("it was done with other code, so it is run again") == 3
@@ -93,17 +93,17 @@ def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
 
 def test_other_weights_are_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
-    monkeypatch.setattr("ioi_lab.models.weights_of", lambda config: "other")
+    monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda config: "other")
     assert "it was done with other weights, so it is run again" in sweep(*GRID).out
 
 
 def test_a_failed_job_is_tried_again_and_the_others_are_not(sweep, tmp_path, monkeypatch):
     plain = Patch.report
 
-    def failing(self, measurement):
+    def failing(self, result, context):
         if self.layer == 1:
             raise RuntimeError("a bug")
-        return plain(self, measurement)
+        return plain(self, result, context)
 
     monkeypatch.setattr(Patch, "report", failing)
     outcome = sweep(*GRID)
@@ -124,10 +124,10 @@ def test_a_failed_job_is_tried_again_and_the_others_are_not(sweep, tmp_path, mon
 def test_ctrl_c_says_how_to_go_on(sweep, tmp_path, monkeypatch):
     plain = Patch.report
 
-    def interrupted(self, measurement):
+    def interrupted(self, result, context):
         if self.layer == 1:
             raise KeyboardInterrupt
-        return plain(self, measurement)
+        return plain(self, result, context)
 
     monkeypatch.setattr(Patch, "report", interrupted)
     outcome = sweep(*GRID)
@@ -187,7 +187,7 @@ def test_a_larger_grid_of_the_same_name_takes_over_what_is_done(sweep, tmp_path)
     outcome = sweep("-m", "tracker=none", "task.n=4", "intervention.head=all", "intervention.layer=3,2", "name=heads")
     assert outcome.code == 0, outcome.err
     assert outcome.out.count(" is taken from ") == 1
-    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
     one, other = (run for run in run_folders(tmp_path) if "layer: 2" in (run / "config.yaml").read_text())
     files = {path.relative_to(one) for path in one.rglob("*") if path.is_file()} - STAMPED
     assert files == {path.relative_to(other) for path in other.rglob("*") if path.is_file()} - STAMPED
@@ -202,7 +202,7 @@ def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
     assert "taken from" not in sweep(*wider, "name=other").out
     assert "taken from" not in sweep(*wider, "name=heads", "resume=false").out
     assert "taken from" not in sweep(*wider, "name=heads", "task.seed=1").out
-    monkeypatch.setattr("ioi_lab.models.weights_of", lambda config: "other")
+    monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda config: "other")
     assert "taken from" not in sweep(*wider, "name=heads", "intervention.head=all").out
 
 
@@ -212,7 +212,7 @@ def test_alignments_are_taken_over_too(train_align):
     assert train_align(*grid, "seed=0,1").code == 0
     outcome = train_align(*grid, "seed=1,2")
     assert outcome.code == 0, outcome.err
-    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
 
 
 @pytest.mark.parametrize("lost", ["prompts.csv", "plots/recovery_by_head.png", "status.json"])
@@ -221,7 +221,7 @@ def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path, monkeypatch, lo
     (run_folders(tmp_path)[1] / lost).unlink()
     outcome = sweep(*SHORT, "figures=true", "intervention.layer=1,2", "name=heads")
     assert outcome.code == 0, outcome.err
-    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
 
 
 def test_a_run_that_begins_again_while_it_is_copied_is_not_taken_over(tmp_path, monkeypatch):
@@ -262,7 +262,7 @@ def test_jobs_may_lie_deeper(sweep, tmp_path):
     outcome = sweep(*grid, "intervention.layer=0,9")
     assert "where 1 jobs are done" in outcome.out
     assert "2 runs (1 done, 1 failed)" in outcome.out
-    assert "1 of them taken from earlier ones" in sweep(*grid, "intervention.layer=1,0").out
+    assert "1 of them taken from earlier runs" in sweep(*grid, "intervention.layer=1,0").out
 
 
 def test_jobs_of_other_code_are_told_in_the_summary(sweep, tmp_path, capfd):
@@ -273,14 +273,14 @@ def test_jobs_of_other_code_are_told_in_the_summary(sweep, tmp_path, capfd):
     provenance["identity"]["code"] = "other"
     path.write_text(json.dumps(provenance))
     sum_up(path.parent.parent)
-    assert "1 of these runs were done with other code than the others" in capfd.readouterr().err
+    assert "1 of these runs were done with other code than the rest" in capfd.readouterr().err
 
 
 def test_the_batch_launcher_takes_over_too(sweep):
     assert sweep(*GRID, "name=heads").code == 0
     outcome = sweep(*SHORT, "intervention.layer=0,1,2,3", "hydra/launcher=batch", "name=heads")
     assert "measured 1 jobs" in outcome.out
-    assert "4 runs (4 done, 3 of them taken from earlier ones)" in outcome.out
+    assert "4 runs (4 done, 3 of them taken from earlier runs)" in outcome.out
 
 
 def test_the_batch_launcher_tells_other_code_and_pools_what_it_runs_again(sweep, monkeypatch):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ioi_lab.errors import LabError
-from ioi_lab.runs import load_runs
+from ioi_lab.runs.table import load_runs
 from ioi_lab.runs.sweeps import Sweep
 
 
