@@ -79,7 +79,10 @@ def test_a_file_without_the_part_is_reported(own_module):
     ("name", "line"),
     [
         ("bye", r"^speaker\.greeting: got 'bye', expected 'hello' or 'good_day'$"),
-        ("no_such_file.ahoy", r"^speaker\.greeting: got .*cannot import 'no_such_file' to find 'ahoy': No module named"),
+        (
+            "no_such_file.ahoy",
+            r"^speaker\.greeting: got .*cannot import 'no_such_file' to find 'ahoy': No module named",
+        ),
     ],
 )
 def test_a_config_key_takes_the_name_of_a_part(name, line):

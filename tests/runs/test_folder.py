@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from ioi_lab.errors import LabError
 from ioi_lab.reports.report import Report
+from ioi_lab.runs import folder as runs
 from ioi_lab.runs.folder import RunFolder, environment, is_done
 from ioi_lab.runs.past_run import PastRun
-from ioi_lab.runs import folder as runs
 
 
 def status(folder):

@@ -16,8 +16,8 @@ import pytest
 
 from benchmarks.kill import kill_and_resume
 from ioi_lab.cli.multirun import Multirun
-from ioi_lab.reports.report import Report
 from ioi_lab.interventions.patch import Patch
+from ioi_lab.reports.report import Report
 from ioi_lab.runs.folder import RunFolder, is_done
 from ioi_lab.runs.summary import sum_up
 from tests.conftest import run_folders

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from ioi_lab.errors import LabError
-from ioi_lab.runs.table import load_runs
 from ioi_lab.runs.sweeps import Sweep
+from ioi_lab.runs.table import load_runs
 
 
 def grid(leave, **axes):
