@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake, and messages in one line."""
+"""The exception for a user's mistake, and one-line error messages."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from contextlib import contextmanager
 
 
 class LabError(Exception):
-    """Something the user can mend, told in one line that names the key, the value and the choices.
+    """A mistake that the user can correct, as one line that names the key, the value and the choices.
 
-    The command line prints the line and exits with code 1; a traceback is shown only with `HYDRA_FULL_ERROR=1`.
+    The command line prints the line and exits with code 1; a traceback is printed only with `HYDRA_FULL_ERROR=1`.
     """
 
 
 def folded(error: BaseException) -> str:
-    """The error's message without line breaks or runs of blanks."""
+    """Return the error's message in one line, without repeated blanks."""
     return " ".join(str(error).split())
 
 
 @contextmanager
 def called(group: str, key: str) -> Iterator[None]:
-    """Let errors about the config group `group` name `key`, where such a group stands under another name."""
+    """Make each `LabError` raised inside name `key` instead of the config group `group`.
+
+    For a config group that stands under another name: the errors about `model` then name `intervention.source`.
+    """
     try:
         yield
     except LabError as error:

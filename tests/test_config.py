@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
+from ioi_lab.config import _OLD_TARGETS, LabConfig, Renamed, instantiate
 from ioi_lab.errors import LabError
+from ioi_lab.interventions.base import Intervention
 from ioi_lab.interventions.patch import Patch
+from ioi_lab.models.loading import ModelConfig
 from tests.conftest import ioi_task
 
 SELECTORS = {"component": "z", "layer": "all", "head": "all", "position": "all", "sets": "each"}
@@ -21,7 +26,7 @@ PATCH = {"name": "patch", "direction": "denoise", **SELECTORS}
         ({"sed": 1}, "task.sed: no such key"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_key_and_the_choices(changes, line):
+def test_a_wrong_value_is_reported_with_its_key_and_the_choices(changes, line):
     with pytest.raises(LabError) as caught:
         ioi_task(**changes)
     assert str(caught.value) == line
@@ -49,6 +54,75 @@ def test_selectors_are_checked(changes, line):
     assert line in str(caught.value)
 
 
-def test_a_missing_key_is_told():
-    with pytest.raises(LabError, match=r"^intervention\.component: this key is missing$"):
-        Patch.from_config({key: value for key, value in PATCH.items() if key != "component"}, "intervention")
+def test_a_missing_key_is_reported():
+    with pytest.raises(LabError, match=r"^model\.path: this key is missing$"):
+        ModelConfig.from_config({"source": "folder"}, "model")
+
+
+class Measuring(LabConfig):
+    """A config whose keys had other names."""
+
+    renamed_keys: ClassVar = {
+        "site": Renamed("component"),
+        "method": Renamed("through", {"linear": "maps", "logit": "vocabulary"}),
+    }
+
+    component: str = "z"
+    through: str = "maps"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"site": "resid_pre"}, ("resid_pre", "maps")),
+        ({"site": "q", "method": "logit"}, ("q", "vocabulary")),
+        ({"method": "head"}, ("z", "head")),
+        ({"component": "k", "through": "linear"}, ("k", "linear")),
+    ],
+)
+def test_keys_of_earlier_versions_are_read(values, expected):
+    """An old key gets its new name, and its value the new one if that has changed too; new keys stay as they are."""
+    original = dict(values)
+    config = Measuring.from_config(values, "intervention")
+    assert (config.component, config.through) == expected
+    assert values == original
+
+
+def test_an_old_key_next_to_the_new_one_is_refused():
+    with pytest.raises(LabError, match=r"^intervention\.site: this key is now intervention\.component$"):
+        Measuring.from_config({"site": "q", "component": "z"}, "intervention")
+
+
+def test_a_wrong_value_of_an_old_key_is_reported_under_the_new_one():
+    with pytest.raises(LabError, match=r"^intervention\.component: got 3, expected a valid string$"):
+        Measuring.from_config({"site": 3}, "intervention")
+
+
+def test_a_new_key_may_have_the_name_of_an_old_one():
+    """`vector` was a method and is a file now: what is a field is never renamed."""
+
+    class Reused(LabConfig):
+        renamed_keys: ClassVar = {"vector": Renamed("vector_method")}
+        vector: str | None = None
+        vector_method: str = "mean_difference"
+
+    config = Reused.from_config({"vector": "a.safetensors"}, "intervention")
+    assert (config.vector, config.vector_method) == ("a.safetensors", "mean_difference")
+
+
+@pytest.mark.parametrize(("old", "new"), _OLD_TARGETS.items())
+def test_classes_that_have_moved_are_found_by_their_old_names(old, new):
+    """The new name is that of a class, so that an earlier run's `config.yaml` gets past its `_target_`."""
+    with pytest.raises(LabError, match=r"^intervention\.no_such_key: no such key$"):
+        instantiate({"_target_": old, "no_such_key": 1}, "intervention", Intervention)
+    assert new.rpartition(".")[2] == old.rpartition(".")[2]
+
+
+@pytest.mark.parametrize(
+    "target", [None, "nowhere.Thing", "ioi_lab.interventions.patch.Nothing", "ioi_lab.tasks.ioi.IOITask"]
+)
+def test_a_target_that_is_not_of_the_group_is_refused(target):
+    with pytest.raises(
+        LabError, match=r"^intervention\._target_: got .*, expected the full name of a class that inherits"
+    ):
+        instantiate({"_target_": target}, "intervention", Intervention)

@@ -1,1 +1,1 @@
-"""The `batch` launcher."""
+"""The `batch` launcher of Hydra."""

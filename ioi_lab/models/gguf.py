@@ -1,4 +1,4 @@
-"""GGUF files, dequantised once into a Hugging Face folder."""
+"""GGUF files, which are dequantised once into a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def gguf_file(path: str) -> Path:
-    """The GGUF file at `path`, which is a file, or `<installed package>/<file in it>`."""
+    """Return the GGUF file at `path`: a path, or `<installed package>/<file in it>`.
+
+    Raises a `LabError` if there is no such file.
+    """
     if Path(path).is_file():
         return Path(path)
     package, _, name = path.partition("/")
@@ -32,20 +35,21 @@ def gguf_file(path: str) -> Path:
 def _package_folders(name: str) -> list[Path]:
     try:
         spec = find_spec(name) if name.isidentifier() else None
-    except ValueError:  # a module that runs as a script has no spec
+    except ValueError:  # `__main__` has no spec
         spec = None
     return [Path(location) for location in (spec.submodule_search_locations or [])] if spec else []
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: `$IOI_LAB_CACHE`, else `~/.cache/ioi_lab`."""
+    """Return the folder of converted models: `$IOI_LAB_CACHE`, else `~/.cache/ioi_lab`."""
     return Path(os.environ.get("IOI_LAB_CACHE") or Path.home() / ".cache" / "ioi_lab")
 
 
 def converted_gguf(file: Path) -> Path:
-    """`file` dequantised to a Hugging Face folder in the cache, once for each content of the file.
+    """Return the cached Hugging Face folder of a GGUF file, dequantised once per content of the file.
 
-    The folder appears under its name only when complete, and `source.json` in it holds the file's SHA-256.
+    The folder gets its name only when it is complete; `source.json` in it has the file's SHA-256. Raises a `LabError`
+    for a file that cannot be converted.
     """
     checksum = sha256_of_files([file])
     folder = cache_folder() / f"{file.stem}-{checksum[:16]}"
@@ -53,9 +57,9 @@ def converted_gguf(file: Path) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
-        if folder.is_dir():  # another process was first
+        if folder.is_dir():  # converted by another process meanwhile
             return folder
-        log.info("converting %s once, which takes half a minute, into %s", file.name, folder)
+        log.info("converting %s into %s: once, for half a minute", file.name, folder)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
             new = Path(temporary) / "model"
             _convert_gguf(file, new)
@@ -72,13 +76,13 @@ def _convert_gguf(file: Path, folder: Path) -> None:
     try:
         model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **source)
-    except Exception as error:  # the readers of the format raise many types
+    except Exception as error:  # the readers of the format raise errors of many types
         reason = folded(error)[:300]
         raise LabError(f"model.path: cannot convert {str(file)!r} from GGUF: {reason}") from error
-    # `save_pretrained` refuses a model that is marked as quantised; these weights no longer are.
+    # `save_pretrained` refuses a model that is marked as quantised, but these weights no longer are.
     model.is_quantized = False
-    for owner, mark in ((model, "hf_quantizer"), (model.config, "quantization_config")):
-        if hasattr(owner, mark):
-            delattr(owner, mark)
+    for owner, attribute in ((model, "hf_quantizer"), (model.config, "quantization_config")):
+        if hasattr(owner, attribute):
+            delattr(owner, attribute)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Attention heads by name, as in configs: `9.9` is head 9 of layer 9; and the heads that a patching run has found."""
+"""Names of attention heads in configs: `9.9` is head 9 of layer 9."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from ioi_lab.models.shape import Component, ModelShape
 _NAME: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 
-def _name(value: object) -> object:
+def _check_name(value: object) -> object:
     if not isinstance(value, str | float) or not _NAME.fullmatch(str(value)):
         raise ValueError("the name of a head, such as '9.9'")
     return value
 
 
-HeadName = Annotated[str | float, BeforeValidator(_name)]
-"""`"9.9"`, or the number that YAML makes of it."""
+HeadName = Annotated[str | float, BeforeValidator(_check_name)]
+"""The name of a head: `"9.9"`, or the number that YAML reads it as."""
 
 
 def head_name(head: tuple[int, int]) -> str:
-    """The name of a layer's head."""
+    """Return the name of a head: `(9, 6)` is `9.6`."""
     return f"{head[0]}.{head[1]}"
 
 
 def head_of(name: str | float, shape: ModelShape, component: Component, key: str) -> tuple[int, int]:
-    """Layer and head of a name; a `LabError` that names `key` if there is no such head, or if it may be two.
+    """Return the layer and the head of a name.
 
-    YAML reads 9.10 as the number 9.1, so where both heads exist, a number is refused.
+    Raises a `LabError` that names `key` if the model does not have the head, and for a number that may stand for two
+    heads: YAML reads both 9.1 and 9.10 as 9.1.
     """
     layer, head = (int(part) for part in str(name).split("."))
     if isinstance(name, float) and head > 0 and head * 10 < shape.heads(component):
@@ -45,5 +46,5 @@ def head_of(name: str | float, shape: ModelShape, component: Component, key: str
 
 
 def heads_of(names: Sequence[str | float], shape: ModelShape, component: Component, key: str) -> list[tuple[int, int]]:
-    """Layer and head of each name, each once."""
+    """Return the layer and the head of each name, without duplicates; raises errors like `head_of`."""
     return list(dict.fromkeys(head_of(name, shape, component, key) for name in names))

@@ -1,4 +1,4 @@
-"""Config → a language model on its device, loaded through TransformerBridge with raw Hugging Face weights."""
+"""Model configs, and loading: a language model on its device, through TransformerBridge, with raw weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from typing_extensions import override
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
@@ -25,29 +27,42 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Version = tuple[tuple[str, int, int], ...]
-"""The names, sizes and times of weight files."""
+"""The names, sizes and modification times of weight files."""
 
 log = logging.getLogger(__name__)
 
 
 class ModelConfig(LabConfig):
-    """One option of `conf/model/`."""
+    """An option of `conf/model/`: where a model comes from, and how it is run.
 
-    name: str | None
+    `ModelConfig(source="tiny", path="tiny-gpt2")` is a packaged model.
+    """
+
+    name: str | None = None
+    """The name in run titles and figures; None: the name of the folder."""
+
     source: Literal["hub", "folder", "gguf", "tiny"]
     path: str
-    revision: str | None
-    device: str
-    dtype: Literal["float32", "bfloat16", "float16"]
-    prepend_bos: bool
+    """A hub repository, a folder, a GGUF file (or `<installed package>/<file in it>`), or a packaged model."""
+
+    revision: str | None = None
+    """The branch, tag or commit of a hub repository."""
+
+    device: str = "auto"
+    """A torch device; `auto`: cuda if available, else mps, else cpu."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    prepend_bos: bool = True
+    """Whether prompts begin with the tokenizer's BOS token."""
 
     @property
     def label(self) -> str:
-        """The name in run titles and figures: the config's, or that of the folder."""
+        """The name in run titles and figures."""
         return self.name or Path(self.path).resolve().name
 
+    @override
     def check(self) -> None:
-        """Tell a missing folder, wheel or packaged model before anything heavy is imported."""
+        # A missing folder, wheel or packaged model is reported before anything heavy is imported.
         if self.revision is not None and self.source != "hub":
             raise LabError(
                 f"model.revision: got {self.revision!r}, but only models from the hub have one; expected null"
@@ -62,7 +77,7 @@ class ModelConfig(LabConfig):
 
 @dataclass(frozen=True, eq=False)
 class LabModel:
-    """A loaded model: the bridge with its hooks, its tokenizer, and where its weights came from."""
+    """A loaded model: the TransformerBridge with its hooks, the tokenizer, the sizes and the origin of the weights."""
 
     bridge: TransformerBridge
     tokens: Tokens
@@ -70,29 +85,29 @@ class LabModel:
     config: ModelConfig
     folder: Path
     weights_sha256: str
-    """One checksum over the weight files."""
+    """One checksum of all weight files."""
 
     @property
     def origin(self) -> ModelOrigin:
-        """The name and the weights of the model, by which files of tensors are known as its own."""
+        """The name and the checksum that files of this model's tensors have in their metadata."""
         return ModelOrigin(self.config.label, self.weights_sha256)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         device: torch.device = next(self.bridge.parameters()).device
         return device
 
     @property
     def rounding(self) -> float:
-        """The relative rounding error of the weights' type."""
+        """The relative rounding error (machine epsilon) of the weights' type."""
         import torch
 
         return float(torch.finfo(next(self.bridge.parameters()).dtype).eps)
 
     @property
     def device_name(self) -> str:
-        """The device for the provenance, with the card's name on CUDA."""
+        """The device as it is written to the provenance, with the name of a CUDA card."""
         import torch
 
         card = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
@@ -100,7 +115,7 @@ class LabModel:
 
     @property
     def provenance(self) -> dict[str, str | None]:
-        """Where the numbers of a run come from: the weights, and on what and how precisely they were run."""
+        """The model's part of a run's provenance: its config, and the weights, device and type that were used."""
         return {
             "name": self.config.label,
             "source": self.config.source,
@@ -112,18 +127,18 @@ class LabModel:
         }
 
 
-@lru_cache(maxsize=8)  # each job of a multirun asks, and a hub or a GGUF file takes long to answer
+@lru_cache(maxsize=8)  # each job of a multirun needs it, and a hub or a GGUF file takes long
 def _folder_of(config: ModelConfig) -> Path:
     return model_folder(config)
 
 
 def _version_of(folder: Path) -> Version:
     files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
-    return tuple((file.name, told.st_size, told.st_mtime_ns) for file in files for told in [file.stat()])
+    return tuple((file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()])
 
 
 def weights_of(config: ModelConfig) -> str:
-    """The checksum of a model's weights as they are now, which need not be loaded."""
+    """Return the checksum of a model's weights as they are now, without loading the model."""
     folder = _folder_of(config)
     return _sha256_of_weights(folder, _version_of(folder))
 
@@ -134,11 +149,13 @@ def _sha256_of_weights(folder: Path, version: Version) -> str:
 
 
 def load_model(config: ModelConfig) -> LabModel:
-    """The model of `config` with its weights as they are now; its logits equal those of the Hugging Face model.
+    """Return the model of a config with its weights as they are now; its logits equal those of the Hugging Face model.
 
-    The jobs of a multirun share it. Raises a `LabError` for an unreachable hub, a folder that holds no model or one
-    that is being written, an unsupported architecture, a device that this machine lacks, or a tokenizer without the
-    BOS token that `prepend_bos` asks for.
+    Two models are cached, so that the jobs of a multirun share them.
+
+    Raises a `LabError` for an unreachable hub, a folder without a model, weights that are being written, an unsupported
+    architecture, a device that this machine does not have, or a tokenizer without the BOS token that `prepend_bos`
+    needs.
     """
     folder = _folder_of(config)
     return loaded(config, folder, _version_of(folder))
@@ -146,7 +163,7 @@ def load_model(config: ModelConfig) -> LabModel:
 
 @lru_cache(maxsize=2)  # two, so that a pair of models can alternate
 def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
-    """The model in `folder`, whose weights are of this version; see `load_model`."""
+    """Return the model in `folder` if its weights are still of this version; see `load_model`."""
     import torch
     from transformer_lens.model_bridge import TransformerBridge
     from transformers.utils import logging as transformers_logging
@@ -156,7 +173,7 @@ def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
     checksum = _sha256_of_weights(folder, version)
     try:
         plain, tokenizer = _read_folder(folder, getattr(torch, config.dtype))
-        # TransformerLens gives a tokenizer without BOS another token for it: the lab keeps, and checks, the original.
+        # TransformerLens adds a BOS token to a tokenizer without one: the lab keeps, and checks, the original.
         tokens = Tokens(copy.deepcopy(tokenizer), config.prepend_bos)
         bridge = TransformerBridge.boot_transformers(
             str(folder),
@@ -167,7 +184,7 @@ def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
         )
     except LabError:
         raise
-    except Exception as error:  # Transformers and TransformerLens raise many types for a folder that they cannot read
+    except Exception as error:  # Transformers and TransformerLens raise errors of many types for unreadable folders
         reason = folded(error)[:300]
         raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
     if _version_of(folder) != version:
@@ -175,7 +192,7 @@ def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
     bridge.eval()
     bridge.requires_grad_(False)
     for parameter in bridge.parameters():
-        # TransformerLens cuts joint q, k, v weights into strided views, which multiply at two thirds of the speed.
+        # TransformerLens splits joint q, k, v weights into strided views, which multiply at two thirds of the speed.
         parameter.data = parameter.data.contiguous()
     return LabModel(bridge, tokens, _shape(bridge, config.label), config, folder, checksum)
 
@@ -195,7 +212,10 @@ def _shape(bridge: TransformerBridge, name: str) -> ModelShape:
 
 
 def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The plain model and tokenizer; a `LabError` for weights that do not fill the model, which would be random."""
+    """Return the Hugging Face model and tokenizer.
+
+    Raises a `LabError` if tensors of the model are missing in the weights: Transformers would initialize them randomly.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -213,7 +233,7 @@ def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, Pre
 
 
 def _fuse_gelu(model: PreTrainedModel) -> None:
-    """Let torch's own kernel compute GPT-2's tanh GELU: the same function to rounding, in one pass over memory."""
+    """Replace GPT-2's tanh GELU by torch's own kernel: the same function up to rounding, in one pass over memory."""
     from torch import nn
     from transformers.activations import NewGELUActivation
 
@@ -224,7 +244,10 @@ def _fuse_gelu(model: PreTrainedModel) -> None:
 
 
 def find_device(name: str) -> torch.device:
-    """The torch device called `name`; `auto` prefers cuda, then mps, then cpu."""
+    """Return the torch device with this name; `auto` prefers cuda, then mps, then cpu.
+
+    Raises a `LabError` for a device that this machine does not have.
+    """
     import torch
 
     available = ["cpu"]
@@ -241,7 +264,7 @@ def find_device(name: str) -> torch.device:
 
 
 def model_folder(config: ModelConfig) -> Path:
-    """The local Hugging Face folder with the weights, downloaded or converted into a cache where need be."""
+    """Return the local Hugging Face folder of a model, downloaded or converted into a cache if necessary."""
     if config.source == "tiny":
         return tiny_folder(config.path)
     if config.source == "gguf":

@@ -1,6 +1,7 @@
-"""The run folder: what a run leaves, and what many runs add up to."""
+"""Run folders: the files of one run, and the tables and figures of many."""
 
-from ioi_lab.runs.folder import STATUS, TRACEBACK, PastRun, RunFolder, done_identity, environment, is_done
+from ioi_lab.runs.folder import STATUS, TRACEBACK, RunFolder, done_identity, environment, is_done
+from ioi_lab.runs.past_run import PastRun
 from ioi_lab.runs.resume import earlier_run
 from ioi_lab.runs.table import load_runs
 

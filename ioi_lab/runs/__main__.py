@@ -1,4 +1,4 @@
-"""`python -m ioi_lab.runs`: list runs, compare two, and sum up a sweep."""
+"""`python -m ioi_lab.runs`: list runs, compare two of them, or summarize a sweep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Parse the command line and do what it says; a mistake ends with one line and exit code 1."""
+    """Parse the command line and run its command; a mistake ends with one line and exit code 1."""
     options = _options()
     try:
         for line in options.command(options):
@@ -35,12 +35,12 @@ def _options() -> argparse.Namespace:
     ls = commands.add_parser("ls", help="list runs")
     ls.add_argument("folder", nargs="?", default="runs")
     ls.set_defaults(command=_ls)
-    compare = commands.add_parser("compare", help="configs and metrics of two runs side by side")
+    compare = commands.add_parser("compare", help="print the configs and metrics of two runs next to each other")
     compare.add_argument("runs", nargs=2, metavar="FOLDER")
     compare.set_defaults(command=_compare)
-    summarize = commands.add_parser("summarize", help="the runs of a sweep as sweep.csv and figures")
+    summarize = commands.add_parser("summarize", help="write the table (sweep.csv) and the figures of a sweep")
     summarize.add_argument("folder")
-    summarize.add_argument("--metric", help="what the figures show; by default what most runs lead with")
+    summarize.add_argument("--metric", help="the metric of the figures (default: the headline of most runs)")
     summarize.set_defaults(command=_summarize)
     return parser.parse_args()
 
@@ -88,19 +88,19 @@ def _compare(options: argparse.Namespace) -> list[str]:
     runs = [load_runs(folder).iloc[0] for folder in options.runs]
     for folder, run in zip(options.runs, runs, strict=True):
         if run["folder"] != ".":
-            raise LabError(f"{folder!r} is no run folder, but holds some: expected the folder of one run")
+            raise LabError(f"{folder!r} is not a run folder but contains some; expected the folder of one run")
     keys = [str(key) for key in dict.fromkeys([*runs[0].index, *runs[1].index])]
     keys = [key for key in keys if key not in (*ABOUT, "path") and not key.startswith("typed.")]
     keys = [key for key in keys if not is_bound(key, keys)]
-    told = [("", *(Path(folder).name for folder in options.runs), "difference")]
+    rows = [("", *(Path(folder).name for folder in options.runs), "difference")]
     for key in ("status", *keys):
         values = [run.get(key) for run in runs]
-        if _is_config(key) and _same(*values):
+        if _is_config(key) and _are_equal(*values):
             continue
-        told.append((key, *map(_shown, values), "") if _is_config(key) else _metric(key, runs))
-    widths = [max(len(row[column]) for row in told) for column in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in told]
-    return [*lines, "config keys that are equal in both are left out; metrics with 95 % intervals"]
+        rows.append((key, *map(_formatted, values), "") if _is_config(key) else _metric(key, runs))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, "config keys with equal values are left out; brackets are 95 % intervals"]
 
 
 def _metric(name: str, runs: Sequence[pd.Series[Any]]) -> tuple[str, ...]:
@@ -111,14 +111,14 @@ def _metric(name: str, runs: Sequence[pd.Series[Any]]) -> tuple[str, ...]:
 def _with_bounds(run: pd.Series[Any], metric: str) -> str:
     bounds = [run.get(f"{metric}_{bound}") for bound in ("low", "high")]
     known = not any(_missing(bound) for bound in bounds)
-    return _shown(run.get(metric)) + (f" [{', '.join(_shown(bound) for bound in bounds)}]" if known else "")
+    return _formatted(run.get(metric)) + (f" [{', '.join(_formatted(bound) for bound in bounds)}]" if known else "")
 
 
 def _is_config(key: str) -> bool:
     return "." in key or key in (*TOP_KEYS, "status")
 
 
-def _same(one: object, other: object) -> bool:
+def _are_equal(one: object, other: object) -> bool:
     return one == other or (one != one and other != other) or (_missing(one) and _missing(other))
 
 
@@ -126,7 +126,7 @@ def _missing(value: object) -> bool:
     return value is None or value != value
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     if _missing(value):
         return "–"
     if isinstance(value, float):

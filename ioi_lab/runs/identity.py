@@ -16,18 +16,25 @@ from ioi_lab.storage.files import sha256_of_content, sha256_of_files
 FILE_KEYS: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps"})
 """Config keys that name a file or a folder that results depend on."""
 
-_NO_RESULT_DEPENDS_ON: Final = ("name", "tracker", "resume", "optimize", "resume_from")
+_IRRELEVANT_KEYS: Final = ("name", "tracker", "resume", "optimize", "resume_from")
+"""Top-level config keys that change no result."""
 
 
 def identity_of(config: Mapping[str, Any], weights: str) -> dict[str, str]:
     """Return checksums of everything that the results of a job depend on.
 
-    These are `config` (without names and keys that change no result), `code`, `files` (the contents of those that the
-    config names) and `weights`, the checksum of the models' weights.
+    Args:
+        config: The resolved config of the job.
+        weights: The checksum of the weights of all models of the job.
+
+    Returns:
+        `config` (without the keys that change no result), `code`, `files` (the contents of the files that the config
+        names) and `weights`.
+
     """
-    depends = {key: value for key, value in config.items() if key not in _NO_RESULT_DEPENDS_ON}
+    relevant = {key: value for key, value in config.items() if key not in _IRRELEVANT_KEYS}
     return {
-        "config": _sha256(json.dumps(depends, sort_keys=True, default=str)),
+        "config": _sha256(json.dumps(relevant, sort_keys=True, default=str)),
         "code": sha256_of_code(),
         "files": sha256_of_named_files(config),
         "weights": weights,
@@ -36,15 +43,15 @@ def identity_of(config: Mapping[str, Any], weights: str) -> dict[str, str]:
 
 def why_again(folder: Path, identity: Mapping[str, str]) -> str | None:
     """Return why the finished run in `folder` is not the result of the job with this identity; None if it is."""
-    theirs = done_identity(folder)
-    if theirs is None:
+    earlier = done_identity(folder)
+    if earlier is None:
         return "its files are damaged"
-    different = [part for part, checksum in identity.items() if theirs.get(part) != checksum]
+    different = [part for part, checksum in identity.items() if earlier.get(part) != checksum]
     return f"it was done with other {' and '.join(different)}" if different else None
 
 
 def check_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Raise a `LabError` if something that results depend on was changed while they were measured."""
+    """Raise a `LabError` if anything that results depend on was changed while they were measured."""
     changed = [part for part, checksum in before.items() if after[part] != checksum]
     if changed:
         raise LabError(f"the {' and '.join(changed)} of this run were changed while it was measured; run it again")
@@ -52,18 +59,18 @@ def check_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None
 
 @lru_cache(maxsize=1)
 def sha256_of_code() -> str:
-    """One checksum over the package's code and texts, as they were when this process first asked."""
+    """Return one checksum of the package's code and texts, as they were at the first call in this process."""
     package = Path(__file__).parent.parent
     return sha256_of_files(sorted([*package.glob("**/*.py"), *package.glob("tasks/texts/*.txt")]))
 
 
 def sha256_of_named_files(config: Mapping[str, Any]) -> str:
-    """One checksum over what is in the files and folders that a config names, but for those of models."""
+    """Return one checksum of the contents of the files and folders that a config names, except those of models."""
     return _sha256(" ".join(sha256_of_content(path) for path in _named_files(config)))
 
 
 def _named_files(config: Mapping[str, Any]) -> list[Path]:
-    if "source" in config and "dtype" in config:  # a model, whose weights are known by themselves
+    if "source" in config and "dtype" in config:  # a model, whose weights have a checksum of their own
         return []
     own = [Path(value) for key, value in config.items() if key in FILE_KEYS and isinstance(value, str)]
     within = [path for value in config.values() if isinstance(value, dict) for path in _named_files(value)]

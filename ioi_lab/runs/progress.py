@@ -1,4 +1,4 @@
-"""How far a multirun is, on a terminal: read from its folder, which works for every launcher."""
+"""The progress bar of a multirun. It reads the folder of the multirun, which works with every launcher."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
+from typing_extensions import override
 
 from ioi_lab.runs.folder import read_status, run_folders
 
-_SHARE_OF_TIME: Final = 0.05
-"""Looking at the folders takes no more of it."""
+_MAX_SHARE_OF_TIME: Final = 0.05
+"""The largest share of the time that is spent on reading the folders."""
 
 
 class Progress:
-    """A bar of the jobs that are done, their rate, the time left, and how many have failed; none without a terminal."""
+    """A bar with the number of finished jobs, their rate, the time left and the failures; hidden without a terminal."""
 
     def __init__(self, folder: Path, jobs: int | None) -> None:
         self._folder = folder
@@ -31,7 +32,7 @@ class Progress:
             self._thread.start()
 
     def close(self) -> None:
-        """Show the last state and stop; a second time does nothing."""
+        """Show the last state and stop; does nothing if called again."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -43,7 +44,7 @@ class Progress:
         while not self._ended.wait(pause):
             started = time.perf_counter()
             self._show()
-            pause = max(1.0, (time.perf_counter() - started) / _SHARE_OF_TIME)
+            pause = max(1.0, (time.perf_counter() - started) / _MAX_SHARE_OF_TIME)
 
     def _show(self) -> None:
         done, failed = self._count()
@@ -52,7 +53,7 @@ class Progress:
         self._bar.refresh()
 
     def _count(self) -> tuple[int, int]:
-        """How many jobs are done, and how many have failed since the start."""
+        """Return how many jobs are done, and how many have failed since the start."""
         statuses = [read_status(run) for run in run_folders(self._folder)]
         failed = [status for status in statuses if status.get("status") == "failed"]
         done = sum(status.get("status") == "done" for status in statuses)
@@ -67,9 +68,9 @@ def _updated(status: Mapping[str, Any]) -> float:
 
 
 class ConsoleHandler(logging.StreamHandler[Any]):
-    """Writes above progress bars, not into them."""
+    """A log handler that writes above progress bars, not into them."""
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
-        """As any handler."""
         with tqdm.external_write_mode(file=self.stream):
             super().emit(record)

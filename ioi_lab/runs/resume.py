@@ -1,4 +1,4 @@
-"""Which earlier sweep a multirun goes on with, and which earlier runs its jobs equal."""
+"""Resuming: the earlier sweep that a multirun continues, and the earlier runs that its jobs can take over."""
 
 from __future__ import annotations
 
@@ -17,97 +17,101 @@ from ioi_lab.storage.files import read_yaml, write_json, write_text
 TYPED: Final = "typed.yaml"
 EARLIER: Final = "earlier.json"
 _MAX_RUNS_READ: Final = 10_000
-"""Of the runs of a name, only so many of the latest are looked at."""
+"""The largest number of earlier runs that are read, the latest first."""
 
 
 def is_placed(config: DictConfig) -> bool:
-    """Whether the user says in which folder a multirun is to land: then no other one is looked for."""
-    return any(line.startswith("hydra.sweep.dir=") for line in _plain(config.hydra.overrides.hydra))
+    """Return whether the user has typed a folder for the multirun; then no earlier sweep is looked for."""
+    return any(line.startswith("hydra.sweep.dir=") for line in _unresolved(config.hydra.overrides.hydra))
 
 
 def earlier_sweep(config: DictConfig) -> Path | None:
-    """The folder of the latest sweep of the same name that was typed in the same way, or None."""
+    """Return the folder of the latest sweep with the same name and the same command, or None."""
     paths = Path(config.hydra.sweep.dir).parent.glob(f"*/{TYPED}")
-    wanted = _origin(config)
+    wanted = _command_of(config)
     for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-        if _read(path) == wanted:
+        if _read_or_none(path) == wanted:
             return path.parent
     return None
 
 
 def record_typed(folder: Path, config: DictConfig) -> None:
-    """Leave what `earlier_sweep` looks for."""
-    write_text(folder / TYPED, OmegaConf.to_yaml(OmegaConf.create(_origin(config))))
+    """Write the command of a sweep into its folder, for `earlier_sweep`."""
+    write_text(folder / TYPED, OmegaConf.to_yaml(OmegaConf.create(_command_of(config))))
 
 
 def land_in(folder: Path, config: DictConfig) -> None:
-    """Let a multirun and all its jobs land in this folder, whatever a job's own values would make of its name."""
+    """Make a multirun and all its jobs write into this folder, even if a job's own values would change its name."""
     OmegaConf.set_readonly(config.hydra, False)
     config.hydra.sweep.dir = str(folder)
-    config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # which each job composes its config with
+    config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # each job composes its config from these
 
 
 def record_finished_runs(folder: Path, code: str) -> None:
-    """Leave, for the jobs of the sweep in `folder`, which runs of the same name are done with this code.
+    """Write into the folder of a sweep which finished runs of the same name were measured with this code.
 
-    Each job looks there, on whichever host, instead of at all runs.
+    Each job, on whichever host, reads this one file instead of all runs.
     """
-    runs = {_key(same): str(run.relative_to(folder.parent)) for run, same in _done(folder) if same.get("code") == code}
+    runs = {
+        _key(identity): str(run.relative_to(folder.parent))
+        for run, identity in _finished_runs(folder)
+        if identity.get("code") == code
+    }
     write_json(folder / EARLIER, runs)
 
 
 def earlier_run(sweep: Path, identity: Mapping[str, str]) -> Path | None:
-    """The folder of a run that was done, when `sweep` began, as one of its jobs with this identity would do it."""
-    name = _said(sweep / EARLIER).get(_key(identity))
+    """Return the folder of a run with this identity that was finished when `sweep` began, or None."""
+    name = _recorded_runs(sweep / EARLIER).get(_key(identity))
     return None if name is None else sweep.parent / name
 
 
-def _done(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The runs that are done beside the sweep in `folder`, the latest sweep last, and what they were."""
+def _finished_runs(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Yield the finished runs, with their identities, of all sweeps next to the one in `folder`, the latest last."""
     sweeps = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
     runs = [run for sweep in sweeps if sweep != folder for run in run_folders(sweep)]
     for run in runs[-_MAX_RUNS_READ:]:
-        if is_done(run) and (same := done_identity(run)):
-            yield run, same
+        if is_done(run) and (identity := done_identity(run)):
+            yield run, identity
 
 
-@lru_cache(maxsize=1)  # the jobs of a process belong to one sweep, whose file is there before they are
-def _said(path: Path) -> dict[str, str]:
+@lru_cache(maxsize=1)  # the jobs of a process belong to one sweep, whose file is written before the first of them
+def _recorded_runs(path: Path) -> dict[str, str]:
     try:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def _key(same: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(dict(same), sort_keys=True).encode()).hexdigest()
+def _key(identity: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
-def _read(path: Path) -> Any:
+def _read_or_none(path: Path) -> Any:
     try:
         return read_yaml(path)
     except (OSError, ValueError):  # damaged
         return None
 
 
-def _origin(config: DictConfig) -> dict[str, Any]:
-    """What was typed, what it was typed for, and what a preset of a search says."""
+def _command_of(config: DictConfig) -> dict[str, Any]:
+    """Return everything that makes two commands the same sweep: entry point, overrides and the sweeper's settings."""
     hydra = config.hydra
     return {
         "task": [
-            override for override in _plain(hydra.overrides.task) if not override.lstrip("+").startswith("resume=")
+            override for override in _unresolved(hydra.overrides.task) if not override.lstrip("+").startswith("resume=")
         ],
         "hydra": [
             override
-            for override in _plain(hydra.overrides.hydra)
+            for override in _unresolved(hydra.overrides.hydra)
             if not override.lstrip("+~").startswith(("hydra.sweep.dir=", "hydra.launcher", "hydra/launcher"))
         ],
         "config": hydra.job.config_name,
         "sources": [source.path for source in hydra.runtime.config_sources],
-        "sweeper": _plain(hydra.sweeper),
+        "sweeper": _unresolved(hydra.sweeper),
     }
 
 
-def _plain(part: Any) -> Any:
-    """As it was typed: what stands for a job's own values has none yet."""
+def _unresolved(part: Any) -> Any:
+    """Return a part of a config as plain values, as typed: interpolations of a job's values cannot be resolved yet."""
     return OmegaConf.to_container(part, resolve=False, enum_to_str=True)

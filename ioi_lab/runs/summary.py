@@ -1,4 +1,4 @@
-"""The end of a sweep: its table and figures in its folder, in the terminal and on W&B."""
+"""The summary of a sweep that has ended: table and figures in its folder, lines in the terminal, a run on W&B."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, name_of_sweep, tra
 from ioi_lab.storage.files import write_json
 
 log = logging.getLogger(__name__)
-SUMMARY: Final = "wandb.json"
+_SUMMARY_RECORD: Final = "wandb.json"
 
 
 def sum_up(folder: Path) -> None:
     """Write the summary of a sweep that has ended and log it as a W&B run of its own, in the group of its jobs.
 
-    Whatever goes wrong is told in a line: the jobs' own results stand.
+    An error is logged in one line and not raised: the results of the jobs are valid without the summary.
     """
     try:
         sweep = Sweep.read(folder)
@@ -35,21 +35,23 @@ def sum_up(folder: Path) -> None:
         done = sweep.runs[sweep.is_done]
         if done.empty:
             return
-        _tell_of_other_code([Path(path) for path in done["path"]])
+        _warn_of_other_code([Path(path) for path in done["path"]])
         config = OmegaConf.load(Path(done["path"].iloc[0]) / "config.yaml")
         tracker = TrackerConfig.from_config(dict(config.tracker), "tracker")
         if tracker.name != "none":
-            track(_as_run(sweep, figures, _id_of_summary(folder)), tracker)
+            track(_as_run(sweep, figures, _summary_id(folder)), tracker)
     except (LabError, OSError) as error:
-        log.warning("the sweep in %s was not summed up: %s", folder, folded(error))
+        log.warning("the sweep in %s could not be summarized: %s", folder, folded(error))
 
 
-def _tell_of_other_code(done: Sequence[Path]) -> None:
-    """Two processes at once may have done a sweep with different code, of which neither knows."""
+def _warn_of_other_code(done: Sequence[Path]) -> None:
+    """Log a warning if the runs were measured with different code, as by two processes that share a sweep."""
     codes = Counter((done_identity(run) or {}).get("code") for run in done)
     if len(codes) > 1:
-        few = len(done) - codes.most_common(1)[0][1]
-        log.warning("%d of these runs were done with other code than the others; the same command runs them again", few)
+        n_other = len(done) - codes.most_common(1)[0][1]
+        log.warning(
+            "%d of these runs were done with other code than the rest; the same command runs them again", n_other
+        )
 
 
 def _as_run(sweep: Sweep, figures: Mapping[str, Path], id_of_run: str) -> FinishedRun:
@@ -72,11 +74,11 @@ def _as_run(sweep: Sweep, figures: Mapping[str, Path], id_of_run: str) -> Finish
     )
 
 
-def _id_of_summary(folder: Path) -> str:
-    """W&B's of the summary: made once, since a sweep that goes on has still one summary."""
+def _summary_id(folder: Path) -> str:
+    """Return the W&B id of a sweep's summary, which is created once: a sweep that is resumed keeps its summary."""
     try:
-        return str(json.loads((folder / SUMMARY).read_text())["id"])
-    except (OSError, ValueError, KeyError, TypeError):  # there is none yet, or a damaged one
-        made = uuid.uuid4().hex[:16]
-        write_json(folder / SUMMARY, {"id": made})
-        return made
+        return str(json.loads((folder / _SUMMARY_RECORD).read_text())["id"])
+    except (OSError, ValueError, KeyError, TypeError):  # no record yet, or a damaged one
+        new = uuid.uuid4().hex[:16]
+        write_json(folder / _SUMMARY_RECORD, {"id": new})
+        return new

@@ -1,4 +1,4 @@
-"""What the runs of a sweep add up to: one table, and figures chosen by what was swept."""
+"""The summary of a sweep's runs: one table, and figures chosen by the swept keys."""
 
 from __future__ import annotations
 
@@ -22,43 +22,49 @@ if TYPE_CHECKING:
 
 TABLE: Final = "sweep.csv"
 MAX_SWEPT_KEYS: Final = 3
-"""A figure has room for so many swept keys."""
+"""The largest number of swept keys that a figure can show."""
 
 MAX_MAPS: Final = 12
-"""Of a third key, so many values are shown, spread over all of them."""
+"""The largest number of values of a third key that are shown, evenly spread over all of them."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of a folder, of which `metric` is shown; None: the one that most of them lead with."""
+    """The runs in a folder."""
 
     folder: Path
     runs: pd.DataFrame
+    """The table of `load_runs`."""
+
     metric: str | None = None
+    """The metric of the figures; None: see `shown`."""
 
     @classmethod
     def read(cls, folder: str | Path, metric: str | None = None) -> Sweep:
-        """A `LabError` for a folder without runs, and for a metric that none of them has."""
+        """Read the runs in a folder; raises a `LabError` if there are none, and for a metric that none of them has."""
         sweep = cls(Path(folder), load_runs(folder), metric)
         if metric is not None and metric not in sweep.metrics:
             close = get_close_matches(metric, sweep.metrics, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            choices = ", ".join(sweep.metrics) or "none: no run is done"
-            raise LabError(f"metric: got {metric!r}{hint}, expected one of {choices}")
+            if not sweep.metrics:
+                raise LabError(
+                    f"metric: got {metric!r}, but no run in {str(folder)!r} is done, so there are no metrics"
+                )
+            raise LabError(f"metric: got {metric!r}{hint}, expected one of {', '.join(sweep.metrics)}")
         return sweep
 
     @property
     def is_done(self) -> pd.Series[bool]:
-        """Which runs count."""
+        """Whether each run is done: only these count."""
         return self.runs["status"] == "done"
 
     @property
     def metrics(self) -> list[str]:
-        """The names of all metrics, without those of bounds."""
-        return [name for name in self._measured if not is_bound(name, self._measured)]
+        """The names of all metrics, without their bounds."""
+        return [name for name in self._metric_columns if not is_bound(name, self._metric_columns)]
 
     @cached_property
-    def _measured(self) -> list[str]:
+    def _metric_columns(self) -> list[str]:
         others = {*ABOUT, "path", *TOP_KEYS}
         return [str(name) for name in self.runs if "." not in str(name) and name not in others]
 
@@ -70,26 +76,30 @@ class Sweep:
 
     @property
     def shown(self) -> str | None:
-        """The metric of the figures: the one that was asked for, that was searched by, or that most runs lead with."""
+        """The metric of the figures: `metric`, or what a search has optimized, or the headline of most runs."""
         if self.metric is not None:
             return self.metric
         searched = self.runs["optimize"].dropna().unique().tolist() if "optimize" in self.runs else []
         if len(searched) == 1 and searched[0] in self.metrics:
             return str(searched[0])
-        led = self.runs.loc[self.is_done, "headline"].mode().tolist() if "headline" in self.runs else []
-        return str(led[0]) if led else None
+        headlines = self.runs.loc[self.is_done, "headline"].mode().tolist() if "headline" in self.runs else []
+        return str(headlines[0]) if headlines else None
 
     def table(self) -> pd.DataFrame:
-        """A row a run: its folder, the swept keys, status, seconds, error, then metrics with their bounds."""
+        """Return one row per run: its folder, the swept keys, status, seconds, error, metrics with their bounds."""
         about = [name for name in ("status", "seconds", "error") if name in self.runs]
         columns = ["folder", *(f"typed.{key}" for key in self.swept), *about]
-        table = self.runs[[*columns, *self._measured]]
+        table = self.runs[[*columns, *self._metric_columns]]
         return table.rename(columns=lambda name: str(name).removeprefix("typed."))
 
     # Figures
 
     def figures(self) -> dict[str, Figure]:
-        """One key: a line with its interval; two: a map, or lines of a search; three: a map a value of the third."""
+        """Draw the metric by the swept keys; returns the figure by its name.
+
+        One key gives a line with its interval, two keys a map (or lines, for the scattered values of a search), three
+        keys a map per value of the third. There is no figure for more keys, or for fewer than two finished runs.
+        """
         done = self.runs[self.is_done]
         if self.shown is None or not 1 <= len(self.swept) <= MAX_SWEPT_KEYS or len(done) < 2 or self.shown not in done:
             return {}
@@ -98,7 +108,7 @@ class Sweep:
 
     @property
     def _is_search(self) -> bool:
-        """Whether two keys were tried at scattered values, one of them a number: most of a map would be empty."""
+        """Whether the values of two keys are scattered, so that most of a map would be empty."""
         if len(self._keys) != 2 or not self._is_number(max(self._keys, key=lambda key: len(self._values(key)))):
             return False
         return self._grid(str(self.shown)).size >= 2 * len(self.runs)
@@ -108,7 +118,7 @@ class Sweep:
 
     @property
     def _keys(self) -> list[str]:
-        """Layers × heads first, as in head maps; else layers, then the one with the most values."""
+        """The swept keys in the order of the axes: layers × heads, as in head maps, then the keys with most values."""
         places = {"layer": 0, "head": 1}
         names = [key.split(".")[-1] for key in self.swept]
         if not places.keys() <= set(names):
@@ -117,7 +127,7 @@ class Sweep:
         return sorted(self.swept, key=lambda key: (order[key], -len(self._values(key)) if len(names) > 2 else 0))
 
     def _values(self, key: str) -> list[Any]:
-        """In ascending order if they are numbers, else in that of the runs."""
+        """Return the values of a swept key: in ascending order if they are numbers, else in that of the runs."""
         values = list(dict.fromkeys(self.runs[f"typed.{key}"].dropna().tolist()))
         return sorted(values) if all(isinstance(value, int | float) for value in values) else values
 
@@ -125,24 +135,24 @@ class Sweep:
         return plots.Axis(self._label(key), [_tick(value) for value in self._values(key)])
 
     def _label(self, key: str) -> str:
-        """The last part of a key's name, where that tells it from the others."""
+        """Return the last part of a key's name, or the whole name if another swept key ends in the same part."""
         label = key.split(".")[-1]
         return label if sum(other.split(".")[-1] == label for other in self.swept) == 1 else key
 
     def _cases(self, key: str) -> list[str]:
-        """The names of a key's values, such as `layer = 3`."""
+        """Return the names of a key's values, such as `layer = 3`."""
         axis = self._axis(key)
         return [f"{axis.label} = {tick}" for tick in axis.ticks]
 
     def _grid(self, metric: str) -> Array:
-        """The metric by the swept keys; NaN where there is no run that is done."""
+        """Return the metric as an array with an axis per swept key; NaN without a finished run."""
         values = [self._values(key) for key in self._keys]
         grid = np.full([len(each) for each in values], np.nan)
         for _, run in self.runs[self.is_done].iterrows():
-            at = [run[f"typed.{key}"] for key in self._keys]
-            is_placed = all(value in each for value, each in zip(at, values, strict=True))
-            if is_placed and metric in run and run[metric] == run[metric]:
-                grid[tuple(each.index(value) for value, each in zip(at, values, strict=True))] = run[metric]
+            own = [run[f"typed.{key}"] for key in self._keys]
+            is_in_grid = all(value in each for value, each in zip(own, values, strict=True))
+            if is_in_grid and metric in run and run[metric] == run[metric]:
+                grid[tuple(each.index(value) for value, each in zip(own, values, strict=True))] = run[metric]
         return grid
 
     @property
@@ -158,7 +168,7 @@ class Sweep:
         return f"{' · '.join([_words(str(self.shown)), *fixed])}\n{self.folder.parent.name}: {len(done)} runs{note}"
 
     def _lines(self) -> Figure:
-        """Along the key with the most values, a line for each value of the other, if there is one."""
+        """Draw the metric along the key with the most values, with a line per value of the other key, if any."""
         assert self.shown is not None
         along = max(self._keys, key=lambda key: len(self._values(key)))
         axis = self._axis(along)
@@ -189,7 +199,7 @@ class Sweep:
         return plots.heat_maps(panels, axes[0], axes[1], self._title, _words(self.shown))
 
     def write(self) -> dict[str, Path]:
-        """Write `sweep.csv` and the figures into the folder; returns the figures' paths by name."""
+        """Write `sweep.csv` and the figures into the folder; returns the paths of the figures by name."""
         write_text(self.folder / TABLE, self.table().to_csv(index=False))
         paths = {}
         for name, figure in self.figures().items():
@@ -198,18 +208,18 @@ class Sweep:
         return paths
 
     def lines(self) -> list[str]:
-        """What became of it, for the terminal."""
+        """Return the summary in lines for the terminal: the number of runs by status, then each unfinished run."""
         counts = self.runs["status"].value_counts().to_dict()
-        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        by_status = ", ".join(f"{count} {status}" for status, count in counts.items())
         taken = int(self.runs["taken_from"].notna().sum()) if "taken_from" in self.runs else 0
-        note = f", {taken} of them taken from earlier ones" if taken else ""
-        lines = [f"{self.folder}: {len(self.runs)} runs ({told}{note}), summary in {self.folder / TABLE}"]
+        note = f", {taken} of them taken from earlier runs" if taken else ""
+        lines = [f"{self.folder}: {len(self.runs)} runs ({by_status}{note}), summary in {self.folder / TABLE}"]
         for _, run in self.runs[~self.is_done].iterrows():
             typed = ", ".join(f"{key}={run[f'typed.{key}']}" for key in self.swept)
             reason = f": {run['error']}" if isinstance(run.get("error"), str) else ""
             lines.append(f"  {run['folder']} ({typed}): {run['status']}{reason}")
         if len(self.swept) > MAX_SWEPT_KEYS:
-            lines.append(f"  no figure: {len(self.swept)} keys were swept, a figure has room for {MAX_SWEPT_KEYS}")
+            lines.append(f"  no figure: {len(self.swept)} keys were swept, a figure can show {MAX_SWEPT_KEYS}")
         return lines
 
 

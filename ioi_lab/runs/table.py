@@ -27,44 +27,44 @@ DAMAGED: Final = "damaged"
 
 
 def load_runs(folder: str | Path) -> pd.DataFrame:
-    """Every run in a folder, or below it, as a row; by folder, in the order of their numbers.
+    """Return a table with one row per run in a folder or below it, sorted by folder (numbered folders by number).
 
-    Columns: what is in `ABOUT`; each config key by its full name (`intervention.layer`); what was typed, as
-    `typed.<key>`; each metric by its own. What a run does not have is missing. A run whose files cannot be read has the
-    status `damaged` and the reason as its `error`, and does not count as done.
+    The columns are those of `ABOUT`, each config key by its full name (`intervention.layer`), each typed override as
+    `typed.<key>`, and each metric by its name. Values that a run does not have are missing. A run whose files cannot be
+    read has the status `damaged` and the reason as its `error`, and does not count as done.
 
-    Raises a `LabError` for a folder that holds no runs.
+    Raises a `LabError` for a folder without runs.
     """
     import pandas as pd
 
     root = Path(folder)
-    rows = [_row(run, root) for run in sorted(run_folders(root), key=_in_order)]
+    rows = [_row(run, root) for run in sorted(run_folders(root), key=_sort_key)]
     if not rows:
-        raise LabError(f"{str(folder)!r} holds no runs: no {STATUS} in it or below it")
+        raise LabError(f"{str(folder)!r} contains no runs: there is no {STATUS} in it or below it")
     frame = pd.DataFrame(rows)
     first = [name for name in ABOUT if name in frame]
     return frame[[*first, *(name for name in frame if name not in first)]]
 
 
 def is_bound(name: str, columns: Sequence[str]) -> bool:
-    """Whether a column holds bounds of another one."""
+    """Return whether a column has the lower or upper bounds of another column."""
     return any(name.endswith(suffix) and name.removesuffix(suffix) in columns for suffix in ("_low", "_high"))
 
 
-def _in_order(path: Path) -> list[tuple[int, str]]:
-    """Numbered folders by their numbers."""
+def _sort_key(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts numbered folders by their numbers."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in path.parts]
 
 
 def _row(folder: Path, root: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"folder": str(folder.relative_to(root)), "path": str(folder)}
     reason = None
-    for part in (_status, _typed, _config, _results):  # one that cannot be read hides none of the others
+    for part in (_status, _typed, _config, _results):  # the others are read even if one cannot be
         try:
             row |= part(folder)
         except (OSError, ValueError, KeyError, TypeError, LabError) as error:
             reason = reason or f"{type(error).__name__}: {folded(error)}"
-    if reason is not None and row.get("status", "done") == "done":  # others are not expected to be whole
+    if reason is not None and row.get("status", "done") == "done":  # unfinished runs need not be complete
         log.warning("the run in %s is damaged and not counted: %s", folder, reason)
         row |= {"status": DAMAGED, "error": reason}
     return row
@@ -92,19 +92,19 @@ def _results(folder: Path) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     content = json.loads(path.read_text())
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} holds no object")
+        raise ValueError(f"{path.name} is not a JSON object")
     return content
 
 
 def _yaml(path: Path) -> dict[str, Any]:
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} holds no keys")
+        raise ValueError(f"{path.name} has no keys")
     return {str(key): value for key, value in content.items() if key != "defaults"}
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Full names of keys with their values; lists as text, so that they can be compared and told apart."""
+    """Yield the full names of keys with their values; lists become text, so that they can be compared and counted."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
@@ -113,14 +113,14 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _typed(folder: Path) -> dict[str, Any]:
-    """What was typed for this run: overrides by key, numbers as numbers."""
+    """Return the overrides that were typed for a run, by key; numbers as numbers."""
     path = folder / ".hydra" / "overrides.yaml"
     if not path.is_file():
         return {}
     typed = {}
     overrides = read_yaml(path)
     if not isinstance(overrides, list):
-        raise ValueError(f"{path.name} holds no list")
+        raise ValueError(f"{path.name} is not a list")
     for override in overrides:
         key, _, value = str(override).partition("=")
         typed[f"typed.{key.lstrip('+~')}"] = _number(value)

@@ -1,4 +1,4 @@
-"""A finished run folder → Weights & Biases. The folder comes first, so a W&B failure never loses a result."""
+"""Logging of finished runs to Weights & Biases. The run folder is written first, so a W&B failure loses no result."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from typing_extensions import override
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
@@ -20,16 +22,21 @@ log = logging.getLogger(__name__)
 
 
 class TrackerConfig(LabConfig):
-    """One option of `conf/tracker/`: the run folder only (`none`), or W&B as well."""
+    """An option of `conf/tracker/`: the run folder only (`none`), or Weights & Biases in addition (`wandb`)."""
 
-    name: Literal["none", "wandb"]
+    name: Literal["none", "wandb"] = "none"
     mode: Literal["auto", "online", "offline"] = "auto"
+    """`auto`: online if a key or a login is present, else offline."""
+
     runs: Literal["job", "sweep"] = "job"
+    """The W&B runs of a multirun: one per job and a summary (`job`), or the summary alone (`sweep`)."""
+
     project: str = "ioi-lab"
     entity: str | None = None
 
+    @override
     def check(self) -> None:
-        """Tell before the work, not after it, that W&B cannot be reached online without a key."""
+        # Before the work, not after it: online, W&B cannot be reached without a key.
         if self.name == "wandb" and self.mode == "online" and not _logged_in():
             raise LabError(
                 "tracker.mode: got 'online', but no W&B key or login was found; run `wandb login`, "
@@ -39,12 +46,14 @@ class TrackerConfig(LabConfig):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run is called, the sweep that it belongs to, and what it left in its folder."""
+    """A finished run as a dashboard shows it: its names, its sweep, and the results in its folder."""
 
     folder: Path
     title: str
     job_type: str
     group: str | None
+    """The name of the sweep that the run belongs to, if any."""
+
     tags: tuple[str, ...]
     config: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -53,18 +62,19 @@ class FinishedRun:
     """Figures (`.png`), pages (`.html`) and tensors (`.safetensors`) by name."""
 
     id: str | None = None
-    """W&B's, so that a second run with it takes the place of the first; None: a run of its own."""
+    """The W&B id; a second run with the same id replaces the first. None: a new id."""
 
 
 def name_of_sweep(folder: Path) -> str:
-    """What the sweep in a folder is called: the group of its runs."""
+    """Return the name of the sweep in a folder, which is the W&B group of its runs."""
     return f"{folder.parent.name} {folder.name}"
 
 
 def track(run: FinishedRun, tracker: TrackerConfig) -> dict[str, str] | None:
-    """Log config, metrics (as summary), figures, pages, tensors (as artifacts) and the table; returns where they are.
+    """Log config, metrics (as summary), figures, pages, tensors (as artifacts) and the table to W&B.
 
-    A failure is told in one line.
+    Returns the mode and the place of the W&B run; None if nothing was logged. A failure is logged in one line and not
+    raised.
     """
     if tracker.name == "none":
         return None
@@ -74,17 +84,17 @@ def track(run: FinishedRun, tracker: TrackerConfig) -> dict[str, str] | None:
         if mode == "disabled":
             log.info("W&B: %s (%s).", mode, reason)
             return None
-        where = _log_to_wandb(run, tracker, mode)
-        see = f"See it: wandb leet run {where}   Upload it: wandb sync {where}" if mode == "offline" else where
-        log.info("W&B: %s (%s). %s", mode, reason, see)
-        return {"mode": mode, "run": where}
+        place = _log_to_wandb(run, tracker, mode)
+        hint = f"See it: wandb leet run {place}   Upload it: wandb sync {place}" if mode == "offline" else place
+        log.info("W&B: %s (%s). %s", mode, reason, hint)
+        return {"mode": mode, "run": place}
     except Exception as error:  # whatever W&B raises, the run folder is complete
         log.warning("W&B failed, the results are safe in the run folder: %s: %s", type(error).__name__, folded(error))
         return None
 
 
 def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["online", "offline"]) -> str:
-    """Log the run and return where it is: its address, or its folder."""
+    """Log the run and return its address, or its folder if it is offline."""
     import wandb
 
     run = wandb.init(
@@ -104,7 +114,7 @@ def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["
     )
     try:
         run.summary.update(dict(finished.metrics))
-        run.log(_shown(finished.media) | {"results": _wandb_table(finished.table)})
+        run.log(_wandb_media(finished.media) | {"results": _wandb_table(finished.table)})
         for name, path in finished.media.items():
             if path.suffix == ".safetensors":
                 artifact = wandb.Artifact(f"{name}-{run.id}", type="tensors")
@@ -115,8 +125,8 @@ def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Literal["
     return str(run.url) if mode == "online" else os.path.relpath(os.path.dirname(run.dir))
 
 
-def _shown(media: Mapping[str, Path]) -> dict[str, Any]:
-    """Images and pages as W&B shows them; pages as they are: W&B would link a style sheet of its own into them."""
+def _wandb_media(media: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the figures and pages as W&B media; without `inject=False`, W&B links a style sheet into the pages."""
     import wandb
 
     images = {name: wandb.Image(str(path)) for name, path in media.items() if path.suffix == ".png"}
@@ -126,7 +136,7 @@ def _shown(media: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _wandb_table(table: pd.DataFrame) -> wandb.Table:
-    """The table in plain Python values, one type a column: selectors that do not apply are None, mixed ones text."""
+    """Return the table in plain Python values with one type per column: missing values are None, mixed ones text."""
     import wandb
 
     plain = table.astype(object).where(table.notna(), None)
@@ -137,7 +147,10 @@ def _wandb_table(table: pd.DataFrame) -> wandb.Table:
 
 
 def _mode(wanted: Literal["auto", "online", "offline"]) -> tuple[Literal["online", "offline", "disabled"], str]:
-    """The W&B mode and why: with `auto` what `WANDB_MODE` says, else online where a key or login is present."""
+    """Return the W&B mode and the reason for it.
+
+    With `auto`, this is the mode in `WANDB_MODE`; without that, online if a key or a login is present.
+    """
     if wanted != "auto":
         return wanted, f"tracker.mode={wanted}"
     environment = os.environ.get("WANDB_MODE", "")
@@ -149,7 +162,7 @@ def _mode(wanted: Literal["auto", "online", "offline"]) -> tuple[Literal["online
 
 
 def _logged_in() -> bool:
-    """Whether W&B has a key, a token or a login, without asking for one."""
+    """Return whether W&B has a key, a token or a login; never prompts for one."""
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 

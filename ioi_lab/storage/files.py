@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and checksums."""
+"""Atomic writes, YAML and JSON text, and checksums of files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 _RESULTS: Final = ("*.csv", "*.safetensors", "metrics.json", "config.yaml")
-"""What is in a run's folder beside records of who looked at it, and when."""
+"""The files of a run folder that other runs read; logs and times do not belong to its checksum."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a temporary file beside `path`, then rename it: readers never see a part. Folders are made.
+    """Write a temporary file next to `path`, then rename it, so that readers never see a part of the content.
 
-    Raises an `OSError` that names `path`.
+    Missing folders are created. Raises an `OSError` that names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -30,7 +30,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # a full disk is told without the file's name
+        if isinstance(error, OSError):  # the error of a full disk does not name the file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
@@ -46,14 +46,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def json_text(content: Mapping[str, Any]) -> str:
-    """Readable JSON; NaN and infinity are refused, since JSON has none."""
+    """Return indented JSON; raises a `ValueError` for NaN and infinity, which JSON does not have."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def yaml_text(content: Any) -> str:
-    """Plain values as YAML for OmegaConf, whose own way takes several times as long.
+    """Return plain values as YAML that OmegaConf reads back, several times faster than OmegaConf writes it.
 
-    It reads more strings as numbers than YAML does (`1e3`): they are quoted.
+    OmegaConf reads more strings as numbers than YAML does (`1e3`); these are quoted.
     """
     import yaml
 
@@ -73,7 +73,7 @@ def _quoted(dumper: Any, text: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file that was dumped by a program holds; a `ValueError` for one that is damaged."""
+    """Return the content of a YAML file; raises a `ValueError` if it is damaged."""
     import yaml
 
     try:
@@ -88,17 +88,17 @@ def _sha256_of_version(path: Path, _size: int, _modified: int) -> str:
 
 
 def sha256_of_content(path: Path) -> str:
-    """A checksum of a file; of a run's folder, of its tables, numbers, tensors and config."""
+    """Return a SHA-256 of a file, or of the tables, metrics, tensors and config in a run folder."""
     if path.is_dir():
         files = sorted(file for pattern in _RESULTS for file in path.glob(pattern))
         contents = [(file.name, sha256_of_content(file)) for file in files]
         return hashlib.sha256(repr(contents).encode()).hexdigest()
-    told = path.stat()
-    return _sha256_of_version(path, told.st_size, told.st_mtime_ns)
+    stat = path.stat()
+    return _sha256_of_version(path, stat.st_size, stat.st_mtime_ns)
 
 
 def sha256_of_files(files: Iterable[Path]) -> str:
-    """One SHA-256 over the contents of `files`, in their order."""
+    """Return one SHA-256 of the contents of `files`, in their order."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Named tensors with their provenance, as safetensors: files that one run writes and another reads."""
+"""Files of named tensors with their provenance (safetensors), which one run writes and another reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ class ModelOrigin:
 
 
 def tensor_file(tensors: Mapping[str, Tensor], origin: ModelOrigin, kind: str, **provenance: str) -> bytes:
-    """Return the tensors as a safetensors file that says what they are and which model they belong to."""
+    """Return the content of a safetensors file with the tensors.
+
+    Args:
+        tensors: The tensors by name.
+        origin: The model that they belong to.
+        kind: What they are, such as `steering vectors`; readers check it.
+        provenance: Further metadata.
+
+    """
     from safetensors.torch import save
 
     metadata = {"kind": kind, "model": origin.name, "weights_sha256": origin.weights_sha256}
@@ -33,21 +41,22 @@ def tensor_file(tensors: Mapping[str, Tensor], origin: ModelOrigin, kind: str, *
 def read_tensor_file(
     path: Path, origin: ModelOrigin, kind: str, key: str, device: torch.device | str
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Return provenance and tensors of a file of `tensor_file`, on a device.
+    """Return the provenance and the tensors of a file that `tensor_file` has made, on a device.
 
-    Raises a `LabError` that names `key` for a file that cannot be read, of another kind, or of another model.
+    Raises a `LabError` that names `key` for a file that cannot be read, is of another kind, or belongs to another
+    model than `origin`.
     """
     provenance, tensors = read_any_tensor_file(path, kind, key, device)
     if provenance.get("weights_sha256") != origin.weights_sha256:
-        other = provenance.get("model", "no model of this lab")
-        raise LabError(f"{key}: {str(path)!r} is of another model ({other}); expected one of {origin.name}")
+        other = provenance.get("model", "not a model of this lab")
+        raise LabError(f"{key}: {str(path)!r} belongs to another model ({other}); expected {origin.name}")
     return provenance, tensors
 
 
 def read_any_tensor_file(
     path: Path, kind: str, key: str, device: torch.device | str
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """`read_tensor_file` for a file of any model."""
+    """Return the provenance and the tensors of a file of any model; otherwise like `read_tensor_file`."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -57,6 +66,7 @@ def read_any_tensor_file(
     except (OSError, SafetensorError) as error:
         raise LabError(f"{key}: cannot read {str(path)!r} as safetensors: {folded(error)}") from error
     if provenance.get("kind") != kind:
-        other = provenance.get("kind", "a file that no run of this lab has left")
-        raise LabError(f"{key}: {str(path)!r} holds {other}; expected {kind}")
+        other = provenance.get("kind")
+        content = f"contains {other}" if other else "was not written by a run of this lab"
+        raise LabError(f"{key}: {str(path)!r} {content}; expected {kind}")
     return provenance, tensors

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from ioi_lab.errors import LabError
 from ioi_lab.tasks.ioi_text import NAMES, OBJECTS, PLACES, TEMPLATES
@@ -19,30 +20,38 @@ from ioi_lab.tasks.prompts import PromptPair, PromptPairs, Task
 from ioi_lab.tasks.tokens import Tokens
 
 MIN_NAMES: Final = 10
-"""Fewer single-token names than this give prompts too alike to mean anything."""
+"""The smallest number of single-token names: with fewer, the prompts would be too similar to one another."""
 
 Order = Literal["abba", "baba"]
 
 
 class IOITask(Task):
-    """`n` IOI prompts from a seed: the same seed gives the same prompts on every machine.
+    """IOI prompts from a seed: the same seed gives the same prompts on every machine."""
 
-    `order`: `abba` names IO first, `baba` S first, `mixed` alternates. `corruption`: `s2` turns the second S into
-    the IO (one token changes, and the right answer becomes S); `swap` flips the two names throughout (likewise);
-    `abc` puts three unrelated names in (Wang et al. 2022, appendix: no name is right). `template`: `all`, or the
-    index of one sentence, which makes all prompts of one length where the tokenizer allows. `prompt`: this one sentence
-    instead of drawn ones, with the names `answer` (in it once) and `distractor` (twice), which need not be given where
-    they are common ones.
-    """
+    name: str = "ioi"
+    n: int = Field(32, ge=1)
+    """The number of prompts."""
 
-    n: int = Field(ge=1)
-    seed: int = Field(ge=0)
-    order: Literal["abba", "baba", "mixed"]
-    corruption: Literal["s2", "swap", "abc"]
-    template: Literal["all"] | Annotated[int, Field(ge=0, lt=len(TEMPLATES))]
+    seed: int = Field(0, ge=0)
+    order: Literal["abba", "baba", "mixed"] = "mixed"
+    """`abba` names the IO first, `baba` the S first, `mixed` alternates."""
+
+    corruption: Literal["s2", "swap", "abc"] = "s2"
+    """`s2` replaces the second S by the IO: one token changes, and the right answer becomes S. `swap` exchanges the two
+    names throughout, with the same effect. `abc` replaces the names by three unrelated ones, none of which is a right
+    answer (Wang et al. 2022, appendix)."""
+
+    template: Literal["all"] | Annotated[int, Field(ge=0, lt=len(TEMPLATES))] = "all"
+    """`all`, or the index of one sentence; all prompts then have one length if the tokenizer allows it."""
+
     prompt: str | None = None
+    """One sentence of the user's, instead of drawn ones, in which the answer is named once and the distractor twice."""
+
     answer: str | None = None
+    """The name that is the answer to `prompt`; not needed if `NAMES` has it."""
+
     distractor: str | None = None
+    """The name that is the distractor of `prompt`; not needed if `NAMES` has it."""
 
     @model_validator(mode="after")
     def _names_belong_to_a_prompt(self) -> IOITask:
@@ -53,12 +62,16 @@ class IOITask(Task):
         return self
 
     @property
+    @override
     def title(self) -> str:
-        """Such as `ioi (s2)`: the corruption decides what recovery means."""
-        return f"{self.name} ({self.corruption})"
+        return f"{self.name} ({self.corruption})"  # recovery depends on the corruption
 
+    @override
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:
-        """The prompts for this tokenizer, with labels BOS (if there is one), IO, S1, S1+1, S2 and END."""
+        """Return the prompts for this tokenizer, with the labels BOS (if prompts have it), IO, S1, S1+1, S2 and END.
+
+        Raises a `LabError` if too few names, or a name in `prompt`, are single tokens.
+        """
         names = single_token_names(tokens)
         rng = random.Random(self.seed)
         if self.prompt is not None:
@@ -85,7 +98,7 @@ class IOITask(Task):
             raise LabError(f"task.prompt: {error}") from error
 
     def _pair(self, sentence: str, io: str, subject: str, unrelated: list[str], tokens: Tokens) -> PromptPair:
-        """The pair of a sentence with slots for IO, S1 and S2."""
+        """Return the pair of a sentence with the slots `{IO}`, `{S1}` and `{S2}`."""
         people = {"s2": (io, subject, io), "swap": (subject, io, io), "abc": tuple(unrelated)}[self.corruption]
         clean, corrupted = (
             sentence.format(IO=names[0], S1=names[1], S2=names[2]) for names in ((io, subject, subject), people)
@@ -101,13 +114,13 @@ class IOITask(Task):
 
     def _template(self, index: int) -> str:
         if self.template == "all":
-            # Both orders of a sentence come one after the other, so that `mixed` balances order within sentences.
+            # Each sentence is used twice in a row, so that `mixed` has both orders of every sentence.
             return TEMPLATES[index // 2 % len(TEMPLATES)]
         return TEMPLATES[self.template]
 
 
 def single_token_names(tokens: Tokens) -> list[str]:
-    """The names that are one token after a space; a `LabError` if they are too few to work with."""
+    """Return the names that are one token after a space; raises a `LabError` if there are fewer than `MIN_NAMES`."""
     names = [name for name in NAMES if tokens.single(f" {name}") is not None]
     if len(names) < MIN_NAMES:
         raise LabError(
@@ -118,7 +131,10 @@ def single_token_names(tokens: Tokens) -> list[str]:
 
 
 def _people(prompt: str, answer: str | None, distractor: str | None) -> tuple[str, str]:
-    """The names of IO and S in a sentence of the user's; a `LabError` unless IO stands in it once and S twice."""
+    """Return the names of IO and S in the user's sentence.
+
+    Raises a `LabError` if they cannot be inferred, or if the sentence does not have the IO once and the S twice.
+    """
     words = Counter(re.findall(r"\w+", prompt))
     named = [name for name in words if name in NAMES]
     once, twice = ([name for name in named if words[name] == count] for count in (1, 2))
@@ -126,11 +142,11 @@ def _people(prompt: str, answer: str | None, distractor: str | None) -> tuple[st
     subject = distractor.strip() if distractor else twice[0] if len(twice) == 1 else None
     if io is None or subject is None:
         raise LabError(
-            f"task.prompt: cannot tell from {prompt!r} who is who; name the people with task.answer (in it once) and "
+            f"task.prompt: cannot infer from {prompt!r} who is who; give the names with task.answer (in it once) and "
             "task.distractor (twice), or use task=pairs for prompts of any kind"
         )
     if io == subject:
-        raise LabError(f"task.answer: got {io!r}, the distractor itself; they must differ")
+        raise LabError(f"task.answer: got {io!r}, which is the distractor too; they must differ")
     counts = [len(re.findall(_word(name), prompt)) for name in (io, subject)]
     if counts != [1, 2]:
         raise LabError(
@@ -145,9 +161,9 @@ def _word(name: str) -> str:
 
 
 def _labels(ids: tuple[int, ...], io: str, subject: str, tokens: Tokens) -> dict[str, int]:
-    """Where the names stand in the clean prompt: S twice, IO once."""
+    """Return the positions of the names in the clean prompt; raises a `LabError` if they are not single tokens."""
     at = [[p for p, token in enumerate(ids) if token == tokens.single(f" {name}")] for name in (io, subject)]
     if [len(places) for places in at] != [1, 2]:
-        raise LabError(f"{io!r} and {subject!r} must be single tokens behind a space wherever they stand")
+        raise LabError(f"{io!r} and {subject!r} must be single tokens, each time after a space")
     (indirect,), (first, second) = at
     return {"IO": indirect, "S1": first, "S1+1": first + 1, "S2": second}

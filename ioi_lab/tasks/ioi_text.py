@@ -2,7 +2,7 @@
 
 A sentence template has five slots. `{A}` and `{B}` are the two names as they are first mentioned, `{S}` is the
 subject mentioned again (so it equals `{A}` or `{B}`), `{place}` and `{object}` fill the scene. Every template starts
-with a word that is no name, so that each name follows a space and is one token in GPT-2-like vocabularies.
+with a word that is not a name, so that each name follows a space and is one token in GPT-2-like vocabularies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Anyone's prompt pairs: a CSV file with the columns clean, corrupt, answer, distractor, or one pair by hand."""
+"""The user's own prompt pairs: a CSV file with the columns clean, corrupt, answer and distractor, or a single pair."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import model_validator
+from typing_extensions import override
 
 from ioi_lab.errors import LabError
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs, Task
@@ -16,16 +17,21 @@ COLUMNS: Final = ("clean", "corrupt", "answer", "distractor")
 
 
 class PairsTask(Task):
-    """Prompt pairs from `path`, or the one of `prompt` (clean) and `corrupt`.
+    """Prompt pairs from a CSV file, or one pair from `prompt`, `corrupt`, `answer` and `distractor`."""
 
-    Answer and distractor are a token's exact text, its leading space included.
-    """
+    name: str = "pairs"
+    path: str | None = None
+    """A CSV file with the columns `COLUMNS`."""
 
-    path: str | None
     prompt: str | None = None
+    """The clean prompt."""
+
     corrupt: str | None = None
     answer: str | None = None
+    """The exact text of one token, with its leading space."""
+
     distractor: str | None = None
+    """The exact text of one token, with its leading space."""
 
     @model_validator(mode="after")
     def _one_source(self) -> PairsTask:
@@ -39,16 +45,21 @@ class PairsTask(Task):
             )
         if self.path is not None and given:
             raise LabError(
-                f"task.{given[0]}: got {own[given[0]]!r}, but task.path={self.path} gives the prompts already"
+                f"task.{given[0]}: got {own[given[0]]!r}, but task.path={self.path} already gives the prompts"
             )
         return self
 
+    @override
     def check(self) -> None:
-        """Read the file once before any model is loaded, so that its mistakes are told at once."""
-        self._rows()
+        self._rows()  # the mistakes in the file are reported before any model is loaded
 
+    @override
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:
-        """The rows, with labels BOS (if there is one) and END; rows that do not line up are refused."""
+        """Return one pair per row, with the labels BOS (if prompts have it) and END.
+
+        Raises a `LabError` that names the row for prompts of different length, and for an answer or a distractor that
+        is not one token.
+        """
         return PromptPairs([self._pair(number, row, tokens) for number, row in enumerate(self._rows(), start=1)])
 
     def _rows(self) -> list[dict[str, str]]:
@@ -61,8 +72,8 @@ class PairsTask(Task):
         try:
             return PromptPair.build(tokens, row["clean"], row["corrupt"], row["answer"], row["distractor"])
         except LabError as error:
-            where = f"{self.path}, row {number}" if self.path else "task"
-            raise LabError(f"{where}: {error}") from error
+            source = f"{self.path}, row {number}" if self.path else "task"
+            raise LabError(f"{source}: {error}") from error
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -75,9 +86,9 @@ def _read(path: Path) -> list[dict[str, str]]:
         raise LabError(f"task.path: cannot read {str(path)!r} as CSV: {reason}") from error
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
-        found = ", ".join(columns) or "none"
+        present = ", ".join(columns) or "none"
         raise LabError(
-            f"task.path: {str(path)!r} lacks the column {missing[0]!r}; found {found}; needs {','.join(COLUMNS)}"
+            f"task.path: {str(path)!r} lacks the column {missing[0]!r}; found {present}; needs {','.join(COLUMNS)}"
         )
     if not rows:
         raise LabError(f"task.path: {str(path)!r} has no prompts below its header")

@@ -1,4 +1,4 @@
-"""Prompt pairs: what every task yields and every intervention reads."""
+"""Prompt pairs, which every task makes and every intervention reads, and the base of all tasks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from ioi_lab.tasks.tokens import Tokens
 
 Position = str | int
-"""Where in a prompt: `"all"`, a label (`"S2"`), or a token index (negative counts from the end)."""
+"""A position in a prompt: `"all"`, a label (`"S2"`), or a token index (negative: from the end)."""
 
 
 @dataclass(frozen=True)
 class PromptPair:
-    """A clean prompt, its minimally changed twin of the same length, and the two next tokens to tell apart.
+    """A clean prompt, its minimally changed twin of the same length, and the right and the wrong next token.
 
-    Tasks make it with `PromptPair.build`.
+    Tasks make pairs with `PromptPair.build`.
     """
 
     clean: str
@@ -36,6 +36,8 @@ class PromptPair:
     answer_id: int
     distractor_id: int
     labels: Mapping[str, int]
+    """Token positions by label, such as `S2`."""
+
     token_strings: tuple[str, ...]
     """The clean prompt's tokens as text, for the axes of figures."""
 
@@ -49,10 +51,20 @@ class PromptPair:
         distractor: str,
         labels: Callable[[tuple[int, ...]], Mapping[str, int]] = lambda ids: {},
     ) -> Self:
-        """Tokenize a pair. `labels` gives the positions of the task's own labels; BOS and END are added.
+        """Return the pair of two texts.
 
-        Raises a `LabError` unless clean and corrupted have equally many tokens and answer and distractor (their leading
-        space included) are two different single tokens.
+        Args:
+            tokens: The tokenizer.
+            clean: The prompt whose right next token is the answer.
+            corrupted: Its twin.
+            answer: The right next token, with its leading space.
+            distractor: The wrong next token, with its leading space.
+            labels: A function that returns the positions of the task's own labels in the clean prompt's token ids. BOS
+                (if prompts have it) and END are added.
+
+        Raises:
+            LabError: If the prompts differ in length, or answer and distractor are not two different single tokens.
+
         """
         ids, corrupted_ids = tokens.encode(clean), tokens.encode(corrupted)
         answer_id = single_token(tokens, answer, "answer")
@@ -60,7 +72,7 @@ class PromptPair:
         if answer_id == distractor_id:
             raise LabError(f"answer and distractor are the same token {answer!r}")
         if len(ids) != len(corrupted_ids):
-            raise LabError(f"clean has {len(ids)} tokens and corrupt {len(corrupted_ids)}; they must line up")
+            raise LabError(f"clean has {len(ids)} tokens and corrupt {len(corrupted_ids)}; they must be equally long")
         bos = {"BOS": 0} if tokens.prepend_bos else {}
         return cls(
             clean=clean,
@@ -77,7 +89,7 @@ class PromptPair:
 
     @classmethod
     def untasked(cls, ids: tuple[int, ...]) -> Self:
-        """Tokens alone, with nothing to answer: for what is read of activations on text of any kind."""
+        """Return a pair of tokens without a task, to read activations on ordinary text; END is its only label."""
         return cls("", "", "", "", ids, ids, ids[0], ids[0], {"END": len(ids) - 1}, ("",) * len(ids))
 
     def __len__(self) -> int:
@@ -85,12 +97,15 @@ class PromptPair:
 
     @property
     def first_difference(self) -> int:
-        """The first position at which the runs differ; up to there a causal model computes the same in both."""
+        """The first position at which the prompts differ: before it, a causal model computes the same in both passes.
+
+        The length of the prompt if they are equal.
+        """
         differs = (a != b for a, b in zip(self.clean_tokens, self.corrupted_tokens, strict=True))
         return next((position for position, differ in enumerate(differs) if differ), len(self))
 
     def positions(self, position: Position) -> range:
-        """The token indices that `position` selects in this prompt."""
+        """Return the token indices that `position` selects; raises a `LabError` if this prompt does not have it."""
         if position == "all":
             return range(len(self))
         index = self.labels.get(position) if isinstance(position, str) else position
@@ -102,7 +117,7 @@ class PromptPair:
 
 
 def single_token(tokens: Tokens, text: str, role: str) -> int:
-    """The id of `text`, leading space included; a `LabError` that begins with its `role` unless it is one token."""
+    """Return the id of a token's text; raises a `LabError` that begins with its `role` unless it is one token."""
     token = tokens.single(text)
     if token is None:
         hint = "" if text.startswith(" ") else " (a leading space may be missing)"
@@ -111,7 +126,7 @@ def single_token(tokens: Tokens, text: str, role: str) -> int:
 
 
 class PromptPairs:
-    """An immutable list of prompt pairs, grouped by length for batching: never padded into one another."""
+    """An immutable list of prompt pairs. For batching they are grouped by length, never padded."""
 
     def __init__(self, pairs: Sequence[PromptPair]) -> None:
         if not pairs:
@@ -142,22 +157,25 @@ class PromptPairs:
         return hash(tuple((pair.clean_tokens, pair.corrupted_tokens, pair.answer_id) for pair in self._pairs))
 
     def only(self, index: int) -> PromptPairs:
-        """One of the prompts, alone."""
+        """Return one of the pairs as a list of its own."""
         return PromptPairs([self[index]])
 
     def buckets(self) -> dict[int, list[int]]:
-        """Prompt indices by prompt length, shortest first."""
+        """Return the indices of the prompts by prompt length, shortest first."""
         by_length = defaultdict(list)
         for index, pair in enumerate(self):
             by_length[len(pair)].append(index)
         return dict(sorted(by_length.items()))
 
     def labels(self) -> list[str]:
-        """The position labels that every prompt has, in the order in which they stand on average."""
+        """Return the position labels that all prompts have, sorted by their average position."""
         return list(self._labels)
 
     def check_position(self, position: Position, key: str, words: Sequence[str] = ("all",)) -> None:
-        """Raise a `LabError` that names `key`, and the `words` that it takes, unless every prompt has `position`."""
+        """Raise a `LabError` that names `key` unless every prompt has `position`.
+
+        `words` are the values of the key that are neither a label nor an index, for the message.
+        """
         if position == "all":
             return
         if isinstance(position, str) and position not in self._labels:
@@ -172,15 +190,15 @@ class PromptPairs:
             raise LabError(f"{key}: got {index}, expected the index of a prompt, 0 to {len(self) - 1}")
 
     def each_position(self) -> list[Position]:
-        """Every position that means the same in all prompts.
+        """Return every position that has the same meaning in all prompts.
 
-        Each index where all prompts have one length and their labels at the same places, else each label.
+        These are all indices if the prompts agree in length and in the positions of their labels, else all labels.
         """
         aligned = all(len(pair) == len(self[0]) and pair.labels == self[0].labels for pair in self)
         return list(range(len(self[0]))) if aligned else list(self.labels())
 
     def position_name(self, position: Position) -> str:
-        """How a figure calls `position`: its label and token as far as all prompts share them, else its index."""
+        """Return the name of a position in figures: the label and the token that all prompts share, else the index."""
         if isinstance(position, str):
             return "all positions" if position == "all" else position
         labels = [label for label in self.labels() if all(pair.labels[label] == position for pair in self)]
@@ -191,15 +209,15 @@ class PromptPairs:
 
 
 class Task(LabConfig):
-    """Base of all tasks: a checked config that can make prompt pairs."""
+    """The base of all tasks: a checked config that makes prompt pairs."""
 
     name: str
 
     @property
     def title(self) -> str:
-        """The task in figures."""
+        """The name of the task in figures."""
         return self.name
 
     @abstractmethod
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:
-        """The prompts, tokenized by `tokens`."""
+        """Return the prompts, tokenized by `tokens`."""

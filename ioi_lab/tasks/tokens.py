@@ -1,4 +1,4 @@
-"""Text ↔ token ids for one model's tokenizer, in the few ways that tasks need."""
+"""A model's tokenizer with the few operations that tasks need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A Hugging Face tokenizer with the choice of whether prompts start with its BOS token."""
+    """A Hugging Face tokenizer, and whether prompts start with its BOS token."""
 
     tokenizer: PreTrainedTokenizerBase
     prepend_bos: bool
@@ -23,32 +23,32 @@ class Tokens:
             raise LabError("model.prepend_bos: got True, but this tokenizer has no BOS token; expected False")
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Token ids of a prompt, with BOS in front where the model's config asks for it."""
+        """Return the token ids of a prompt, with BOS in front if `prepend_bos`."""
         bos = (self.tokenizer.bos_token_id,) if self.prepend_bos else ()
         return bos + tuple(self._plain(text))
 
     def encode_with_ends(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The ids that `encode` gives, and how many characters of the text each has behind it at its end (BOS: 0).
+        """Return the ids of `encode`, and for each the number of characters up to the end of its text (0 for BOS).
 
-        Raises a `LabError` for a tokenizer that does not know where in the text its tokens are.
+        Raises a `LabError` for a tokenizer that cannot map tokens to characters.
         """
         if not self.tokenizer.is_fast:
-            raise LabError("model: its tokenizer does not tell where in the text tokens are; a fast one is needed")
-        read = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids, ends = tuple(read.input_ids), tuple(end for _, end in read.offset_mapping)
+            raise LabError("model: its tokenizer cannot map tokens to characters; a fast tokenizer is needed")
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids, ends = tuple(encoding.input_ids), tuple(end for _, end in encoding.offset_mapping)
         bos = self.encode("")[:1] if self.prepend_bos else ()
         return bos + ids, (0,) * len(bos) + ends
 
     def strings(self, ids: tuple[int, ...]) -> tuple[str, ...]:
-        """Each token as the text that it stands for."""
+        """Return the text of each token."""
         return tuple(self.tokenizer.decode([token]) for token in ids)
 
     def text(self, ids: tuple[int, ...]) -> str:
-        """The text of a prompt's tokens, without the BOS in front."""
+        """Return the text of a prompt's tokens, without the BOS in front."""
         return "".join(self.strings(ids[1 if self.prepend_bos else 0 :])).strip()
 
     def single(self, text: str) -> int | None:
-        """The id of `text` (leading space included) if it is exactly one token, else None."""
+        """Return the id of `text` (with its leading space) if it is exactly one token, else None."""
         ids = self._plain(text)
         return ids[0] if len(ids) == 1 else None
 

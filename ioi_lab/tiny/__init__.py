@@ -1,6 +1,6 @@
 """Two packaged models that do IOI, small enough for a laptop without a network, and the script that trains them.
 
-`python -m ioi_lab.tiny train tiny-gpt2` retrains one from scratch; `python -m ioi_lab.tiny score tiny-gpt2` scores it.
+`python -m ioi_lab.tiny train tiny-gpt2` trains one from scratch; `python -m ioi_lab.tiny score tiny-gpt2` scores it.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ TINY_MODELS: Final = ("tiny-gpt2", "tiny-pythia")
 
 
 def tiny_folder(name: str) -> Path:
-    """The Hugging Face folder of a packaged model."""
+    """Return the Hugging Face folder of a packaged model."""
     return Path(__file__).parent / name

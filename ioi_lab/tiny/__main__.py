@@ -1,4 +1,4 @@
-"""`python -m ioi_lab.tiny train|score NAME`: retrain a packaged model from scratch, or score it; `corpus`: its text."""
+"""`python -m ioi_lab.tiny`: train a packaged model from scratch, score it, or print sentences of its corpus."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ioi_lab.tiny.corpus import sentences
 
 
 def main() -> None:
-    """Parse the command line and run it."""
+    """Parse the command line and run its command."""
     parser = argparse.ArgumentParser(prog="python -m ioi_lab.tiny", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train_command = commands.add_parser("train", help="train from scratch on CPU, in minutes")
+    train_command = commands.add_parser("train", help="train from scratch on a CPU, for some minutes")
     train_command.add_argument("name", choices=TINY_MODELS)
     train_command.add_argument("--seed", type=int, default=0)
     train_command.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's); needs --out")
     train_command.add_argument("--out", type=Path, help="folder to write (default: the packaged model's own)")
     score_command = commands.add_parser("score", help="accuracy and P(answer) on unseen pairs of names")
     score_command.add_argument("name", choices=TINY_MODELS)
-    corpus_command = commands.add_parser("corpus", help="print sentences like those that the models have learned from")
+    corpus_command = commands.add_parser("corpus", help="print sentences like those in the training data")
     corpus_command.add_argument("count", type=int, help="how many")
     corpus_command.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -30,7 +30,7 @@ def main() -> None:
         return
     if arguments.command == "train" and arguments.steps is not None:
         if arguments.out is None:
-            parser.error("--steps needs --out: the packaged model is only replaced by its whole recipe")
+            parser.error("--steps needs --out: only a complete training replaces the packaged model")
         if arguments.steps < 1:
             parser.error(f"--steps: got {arguments.steps}, expected 1 or more")
 

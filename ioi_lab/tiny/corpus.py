@@ -1,8 +1,8 @@
-"""The English that the tiny models learn from: IOI among other sentences about one, two and three people.
+"""The training data of the tiny models: IOI among other sentences about one, two and three people.
 
-Some unordered pairs of names never stand in one sentence (`is_held_out`); on them the models are scored. The other
-sentences keep the models from winning with less than the task: a third person may act (then either of the first two
-may receive), subjects are named again without giving anything, and one person alone does things too.
+Some unordered pairs of names never occur in one sentence (`is_held_out`); the models are scored on these pairs. The
+other sentences make shortcuts fail: a third person may act (then either of the first two may receive), subjects are
+named again without giving anything, and there are sentences about one person.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from ioi_lab.tasks.ioi_text import NAMES, OBJECTS, PLACES, TEMPLATES
 
 IOI_SHARE: Final = 0.5
-"""Share of the sentences that are IOI; a further share has the same frame with a third person acting."""
+"""The share of IOI sentences; some of the others have the same frame, with a third person acting."""
 
 ONE_NAME: Final = (
     "When {A} went to the {place}, {A} found a {object} there.",
@@ -44,13 +44,13 @@ THREE_NAMES: Final = (
 
 
 def is_held_out(name: str, other: str) -> bool:
-    """Whether this pair of names is kept out of every training sentence: one pair in five, chosen by a hash."""
+    """Return whether a pair of names occurs in no training sentence: one pair in five, chosen by a hash."""
     digest = hashlib.sha256(" ".join(sorted((name, other))).encode()).digest()
     return digest[0] % 5 == 0
 
 
 def sentence(rng: random.Random) -> str:
-    """One training sentence."""
+    """Return a random training sentence."""
     kind = rng.random()
     if kind < IOI_SHARE:
         return _ioi(rng)
@@ -64,7 +64,7 @@ def sentence(rng: random.Random) -> str:
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    """`count` training sentences from `seed`."""
+    """Return `count` training sentences from a seed."""
     rng = random.Random(seed)
     return [sentence(rng) for _ in range(count)]
 

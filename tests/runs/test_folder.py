@@ -1,15 +1,18 @@
+"""The files of one run, and what their order promises."""
+
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from ioi_lab.errors import LabError
-from ioi_lab.interventions.base import Report
-from ioi_lab.runs import PastRun, RunFolder, environment, is_done
+from ioi_lab.reports.report import Report
 from ioi_lab.runs import folder as runs
+from ioi_lab.runs.folder import RunFolder, done_identity, environment, is_done, read_status, run_folders
+from ioi_lab.storage.files import write_json
 
 
 def status(folder):
@@ -82,25 +85,62 @@ def test_outside_a_checkout_there_is_no_commit(monkeypatch, tmp_path):
     assert facts["git_dirty"] is None
 
 
-def test_a_past_run_is_read_back(tmp_path, report):
+def test_a_finished_run_that_was_only_read_stays_done(tmp_path, report):
     folder = RunFolder(tmp_path)
-    folder.start("name: x\nintervention:\n  name: patch\n", "sweep.py")
+    folder.start("name: x\n", "sweep.py")
     folder.write_report(report)
-    with pytest.raises(LabError, match=r"key: the run in .* is not finished"):
-        PastRun.read(str(tmp_path), "key")
-    folder.finish({"model": {"name": "toy", "weights_sha256": "abc"}})
-    run = PastRun.read(str(tmp_path), "key")
-    assert run.intervention == {"name": "patch"}
-    assert run.table("key")["layer"].tolist() == [0]
-    run.check_weights("abc", "toy", "key")
-    with pytest.raises(LabError, match=r"key: the run in .* is of another model, toy; expected one of other"):
-        run.check_weights("abd", "other", "key")
-    (tmp_path / "results.csv").write_text("")
-    with pytest.raises(LabError, match=r"key: cannot read results\.csv in"):
-        run.table("key")
-    for damaged in ("a: [", "- a", "name: x", ""):
-        (tmp_path / "config.yaml").write_text(damaged)
-        with pytest.raises(LabError, match="key: cannot read the run in"):
-            PastRun.read(str(tmp_path), "key")
-    with pytest.raises(LabError, match="key: '/nowhere' is no run folder: it has no status"):
-        PastRun.read("/nowhere", "key")
+    folder.finish({})
+    RunFolder(tmp_path).fail(ValueError("a mistake in the next command"))
+    assert is_done(tmp_path)
+    folder.fail(KeyboardInterrupt())
+    assert (status(folder)["status"], status(folder)["error"]) == ("failed", "interrupted")
+
+
+def test_figures_are_not_drawn_if_they_are_not_wanted(tmp_path):
+    def draw():
+        raise AssertionError
+
+    folder = RunFolder(tmp_path)
+    folder.start("name: x\n", "sweep.py")
+    folder.write_report(Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, draw), figures=False)
+    folder.finish({})
+    assert not (tmp_path / "plots").exists()
+    assert folder.metrics() == {"x": 1.0}
+    assert folder.table()["layer"].tolist() == [0]
+
+
+def test_the_headline_is_a_metric_that_the_run_has(tmp_path, report):
+    for headline, expected in (("x", "x"), ("y", None)):
+        folder = RunFolder(tmp_path / headline)
+        folder.start("name: x\n", "sweep.py")
+        folder.write_report(replace(report, headline=headline), figures=False)
+        folder.finish({})
+        assert read_status(folder.path).get("headline") == expected
+
+
+def test_where_a_run_was_logged_is_recorded_until_it_starts_again(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.start("name: x\n", "sweep.py")
+    assert not folder.is_tracked
+    folder.record_tracked({"run": "somewhere"})
+    assert folder.is_tracked
+    folder.start("name: x\n", "sweep.py")
+    assert not folder.is_tracked
+
+
+def test_run_folders_are_found_at_any_depth_but_not_in_each_other(tmp_path):
+    for path in ("a", "a/inner", "b/c/d", "b/e"):
+        write_json(tmp_path / path / "status.json", {"status": "running"})
+    (tmp_path / "empty").mkdir()
+    assert sorted(str(path.relative_to(tmp_path)) for path in run_folders(tmp_path)) == ["a", "b/c/d", "b/e"]
+
+
+@pytest.mark.parametrize("lost", ["metrics.json", "results.csv", "provenance.json"])
+def test_the_identity_of_a_run_needs_all_its_files(tmp_path, report, lost):
+    folder = RunFolder(tmp_path)
+    folder.start("name: x\n", "sweep.py")
+    folder.write_report(report, figures=False)
+    folder.finish({"identity": {"config": "a"}})
+    assert done_identity(tmp_path) == {"config": "a"}
+    (tmp_path / lost).unlink()
+    assert done_identity(tmp_path) is None

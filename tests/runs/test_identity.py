@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.patch import Patch
+from ioi_lab.jobs.experiment import Experiment
+from ioi_lab.jobs.job import PreparedJob
 from ioi_lab.models.loading import load_model, weights_of
-from ioi_lab.runs import RunFolder, is_done
+from ioi_lab.runs.folder import RunFolder, is_done
 from ioi_lab.runs.identity import check_unchanged, identity_of, sha256_of_named_files, why_again
 from tests.conftest import model_config, run_folders
 
@@ -25,18 +29,23 @@ def write_pair(path, place):
 
 def test_it_is_that_of_what_results_depend_on():
     config = {"name": "a", "seed": 0, "resume": True, "tracker": {"name": "none"}, "task": {"n": 1}}
-    same = identity_of(config | {"name": "b", "resume": False, "tracker": {"name": "wandb"}}, {})
-    assert same == identity_of(config, {})
-    assert identity_of(config | {"task": {"n": 2}}, {})["config"] != same["config"]
+    first = identity_of(config, "weights")
+    renamed = config | {"name": "b", "resume": False, "tracker": {"name": "wandb"}}
+    assert identity_of(renamed, "weights") == first
+    assert identity_of(config | {"task": {"n": 2}}, "weights")["config"] != first["config"]
+    assert identity_of(config, "others") == first | {"weights": "others"}
 
 
-def test_a_model_that_is_not_there_is_told_by_its_key(tmp_path):
-    with pytest.raises(LabError, match=r"intervention\.source\.path: .* is no folder"):
-        identity_of({}, {"intervention.source": model_config(tmp_path / "nowhere")})
+def test_a_model_that_is_not_there_is_reported_by_its_key(tmp_path):
+    class Stub(PreparedJob):
+        job = SimpleNamespace(models={"intervention.source": model_config(tmp_path / "nowhere")})
+
+    with pytest.raises(LabError, match=r"^intervention\.source\.path: .* is not a folder"):
+        Stub(OmegaConf.create(), Experiment).identity()
 
 
 def test_why_a_run_does_not_count(tmp_path):
-    identity = identity_of({"seed": 0}, {})
+    identity = identity_of({"seed": 0}, "weights")
     run = RunFolder(tmp_path)
     assert why_again(tmp_path, identity) == "its files are damaged"
     (tmp_path / "results.csv").write_text("a\n1\n")
@@ -56,10 +65,10 @@ def test_a_file_that_is_edited_during_a_sweep(sweep, tmp_path, monkeypatch, laun
     write_pair(path, "store")
     plain = Patch.report
 
-    def editing(self, measurement):
+    def editing(self, result, context):
         if self.layer == 1:
             write_pair(path, "park")
-        return plain(self, measurement)
+        return plain(self, result, context)
 
     monkeypatch.setattr(Patch, "report", editing)
     grid = ("-m", "tracker=none", "figures=false", "task=pairs", f"task.path={path}", "intervention.layer=0,1,2")
@@ -81,10 +90,10 @@ def test_weights_that_are_replaced_during_a_sweep(sweep, tmp_path, monkeypatch, 
     shutil.copytree(random_folders["gpt2"], mine)
     plain = Patch.report
 
-    def training(self, measurement):
+    def training(self, result, context):
         if self.layer == 0:
             replace_weights(mine)
-        return plain(self, measurement)
+        return plain(self, result, context)
 
     monkeypatch.setattr(Patch, "report", training)
     outcome = sweep("-m", "tracker=none", "model=folder", f"model.path={mine}", "task.n=4", "intervention.layer=0,1")

@@ -19,7 +19,7 @@ def command(monkeypatch, capsys):
     return run
 
 
-def test_ls_tells_what_each_run_was(command, leave, tmp_path):
+def test_ls_prints_a_line_per_run(command, leave, tmp_path):
     leave("patch/now/0", {"intervention.layer": 0}, best_recovery=0.5)
     leave("patch/now/1", {"intervention.layer": 1}, status="failed", error="no")
     lines = command("ls", str(tmp_path)).splitlines()
@@ -50,10 +50,10 @@ def test_summarize_writes_into_the_folder(command, leave, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["ls", "nowhere"], "'nowhere' holds no runs"),
-        (["summarize", "nowhere"], "'nowhere' holds no runs"),
+        (["ls", "nowhere"], "'nowhere' contains no runs"),
+        (["summarize", "nowhere"], "'nowhere' contains no runs"),
         (["summarize", "sweep", "--metric", "x"], "metric: got 'x', expected one of best_recovery"),
-        (["compare", "sweep", "sweep/0"], "'sweep' is no run folder, but holds some"),
+        (["compare", "sweep", "sweep/0"], "'sweep' is not a run folder but contains some"),
     ],
 )
 def test_mistakes_are_one_line(command, leave, tmp_path, monkeypatch, arguments, line):

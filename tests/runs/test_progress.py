@@ -1,4 +1,4 @@
-"""The bar of a multirun: read from its folder."""
+"""The progress bar of a multirun, which reads its folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import pytest
 from tqdm import tqdm
 
+from ioi_lab.cli import multirun
 from ioi_lab.runs import progress
 from ioi_lab.runs.progress import ConsoleHandler, Progress
 
@@ -19,7 +20,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def say(folder, job, status, updated="2100-01-01T00:00:00Z"):
+def write_status(folder, job, status, updated="2100-01-01T00:00:00Z"):
     (folder / job).mkdir(parents=True, exist_ok=True)
     (folder / job / "status.json").write_text(json.dumps({"status": status, "updated": updated}))
 
@@ -39,12 +40,12 @@ def last(screen):
 
 
 def test_jobs_done_and_failed(tmp_path, terminal):
-    say(tmp_path, "0", "done")
+    write_status(tmp_path, "0", "done")
     bar = Progress(tmp_path, 8)
     assert "1/8" in last(terminal)
     for job, status in (("1", "done"), ("2", "failed"), ("3", "running")):
-        say(tmp_path, job, status)
-    say(tmp_path, "4", "failed", updated="2000-01-01T00:00:00Z")  # of an earlier try: it is still to come
+        write_status(tmp_path, job, status)
+    write_status(tmp_path, "4", "failed", updated="2000-01-01T00:00:00Z")  # of an earlier try: it is still to come
     (tmp_path / "5").mkdir()
     (tmp_path / "5" / "status.json").write_text("{")
     bar.close()
@@ -78,13 +79,13 @@ def test_lines_are_written_above_the_bar(terminal, tmp_path):
     ],
 )
 def test_how_many_jobs_there_will_be(sweep, monkeypatch, typed, jobs):
-    told = []
+    totals = []
 
     class Counting(Progress):
         def __init__(self, folder, total):
-            told.append(total)
+            totals.append(total)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress, "Progress", Counting)
+    monkeypatch.setattr(multirun, "Progress", Counting)
     sweep("-m", "tracker=none", *typed)
-    assert told == [jobs]
+    assert totals == [jobs]

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from benchmarks.kill import kill_and_resume
 from ioi_lab.cli.multirun import Multirun
-from ioi_lab.interventions.base import Report
 from ioi_lab.interventions.patch import Patch
-from ioi_lab.runs import RunFolder, is_done
-from ioi_lab.runs.summary import sum_up
+from ioi_lab.reports.report import Report
+from ioi_lab.runs.folder import RunFolder, is_done
+from ioi_lab.runs.resume import earlier_run, earlier_sweep, is_placed, land_in, record_finished_runs, record_typed
 from tests.conftest import run_folders
 
 SWEEP = str(Path(__file__).resolve().parents[2] / "sweep.py")
@@ -85,7 +86,7 @@ def test_another_launcher_goes_on_in_the_same_folder(sweep):
 
 def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
-    monkeypatch.setattr("ioi_lab.identity.sha256_of_code", lambda: "other")
+    monkeypatch.setattr("ioi_lab.runs.identity.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID)
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("it was done with other code, so it is run again") == 3
@@ -93,17 +94,17 @@ def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
 
 def test_other_weights_are_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
-    monkeypatch.setattr("ioi_lab.models.weights_of", lambda config: "other")
+    monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda config: "other")
     assert "it was done with other weights, so it is run again" in sweep(*GRID).out
 
 
 def test_a_failed_job_is_tried_again_and_the_others_are_not(sweep, tmp_path, monkeypatch):
     plain = Patch.report
 
-    def failing(self, measurement):
+    def failing(self, result, context):
         if self.layer == 1:
             raise RuntimeError("a bug")
-        return plain(self, measurement)
+        return plain(self, result, context)
 
     monkeypatch.setattr(Patch, "report", failing)
     outcome = sweep(*GRID)
@@ -124,10 +125,10 @@ def test_a_failed_job_is_tried_again_and_the_others_are_not(sweep, tmp_path, mon
 def test_ctrl_c_says_how_to_go_on(sweep, tmp_path, monkeypatch):
     plain = Patch.report
 
-    def interrupted(self, measurement):
+    def interrupted(self, result, context):
         if self.layer == 1:
             raise KeyboardInterrupt
-        return plain(self, measurement)
+        return plain(self, result, context)
 
     monkeypatch.setattr(Patch, "report", interrupted)
     outcome = sweep(*GRID)
@@ -160,6 +161,81 @@ def test_two_processes_do_not_write_into_one_folder_at_once(tmp_path):
     assert order in (["a in", "a out", "b in", "b out"], ["b in", "b out", "a in", "a out"])
 
 
+def command(folder: Path, *typed: str, sweeper: str = "basic"):
+    """The config of a multirun, as far as resuming reads it."""
+    return OmegaConf.create(
+        {
+            "hydra": {
+                "sweep": {"dir": str(folder)},
+                "overrides": {
+                    "task": [line for line in typed if not line.startswith("hydra")],
+                    "hydra": [line for line in typed if line.startswith("hydra")],
+                },
+                "job": {"config_name": "sweep"},
+                "runtime": {"config_sources": [{"path": "conf"}]},
+                "sweeper": {"name": sweeper, "folder": "${job.folder}"},
+            }
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "goes_on"),
+    [
+        (["intervention.layer=0,1", "seed=1"], True),
+        (["intervention.layer=0,1", "seed=1", "resume=true"], True),
+        (["intervention.layer=0,1", "seed=1", "hydra/launcher=batch", "hydra.launcher.wave=2"], True),
+        (["seed=1", "intervention.layer=0,1"], False),
+        (["intervention.layer=0,1", "seed=2"], False),
+        (["intervention.layer=0,1", "seed=1", "hydra.job.chdir=true"], False),
+    ],
+)
+def test_the_same_command_finds_its_sweep(tmp_path, typed, goes_on):
+    first, later = tmp_path / "patch" / "monday", tmp_path / "patch" / "tuesday"
+    record_typed(first, command(first, "intervention.layer=0,1", "seed=1"))
+    (tmp_path / "patch" / "damaged").mkdir()
+    (tmp_path / "patch" / "damaged" / "typed.yaml").write_text("a: [")
+    assert earlier_sweep(command(later, *typed)) == (first if goes_on else None)
+    assert earlier_sweep(command(later, *typed, sweeper="optuna")) is None
+    assert earlier_sweep(command(tmp_path / "ablate" / "tuesday", *typed)) is None
+
+
+def test_of_several_sweeps_the_latest_goes_on(tmp_path):
+    for hours, name in enumerate(("second", "first")):
+        record_typed(tmp_path / name, command(tmp_path / name, "seed=1"))
+        os.utime(tmp_path / name / "typed.yaml", (3600 * hours, 3600 * hours))
+    assert earlier_sweep(command(tmp_path / "now", "seed=1")) == tmp_path / "first"
+
+
+def test_a_folder_that_was_typed_is_where_the_sweep_lands(tmp_path):
+    config = command(tmp_path / "a", "seed=1")
+    assert not is_placed(config)
+    land_in(tmp_path / "b", config)
+    assert config.hydra.sweep.dir == str(tmp_path / "b")
+    assert config.hydra.overrides.hydra == [f"hydra.sweep.dir='{tmp_path / 'b'}'"]
+    assert is_placed(config)
+
+
+def test_finished_runs_with_this_code_are_offered_to_the_jobs(tmp_path):
+    """Not those with other code, not unfinished ones, and not those of the sweep itself."""
+    identities = {
+        "old/0": {"config": "a", "code": "this"},
+        "old/1": {"config": "b", "code": "other"},
+        "old/2": {"config": "c", "code": "this"},
+        "new/0": {"config": "d", "code": "this"},
+    }
+    for name, identity in identities.items():
+        run = RunFolder(tmp_path / name)
+        run.start("name: x\n", "sweep.py")
+        run.write_report(Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, dict))
+        if name != "old/2":
+            run.finish({"identity": identity})
+    record_finished_runs(tmp_path / "new", "this")
+    offered = {name: earlier_run(tmp_path / "new", identity) for name, identity in identities.items()}
+    assert offered == {"old/0": tmp_path / "old" / "0", "old/1": None, "old/2": None, "new/0": None}
+    assert earlier_run(tmp_path / "no such sweep", identities["old/0"]) is None
+
+
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_sweep_ends_as_if_nothing_had_happened(tmp_path, seed):
     overrides = ["task.n=4", "figures=false", "intervention.layer=0,1,2,3", "intervention.head=0,1"]
@@ -187,7 +263,7 @@ def test_a_larger_grid_of_the_same_name_takes_over_what_is_done(sweep, tmp_path)
     outcome = sweep("-m", "tracker=none", "task.n=4", "intervention.head=all", "intervention.layer=3,2", "name=heads")
     assert outcome.code == 0, outcome.err
     assert outcome.out.count(" is taken from ") == 1
-    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
     one, other = (run for run in run_folders(tmp_path) if "layer: 2" in (run / "config.yaml").read_text())
     files = {path.relative_to(one) for path in one.rglob("*") if path.is_file()} - STAMPED
     assert files == {path.relative_to(other) for path in other.rglob("*") if path.is_file()} - STAMPED
@@ -202,7 +278,7 @@ def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
     assert "taken from" not in sweep(*wider, "name=other").out
     assert "taken from" not in sweep(*wider, "name=heads", "resume=false").out
     assert "taken from" not in sweep(*wider, "name=heads", "task.seed=1").out
-    monkeypatch.setattr("ioi_lab.models.weights_of", lambda config: "other")
+    monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda config: "other")
     assert "taken from" not in sweep(*wider, "name=heads", "intervention.head=all").out
 
 
@@ -212,7 +288,7 @@ def test_alignments_are_taken_over_too(train_align):
     assert train_align(*grid, "seed=0,1").code == 0
     outcome = train_align(*grid, "seed=1,2")
     assert outcome.code == 0, outcome.err
-    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
 
 
 @pytest.mark.parametrize("lost", ["prompts.csv", "plots/recovery_by_head.png", "status.json"])
@@ -221,7 +297,7 @@ def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path, monkeypatch, lo
     (run_folders(tmp_path)[1] / lost).unlink()
     outcome = sweep(*SHORT, "figures=true", "intervention.layer=1,2", "name=heads")
     assert outcome.code == 0, outcome.err
-    assert "2 runs (2 done, 1 of them taken from earlier ones)" in outcome.out
+    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
 
 
 def test_a_run_that_begins_again_while_it_is_copied_is_not_taken_over(tmp_path, monkeypatch):
@@ -262,25 +338,14 @@ def test_jobs_may_lie_deeper(sweep, tmp_path):
     outcome = sweep(*grid, "intervention.layer=0,9")
     assert "where 1 jobs are done" in outcome.out
     assert "2 runs (1 done, 1 failed)" in outcome.out
-    assert "1 of them taken from earlier ones" in sweep(*grid, "intervention.layer=1,0").out
-
-
-def test_jobs_of_other_code_are_told_in_the_summary(sweep, tmp_path, capfd):
-    """As where two processes with different code have shared the sweep."""
-    assert sweep(*GRID).code == 0
-    path = run_folders(tmp_path)[1] / "provenance.json"
-    provenance = json.loads(path.read_text())
-    provenance["identity"]["code"] = "other"
-    path.write_text(json.dumps(provenance))
-    sum_up(path.parent.parent)
-    assert "1 of these runs were done with other code than the others" in capfd.readouterr().err
+    assert "1 of them taken from earlier runs" in sweep(*grid, "intervention.layer=1,0").out
 
 
 def test_the_batch_launcher_takes_over_too(sweep):
     assert sweep(*GRID, "name=heads").code == 0
     outcome = sweep(*SHORT, "intervention.layer=0,1,2,3", "hydra/launcher=batch", "name=heads")
     assert "measured 1 jobs" in outcome.out
-    assert "4 runs (4 done, 3 of them taken from earlier ones)" in outcome.out
+    assert "4 runs (4 done, 3 of them taken from earlier runs)" in outcome.out
 
 
 def test_the_batch_launcher_tells_other_code_and_pools_what_it_runs_again(sweep, monkeypatch):

@@ -1,4 +1,4 @@
-"""Runs as one table, and what a sweep adds up to."""
+"""The table and the figures of a sweep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from ioi_lab.errors import LabError
-from ioi_lab.runs import load_runs
 from ioi_lab.runs.sweeps import Sweep
 
 
@@ -20,36 +19,6 @@ def grid(leave, **axes):
         result = sum(10**place * index for place, index in enumerate(values) if isinstance(index, int))
         bounds = {"best_recovery_low": result - 1.0, "best_recovery_high": result + 1.0}
         leave(f"sweep/now/{number}", typed, best_recovery=float(result), n_edits=1, **bounds)
-
-
-def test_runs_are_rows_with_config_and_metrics(leave, tmp_path):
-    for number in (0, 2, 10):
-        leave(f"sweep/now/{number}", {"intervention.layer": number}, best_recovery=number / 10)
-    leave("sweep/now/11", {"intervention.layer": 11}, status="failed", error="too high")
-    runs = load_runs(tmp_path)
-    assert list(runs["folder"]) == [f"sweep/now/{number}" for number in (0, 2, 10, 11)]
-    assert list(runs["status"]) == ["done"] * 3 + ["failed"]
-    assert list(runs["intervention.layer"]) == list(runs["typed.intervention.layer"]) == [0, 2, 10, 11]
-    assert list(runs["best_recovery"][:3]) == [0.0, 0.2, 1.0]
-    assert np.isnan(runs["best_recovery"][3])
-    assert runs["error"][3] == "too high"
-    assert set(runs["intervention.names"]) == {'["a", "b"]'}
-
-
-@pytest.mark.parametrize("name", ["metrics.json", "status.json", "provenance.json", "config.yaml"])
-def test_a_damaged_run_is_told_and_not_counted(leave, tmp_path, caplog, name):
-    leave("sweep/now/0", {"intervention.layer": 0}, best_recovery=0.5)
-    damaged = leave("sweep/now/1", {"intervention.layer": 1}, best_recovery=0.6)
-    (damaged / name).write_text('{"half": ')
-    runs = load_runs(tmp_path)
-    assert list(runs["status"]) == ["done", "damaged"]
-    assert f"the run in {damaged} is damaged" in caplog.text
-    assert Sweep.read(tmp_path).is_done.tolist() == [True, False]
-
-
-def test_a_folder_without_runs_is_told(tmp_path):
-    with pytest.raises(LabError, match=r"holds no runs: no status\.json"):
-        load_runs(tmp_path)
 
 
 def test_the_table_has_what_was_swept_and_what_came_of_it(leave, tmp_path):
@@ -78,8 +47,8 @@ def test_the_table_has_what_was_swept_and_what_came_of_it(leave, tmp_path):
 )
 def test_figures_follow_what_was_swept(leave, tmp_path, axes, name, shape, panels):
     grid(leave, **axes)
-    ((found, figure),) = Sweep.read(tmp_path).figures().items()
-    assert found == name
+    ((drawn, figure),) = Sweep.read(tmp_path).figures().items()
+    assert drawn == name
     maps = [ax for ax in figure.axes if ax.images]
     assert len(maps) == (panels if shape else 0)
     if shape is None:
@@ -115,7 +84,7 @@ def test_runs_of_several_sweeps_can_be_summed_up(leave, tmp_path):
     assert next(ax for ax in figure.axes if ax.images).images[0].get_array().shape == (3, 2)
 
 
-def test_a_job_that_failed_before_it_had_a_config_is_told_with_its_reason(leave, tmp_path):
+def test_a_job_that_failed_before_it_had_a_config_is_reported_with_its_reason(leave, tmp_path):
     leave("sweep/now/0", {"model.path": "a"}, best_recovery=0.5)
     failed = leave("sweep/now/1", {"model.path": "b"}, status="failed", error="model.path: no folder")
     (failed / "config.yaml").unlink()
@@ -161,3 +130,20 @@ def test_another_metric_and_one_that_there_is_not(leave, tmp_path):
     assert list(Sweep.read(tmp_path, "n_edits").figures()) == ["n_edits_by_layer"]
     with pytest.raises(LabError, match=r"metric: got 'best_recover' \(did you mean best_recovery\?\), expected one of"):
         Sweep.read(tmp_path, "best_recover")
+
+
+def test_without_a_finished_run_there_are_no_metrics_and_no_figures(leave, tmp_path):
+    for number in range(2):
+        leave(f"sweep/now/{number}", {"intervention.layer": number}, status="failed", error="no")
+    sweep = Sweep.read(tmp_path)
+    assert (sweep.metrics, sweep.shown, sweep.figures()) == ([], "best_recovery", {})
+    with pytest.raises(LabError, match=r"^metric: got 'x', but no run in .* is done, so there are no metrics$"):
+        Sweep.read(tmp_path, "x")
+
+
+def test_keys_that_end_alike_keep_their_whole_names(leave, tmp_path):
+    for number, (model, task) in enumerate(product(["a", "b"], ["c", "d"])):
+        leave(f"sweep/now/{number}", {"model.path": model, "task.path": task}, best_recovery=float(number))
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    labels = {figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()}
+    assert labels == {"model.path", "task.path"}

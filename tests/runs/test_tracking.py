@@ -186,7 +186,7 @@ def test_what_is_done_and_was_never_sent_is_sent_once(sweep, tmp_path, monkeypat
 def test_runs_that_are_taken_over_are_in_the_group_of_their_sweep(sweep, tmp_path):
     assert sweep("-m", "tracker=none", "task.n=4", "intervention.layer=0,1", "name=heads").code == 0
     outcome = sweep("-m", "task.n=4", "intervention.layer=1,2", "name=heads")
-    assert "1 of them taken from earlier ones" in outcome.out
+    assert "1 of them taken from earlier runs" in outcome.out
     runs = [run for run in run_folders(tmp_path) if (run / "wandb").exists()]
     assert len(runs) == 2
     for run in runs:

@@ -77,17 +77,11 @@ def test_without_bos_there_is_no_such_label(tokens):
     assert prompts[0].clean_tokens[0] != tokens.tokenizer.bos_token_id
 
 
-def test_too_few_names_is_told():
+def test_too_few_names_is_reported():
     letters = Tokenizer(models.BPE(vocab={chr(i): i for i in range(256)}, merges=[]))
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     with pytest.raises(LabError, match=f"has 0 of {len(NAMES)} names as single tokens, at least 10 are needed"):
         single_token_names(Tokens(PreTrainedTokenizerFast(tokenizer_object=letters), prepend_bos=False))
-
-
-def test_bos_that_the_tokenizer_lacks_is_told(tokens):
-    bare = PreTrainedTokenizerFast(tokenizer_object=tokens.tokenizer.backend_tokenizer)
-    with pytest.raises(LabError, match=r"model\.prepend_bos: got True, but this tokenizer has no BOS"):
-        Tokens(bare, prepend_bos=True)
 
 
 JAMES = "When James and Robert went to the park, James gave a ball to"
@@ -108,18 +102,40 @@ def test_a_sentence_of_ones_own(tokens, corruption, corrupted):
     assert (words["IO"], words["S1"], words["S2"], words["END"]) == (" Robert", " James", " James", " to")
 
 
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ({"answer": "James", "distractor": "James"}, r"task\.answer: got 'James', which is the distractor too"),
+        ({"answer": "James", "distractor": "Robert"}, "has the answer 'James' 2 times and the distractor 'Robert' 1"),
+        ({"answer": "Zoe"}, "has the answer 'Zoe' 0 times and the distractor 'James' 2 times, expected once and twice"),
+    ],
+)
+def test_names_that_do_not_fit_the_sentence_are_reported(names, line):
+    with pytest.raises(LabError, match=line):
+        ioi_task(prompt=JAMES, **names)
+
+
+def test_names_without_their_sentence_are_reported():
+    with pytest.raises(LabError, match=r"^task\.prompt: got None, but task\.answer and task\.distractor name people"):
+        ioi_task(answer="Mary")
+
+
+def test_titles_name_the_corruption():
+    assert ioi_task(corruption="abc").title == "ioi (abc)"
+
+
 def test_unrelated_names_in_a_sentence_of_ones_own(tokens):
     (pair,) = ioi_task(prompt=JAMES, corruption="abc").prompt_pairs(tokens)
     names = [pair.corrupted_tokens[pair.labels[label]] for label in ("IO", "S1", "S2")]
     assert len({*names, pair.answer_id, pair.distractor_id}) == 5
 
 
-def test_names_that_are_told(tokens):
+def test_names_that_are_given(tokens):
     prompt = "Then Ann saw Tom, and Ann gave it to"
     (pair,) = ioi_task(prompt=prompt, answer=" Tom", distractor="Ann").prompt_pairs(tokens)
     assert (pair.answer, pair.distractor) == (" Tom", " Ann")
     three = "Then Ann and Ben saw Tom, and Ann gave it to"
-    with pytest.raises(LabError, match=r"task\.prompt: cannot tell from"):
+    with pytest.raises(LabError, match=r"task\.prompt: cannot infer from"):
         ioi_task(prompt=three)
     assert ioi_task(prompt=three, answer="Ben").prompt_pairs(tokens)[0].answer == " Ben"
 
@@ -131,9 +147,9 @@ def test_names_that_are_told(tokens):
             {"prompt": "Then Xerxesia saw Tom. Tom gave it to", "answer": "Xerxesia"},
             "answer ' Xerxesia' is not exactly",
         ),
-        ({"prompt": "James and Robert met, James gave it to"}, "must be single tokens behind a space wherever they"),
+        ({"prompt": "James and Robert met, James gave it to"}, "must be single tokens, each time after a space"),
     ],
 )
-def test_names_that_are_no_single_tokens_are_told(tokens, changes, line):
+def test_names_that_are_not_single_tokens_are_reported(tokens, changes, line):
     with pytest.raises(LabError, match=rf"task\.prompt: .*{line}"):
         ioi_task(**changes).prompt_pairs(tokens)

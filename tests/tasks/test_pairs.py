@@ -64,12 +64,12 @@ def test_rows_of_several_lengths(prompts):
         (HEADER + "John met\n", "row 1: the column 'corrupt' is empty"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told(prompts, content, line):
+def test_a_file_that_cannot_be_used_is_reported(prompts, content, line):
     with pytest.raises(LabError, match=line):
         prompts(content)
 
 
-def test_a_missing_file_is_told():
+def test_a_missing_file_is_reported():
     task = PairsTask.from_config({"name": "pairs", "path": "/no/such.csv"}, "task")
     with pytest.raises(LabError, match=r"task\.path: cannot read '/no/such.csv' as CSV: No such file"):
         task.check()
@@ -84,3 +84,16 @@ def test_one_pair_by_hand(tokens):
     longer = PairsTask.from_config({"name": "pairs", "path": None} | values | {"corrupt": "Then Mary met John"}, "task")
     with pytest.raises(LabError, match=r"^task: clean has \d+ tokens and corrupt \d+"):
         longer.prompt_pairs(tokens)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({}, r"^task\.path: got None; give a CSV file with task\.path=…, or one pair with task\.prompt=…"),
+        ({"prompt": "Then John met", "answer": " Mary"}, r"^task\.corrupt: got None; give a CSV file"),
+        ({"path": "a.csv", "answer": " Mary"}, r"^task\.answer: got ' Mary', but task\.path=a\.csv already gives"),
+    ],
+)
+def test_one_source_of_prompts_is_needed(values, line):
+    with pytest.raises(LabError, match=line):
+        PairsTask(**values)

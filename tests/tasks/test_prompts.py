@@ -85,3 +85,35 @@ def test_position_names():
     )
     names = [prompts.position_name(position) for position in [*range(5), "S1"]]
     assert names == ["BOS", "S1", "the", "token 3", "to (END)", "S1"]
+
+
+def test_positions_that_no_prompt_or_not_every_prompt_has_are_reported():
+    prompts = PromptPairs([pair(4, {"S2": 1, "END": 3}), pair(3, {"IO": 1, "END": 2})])
+    for position in ("all", "END", 0, 2, -3):
+        prompts.check_position(position, "position")
+    for position, line in (
+        ("S2", "^k: got 'S2', expected one of all, END, or a token index$"),
+        (3, "^k: got 3, expected an index from -3 to 2$"),
+        (-4, "^k: got -4, expected an index from -3 to 2$"),
+    ):
+        with pytest.raises(LabError, match=line):
+            prompts.check_position(position, "k")
+    prompts.check_index(1, "k")
+    with pytest.raises(LabError, match=r"^k: got 2, expected the index of a prompt, 0 to 1$"):
+        prompts.check_index(2, "k")
+
+
+def test_prompts_differ_from_the_first_changed_token_on(tokens):
+    built = PromptPair.build(tokens, "Then John met Mary", "Then John met Ann", " Mary", " John")
+    assert built.first_difference == 4
+    assert PromptPair.untasked((5, 6, 7)).first_difference == 3
+
+
+def test_lists_with_the_same_prompts_are_equal(tokens):
+    first, second = (
+        PromptPair.build(tokens, "Then John met", f"Then {name} met", " Mary", " John") for name in ("Mary", "Ann")
+    )
+    prompts = PromptPairs([first, second])
+    assert prompts == PromptPairs([first, second]) != PromptPairs([second, first])
+    assert hash(prompts) == hash(PromptPairs([first, second]))
+    assert prompts.only(1) == PromptPairs([second])

@@ -4,7 +4,16 @@ import pytest
 
 from ioi_lab.errors import LabError
 from ioi_lab.models.loading import load_model
-from ioi_lab.tasks.text import LENGTH, MIN_PASSAGE, TEXTS, default_text, passages, text_pieces
+from ioi_lab.tasks.text import (
+    LENGTH,
+    MAX_PIECE_WORDS,
+    MIN_PASSAGE,
+    TEXTS,
+    default_text,
+    passages,
+    pieces_of,
+    text_pieces,
+)
 from ioi_lab.tiny import tiny_folder
 from ioi_lab.tiny.corpus import sentences
 from tests.conftest import model_config
@@ -57,7 +66,7 @@ def test_long_paragraphs_are_cut_and_no_more_is_read_than_asked_for(tiny, text):
         (passages, r"short\.txt' gives 1 passages of 8 to \d+ tokens for .*, too few to measure on; at least 10"),
     ],
 )
-def test_a_short_text_is_told(tiny, tmp_path, cut, message):
+def test_a_short_text_is_reported(tiny, tmp_path, cut, message):
     short = tmp_path / "short.txt"
     short.write_text("When John and Mary went to the store, John gave a drink to Mary.")
     with pytest.raises(LabError, match=message):
@@ -73,3 +82,13 @@ def test_a_text_is_packaged_for_every_model(tiny):
     assert default_text(named) == TEXTS / "tiny_english.txt"
     for text in TEXTS.glob("*.txt"):
         assert len(passages(named, text, KEY, 1024)) > 10
+
+
+def test_a_long_text_comes_in_pieces_of_whole_words():
+    words = [f"w{index}" for index in range(95)]
+    spaced = "  ".join(words[:50]) + "\n" + " ".join(words[50:])
+    pieces = pieces_of(spaced)
+    assert [len(piece.split()) for piece in pieces] == [MAX_PIECE_WORDS, MAX_PIECE_WORDS, 15]
+    assert [word for piece in pieces for word in piece.split()] == words
+    assert all(piece in spaced for piece in pieces)
+    assert pieces_of("") == []

@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, GPT2LMHeadModel, GPTNeoXForCausalLM
 from ioi_lab.errors import LabError
 from ioi_lab.tasks.ioi_text import NAMES
 from ioi_lab.tiny import TINY_MODELS, tiny_folder
-from ioi_lab.tiny.train import RECIPES, _batches, load, score, train, train_tokenizer
+from ioi_lab.tiny.recipes import RECIPES, train_tokenizer
+from ioi_lab.tiny.train import _batches, load, score, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +80,7 @@ def test_training_repeats_itself_and_replaces_the_folder_whole(name, tmp_path, r
 
 def test_training_refuses_a_folder_with_other_files(tmp_path):
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(LabError, match=r"--out: .* holds 'thesis.txt'"):
+    with pytest.raises(LabError, match=r"--out: .* contains 'thesis.txt'"):
         train("tiny-gpt2", tmp_path, seed=0, steps=1)
     assert (tmp_path / "thesis.txt").exists()
 

@@ -1,0 +1,70 @@
+"""Finished runs whose results another run reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ioi_lab.errors import LabError, folded
+from ioi_lab.runs.folder import STATUS, is_done
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A finished run, read back from its folder."""
+
+    folder: Path
+    intervention: dict[str, Any]
+    """The config of its intervention."""
+
+    model: str
+    weights_sha256: str
+
+    @classmethod
+    def read(cls, path: str, key: str) -> Self:
+        """Read the run in the folder `path`.
+
+        Raises a `LabError` that names `key` for a folder without a run, and for an unfinished or damaged one.
+        """
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+
+        folder = Path(path)
+        if not (folder / STATUS).is_file():
+            raise LabError(f"{key}: {path!r} is not a run folder: it has no {STATUS}")
+        if not is_done(folder):
+            raise LabError(f"{key}: the run in {path!r} is not finished; its {STATUS} does not say done")
+        try:
+            config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+            provenance = json.loads((folder / "provenance.json").read_text())
+            run = cls(
+                folder,
+                intervention=dict(config["intervention"]),
+                model=str(provenance["model"]["name"]),
+                weights_sha256=str(provenance["model"]["weights_sha256"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError, OmegaConfBaseException, YAMLError) as error:
+            raise LabError(f"{key}: cannot read the run in {path!r}: {folded(error)}") from error
+        return run
+
+    def table(self, key: str) -> pd.DataFrame:
+        """Return its `results.csv`; raises a `LabError` that names `key` if that cannot be read."""
+        import pandas as pd
+
+        try:
+            return pd.read_csv(self.folder / "results.csv")
+        except (OSError, ValueError) as error:
+            raise LabError(f"{key}: cannot read results.csv in {str(self.folder)!r}: {folded(error)}") from error
+
+    def check_weights(self, weights_sha256: str, model: str, key: str) -> None:
+        """Raise a `LabError` that names `key` unless the run used the model with these weights."""
+        if self.weights_sha256 != weights_sha256:
+            raise LabError(
+                f"{key}: the run in {str(self.folder)!r} used another model, {self.model}; expected a run of {model}"
+            )

@@ -1,0 +1,53 @@
+"""The sizes of a model, and the lines for sites that it does not have."""
+
+from __future__ import annotations
+
+import pytest
+
+from ioi_lab.errors import LabError
+from ioi_lab.models.shape import COMPONENTS, HEAD_COMPONENTS, ModelShape
+
+GROUPED = ModelShape("llama", n_layers=3, n_heads=4, n_kv_heads=2, d_model=32, d_head=8, n_ctx=64)
+PARALLEL = ModelShape("neox", n_layers=3, n_heads=4, n_kv_heads=4, d_model=32, d_head=8, n_ctx=64, parallel=True)
+
+
+def test_key_value_heads_are_fewer_where_queries_share_them():
+    heads = {component: GROUPED.heads(component) for component in sorted(HEAD_COMPONENTS)}
+    assert heads == {"k": 2, "pattern": 4, "q": 4, "v": 2, "z": 4}
+    assert [GROUPED.head_noun(component) for component in ("k", "q")] == ["key/value head", "head"]
+    assert [PARALLEL.head_noun(component) for component in ("k", "q")] == ["head", "head"]
+
+
+def test_parallel_blocks_have_no_resid_mid():
+    for component in COMPONENTS:
+        GROUPED.check_component(component)
+    for component in set(COMPONENTS) - {"resid_mid"}:
+        PARALLEL.check_component(component)
+    with pytest.raises(LabError, match=r"^component: got 'resid_mid', but the blocks of neox run attention and MLP in"):
+        PARALLEL.check_component("resid_mid")
+    with pytest.raises(LabError, match=r"^site: got 'w', expected one of resid_pre, q, k, v, pattern, z, attn_out"):
+        GROUPED.check_component("w", "site")
+
+
+@pytest.mark.parametrize("layer", [-1, 3])
+def test_a_layer_that_the_model_does_not_have_is_reported(layer):
+    GROUPED.check_layer(0)
+    GROUPED.check_layer(2)
+    with pytest.raises(LabError, match=rf"^layer: got {layer}, expected 0 to 2 \(llama\)$"):
+        GROUPED.check_layer(layer)
+
+
+@pytest.mark.parametrize(
+    ("component", "head", "line"),
+    [
+        ("z", 4, r"head: got 4, expected 0 to 3 \(llama\)"),
+        ("z", -1, r"head: got -1, expected 0 to 3 \(llama\)"),
+        ("k", 2, r"head: got 2, expected 0 to 1 \(llama; k is addressed by its 2 key/value heads\)"),
+        ("mlp_out", 0, "head: got 0, but mlp_out has no heads; expected None"),
+    ],
+)
+def test_a_head_that_the_component_does_not_have_is_reported(component, head, line):
+    GROUPED.check_head("z", 3)
+    GROUPED.check_head("k", 1)
+    with pytest.raises(LabError, match=f"^{line}$"):
+        GROUPED.check_head(component, head)
