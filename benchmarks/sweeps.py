@@ -209,7 +209,7 @@ def _overrides(options: argparse.Namespace, points: Points, folder: Path) -> lis
         f"figures={str(options.figures).lower()}",
         "tracker=none",
         "intervention=steer",
-        "intervention.site=z",
+        "intervention.component=z",
         "intervention.side_effects=0",
         "intervention.controls=5",
     ]

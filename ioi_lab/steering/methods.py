@@ -134,7 +134,7 @@ def pca(positive: Activations, negative: Activations) -> Vector:
     from sklearn.decomposition import PCA
 
     differences = positive - negative
-    if not differences.any():
+    if not np.square(differences).any():  # there is no variance, which scikit-learn would divide by
         return np.zeros(positive.shape[1])
     components = PCA(n_components=1, random_state=0).fit(np.concatenate([differences, -differences])).components_
     return _with_the_distance_of_the_sides(components[0], positive, negative)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -10,22 +12,18 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from steering_vectors.aggregators import mean_aggregator, pca_aggregator
 
-from ioi_lab.engine.edits import Site
-from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.steering.methods import (
-    METHODS,
-    fit_probe,
+    VECTOR_METHODS,
     logistic,
+    make_vector,
     mean_difference,
     pca,
-    probe_accuracy,
     random_direction,
     unembedding,
 )
-from ioi_lab.steering.vectors import activations_at
-from tests.conftest import hugging_face, ioi_task
-from tests.oracle import activation, tokens
+
+METHODS = ("mean_difference", "pca", "logistic")
 
 
 def sides(seed: int, n: int = 40, width: int = 6, gap: float = 3.0):
@@ -52,7 +50,7 @@ def test_mean_difference_and_pca_equal_the_steering_vectors_package(seed):
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_finds_the_direction_and_how_far_the_sides_are_apart(method):
     positive, negative = sides(0, n=400)
-    vector = METHODS[method](positive, negative)
+    vector = make_vector(method, positive, negative)
     assert cosine(vector, np.eye(6)[0]) > 0.97
     along = vector / np.linalg.norm(vector)
     assert np.linalg.norm(vector) == pytest.approx(((positive - negative) @ along).mean())
@@ -63,15 +61,17 @@ def test_each_method_finds_the_direction_and_how_far_the_sides_are_apart(method)
 @given(seed=st.integers(0, 10_000), width=st.integers(1, 8), factor=st.floats(0.1, 50))
 def test_a_vector_turns_with_its_sides_and_grows_with_their_units(method, seed, width, factor):
     positive, negative = sides(seed, n=12, width=width)
-    vector = METHODS[method](positive, negative)
-    assert METHODS[method](negative, positive) == pytest.approx(-vector, rel=1e-3, abs=1e-3)
-    assert METHODS[method](factor * positive, factor * negative) == pytest.approx(factor * vector, rel=1e-3, abs=1e-2)
+    vector = make_vector(method, positive, negative)
+    assert make_vector(method, negative, positive) == pytest.approx(-vector, rel=1e-3, abs=1e-3)
+    assert make_vector(method, factor * positive, factor * negative) == pytest.approx(
+        factor * vector, rel=1e-3, abs=1e-2
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_sides_that_do_not_differ_give_no_direction(method):
     same = np.ones((5, 3))
-    assert METHODS[method](same, same) == pytest.approx(np.zeros(3))
+    assert make_vector(method, same, same) == pytest.approx(np.zeros(3))
 
 
 def test_the_probe_is_a_logistic_regression_on_standardised_activations():
@@ -81,16 +81,51 @@ def test_the_probe_is_a_logistic_regression_on_standardised_activations():
     both = np.concatenate([positive, negative])
     labels = np.repeat([1, 0], len(positive))
     theirs = LogisticRegression(max_iter=1000).fit((both - both.mean(0)) / both.std(0), labels)
-    assert cosine(logistic(positive, negative), theirs.coef_[0] / both.std(0)) == pytest.approx(1, abs=1e-6)
+    assert cosine(logistic(positive, negative).vector, theirs.coef_[0] / both.std(0)) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_probe_tells_held_out_sides_where_they_differ_and_guesses_where_they_do_not():
-    apart = fit_probe(*sides(0, gap=8))
-    assert probe_accuracy(apart, *sides(1, gap=8)).mean() > 0.95
-    assert len(probe_accuracy(apart, *sides(1, gap=8))) == 80
+def test_a_probe_recognises_held_out_sides_if_they_differ_and_guesses_if_they_do_not():
+    apart = logistic(*sides(0, gap=8))
+    assert apart.correct(*sides(1, gap=8)).mean() > 0.95
+    assert len(apart.correct(*sides(1, gap=8))) == 80
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(4, 200, 6))
-    assert probe_accuracy(fit_probe(*noise[:2]), *noise[2:]).mean() == pytest.approx(0.5, abs=0.08)
+    assert logistic(*noise[:2]).correct(*noise[2:]).mean() == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("method", ["pca", "logistic"])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_direction_without_length_gives_a_zero_vector(method):
+    """The sides differ by less than what their variance can be computed to, so that nothing separates them."""
+    positive, negative = np.ones((5, 3)), np.ones((5, 3))
+    negative[:, 1] += 1e-15
+    assert not np.array_equal(positive, negative)
+    assert np.isfinite(make_vector(method, positive, negative)).all()
+    assert np.abs(make_vector(method, positive, negative)).max() < 1e-14
+    tiny = np.zeros((5, 3))
+    tiny[0, 0] = 1e-200  # its square is 0
+    assert np.abs(make_vector(method, tiny, np.zeros((5, 3)))).max() < 1e-14
+
+
+def test_a_probe_of_sides_with_the_same_activations_has_no_direction():
+    """Each activation is on both sides, so that the coefficients of the regression are 0."""
+    positive, _ = sides(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        assert logistic(positive, positive[::-1].copy()).vector == pytest.approx(np.zeros(6), abs=1e-12)
+
+
+def test_methods_that_need_more_than_activations():
+    positive, negative = sides(0)
+    vector = make_vector("random", positive, negative, seed=[1, 2])
+    assert np.linalg.norm(vector) == pytest.approx(np.linalg.norm(mean_difference(positive, negative)))
+    assert np.array_equal(vector, make_vector("random", positive, negative, seed=[1, 2]))
+    assert not np.allclose(vector, make_vector("random", positive, negative, seed=[1, 3]))
+    with pytest.raises(LabError, match="unembedding makes directions from the unembedding, not a vector"):
+        make_vector("unembedding", positive, negative)
+    with pytest.raises(LabError, match="vector method: got 'median', expected 'mean_difference', 'pca', 'logistic'"):
+        make_vector("median", positive, negative)
+    assert [name for name in VECTOR_METHODS.names if VECTOR_METHODS[name].is_probe] == ["logistic"]
 
 
 def test_random_directions_have_the_norm_and_differ_by_seed():
@@ -114,27 +149,14 @@ def test_the_unembedding_direction_is_each_prompts_own():
         ("pca", 4, 5, r"its sides have shapes \[4, 6\] and \[5, 6\]; expected pairs"),
     ],
 )
-def test_sides_that_are_too_small_are_told(method, n_positive, n_negative, message):
+def test_sides_that_are_too_small_are_refused(method, n_positive, n_negative, message):
     positive, negative = sides(0, n=8)
     with pytest.raises(LabError, match=message):
-        METHODS[method](positive[:n_positive], negative[:n_negative])
+        make_vector(method, positive[:n_positive], negative[:n_negative])
 
 
-def test_activations_that_are_not_finite_are_told():
+def test_activations_that_are_not_finite_are_refused():
     positive, negative = sides(0)
     negative[3, 2] = np.inf
-    with pytest.raises(LabError, match="its negative side holds activations that are not finite"):
-        mean_difference(positive, negative)
-
-
-def test_activations_are_those_of_the_plain_model(model, folder):
-    prompts = ioi_task(n=6).prompt_pairs(model.tokens)
-    sites = [Site("resid_pre", 1, None, "S2"), Site("z", 0, 1, "END"), Site("resid_post", 1, None, "all")]
-    held = activations_at(Engine(model, prompts), "corrupted", sites)
-    plain = hugging_face(folder)
-    width = model.shape.d_head
-    for row, pair in enumerate(prompts):
-        whole = [activation(plain, tokens(pair, "corrupted"), site) for site in sites]
-        expected = [whole[0][pair.labels["S2"]], whole[1][-1, width : 2 * width], whole[2][-1]]
-        for site, value in zip(sites, expected, strict=True):
-            assert held[site][row] == pytest.approx(value.numpy(), abs=1e-4)
+    with pytest.raises(LabError, match="its negative side has activations that are not finite"):
+        make_vector("mean_difference", positive, negative)
