@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
 
 from ioi_lab.errors import LabError
 
@@ -18,7 +18,7 @@ class Registry(Generic[PartT]):
 
     A part of your own goes into any Python file::
 
-        @VECTOR_METHODS.register("median_difference")
+        @vector_method("median_difference")  # registers it in VECTOR_METHODS, with what it needs
         def median_difference(positive, negative): ...
 
     A config names it by its name once the file is imported, or as `my_file.median_difference`, which imports the file.
@@ -61,8 +61,10 @@ class Registry(Generic[PartT]):
             raise LabError(f"{self._kind}: got {name!r}, expected {self._choices()}")
         return self._parts[short]
 
-    def check(self, name: str) -> str:
+    def check(self, name: object) -> str:
         """Return `name`; raises a `ValueError` with the choices if there is no such part: for pydantic."""
+        if not isinstance(name, str):
+            raise ValueError(self._choices())
         try:
             self[name]
         except LabError as error:
@@ -77,4 +79,4 @@ class Registry(Generic[PartT]):
 
 def name_in(registry: Registry[Any]) -> Any:
     """Return the type of a config key that names a part of a registry."""
-    return Annotated[str, AfterValidator(registry.check)]
+    return Annotated[str, BeforeValidator(registry.check)]

@@ -1,4 +1,4 @@
-"""Responses to a scale: where they are linear, how steep they are there, and what random directions would give."""
+"""Responses to a scale: where they are linear, how steep they are there, and how random directions compare."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from scipy import stats
 from ioi_lab.stats.metrics import Array
 
 LINEAR_R2: Final = 0.98
-"""A range of scales is linear as far as a straight line explains this share of the variance in it."""
+"""A response is linear over a range of scales if a straight line explains this share of its variance there."""
 
 
 @dataclass(frozen=True)
 class LinearRange:
     """The widest range of scales around 0 over which a response is linear: indices `first` to `last` of its scales.
 
-    Where no three scales give a line, it is the narrowest range around 0, and `r2` says how bad the line is; it is NaN
-    for less than three scales and for a response that does not change.
+    If the response is linear over no three scales, it is the narrowest range around 0, and `r2` shows how bad the line
+    is. `r2` is NaN for less than three scales and for a response that does not change.
     """
 
     first: int
@@ -30,48 +30,54 @@ class LinearRange:
 
     @property
     def rows(self) -> slice:
-        """Of the scales, those in the range."""
+        """The indices of the scales in the range."""
         return slice(self.first, self.last + 1)
 
 
 @dataclass(frozen=True)
 class Response:
-    """What was measured at ascending scales, of which one is 0, and the line through it over its linear range."""
+    """The values of each prompt at ascending scales, of which one is 0, and the line through the linear range."""
 
     scales: Float[Array, "scale"]
     values: Float[Array, "scale prompt"]
+
     linear: LinearRange
+    """The linear range of the mean over prompts."""
+
+    linear_scales: Float[Array, "scale"]
+    """The scales of the linear range."""
+
+    slopes: Float[Array, "prompt"]
+    """The slope of each prompt over the linear range, per unit of scale; 0 if only the scale 0 was measured."""
+
+    is_monotone: bool
+    """Whether the mean rises, or falls, all through the linear range."""
 
     @classmethod
     def of(
         cls, scales: Sequence[float], values: Float[Array, "scale prompt"], unsteered: Float[Array, "prompt"]
     ) -> Self:
-        """Put in order, with the unsteered values at 0."""
+        """Return the response of `values` at `scales` in any order, with the `unsteered` values at the scale 0."""
         by_scale = dict(zip(scales, values, strict=True)) | {0.0: unsteered}
         ordered = np.array(sorted(by_scale))
         response = np.stack([by_scale[scale] for scale in ordered.tolist()])
-        return cls(ordered, response, linear_range(ordered, response.mean(axis=1)))
-
-    @property
-    def linear_scales(self) -> Float[Array, "scale"]:
-        """Those of the linear range."""
-        return self.scales[self.linear.rows]
-
-    @property
-    def slopes(self) -> Float[Array, "prompt"]:
-        """Each prompt's slope over the linear range; 0 where nothing but 0 was measured."""
-        return slopes(self.linear_scales, self.values[self.linear.rows])
-
-    @property
-    def is_monotone(self) -> bool:
-        """Whether the mean rises, or falls, all through the linear range."""
-        return is_monotone(self.values[self.linear.rows].mean(axis=1))
+        means = response.mean(axis=1)
+        linear = linear_range(ordered, means)
+        linear_scales = ordered[linear.rows]
+        return cls(
+            scales=ordered,
+            values=response,
+            linear=linear,
+            linear_scales=linear_scales,
+            slopes=slopes(linear_scales, response[linear.rows]),
+            is_monotone=is_monotone(means[linear.rows]),
+        )
 
 
 def linear_range(scales: Float[Array, "scale"], response: Float[Array, "scale"]) -> LinearRange:
-    """The linear range of a response at ascending scales, of which one is 0.
+    """Return the linear range of a response at ascending scales, of which one is 0.
 
-    Of ranges of equal width, the one with the larger R².
+    Of two ranges of equal width, it is the one with the larger R².
     """
     zero, count = int(np.flatnonzero(scales == 0)[0]), len(scales)
     ranges = [
@@ -80,25 +86,31 @@ def linear_range(scales: Float[Array, "scale"], response: Float[Array, "scale"])
         for last in range(zero, count)
         if last - first >= min(2, count - 1)
     ]
-    linear = [found for found in ranges if found.r2 >= LINEAR_R2]
+    linear = [candidate for candidate in ranges if candidate.r2 >= LINEAR_R2]
 
-    def width(found: LinearRange) -> float:
-        return float(scales[found.last] - scales[found.first])
+    def width(candidate: LinearRange) -> float:
+        return float(scales[candidate.last] - scales[candidate.first])
 
     if linear:
-        return max(linear, key=lambda found: (width(found), found.r2))
-    return min(ranges, key=lambda found: (width(found), -np.nan_to_num(found.r2)))
+        return max(linear, key=lambda candidate: (width(candidate), candidate.r2))
+    return min(ranges, key=lambda candidate: (width(candidate), -np.nan_to_num(candidate.r2)))
 
 
 def r_squared(x: Float[Array, "point"], y: Float[Array, "point"]) -> float:
-    """The share of the variance of `y` that a least-squares line explains; NaN for two points or constant `y`."""
+    """Return the share of the variance of `y` that a least-squares line explains.
+
+    It is NaN for two points and for a constant `y`.
+    """
     if len(x) < 3 or np.ptp(y) == 0:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1] ** 2)
 
 
 def slopes(scales: Float[Array, "scale"], responses: Float[Array, "scale prompt"]) -> Float[Array, "prompt"]:
-    """The slope of the least-squares line of each prompt's response; the slope of the mean is the mean of these."""
+    """Return the slope of the least-squares line of each prompt's response.
+
+    The slope of the mean response is the mean of these slopes.
+    """
     if len(scales) < 2:
         return np.zeros(responses.shape[1])
     centred = scales - scales.mean()
@@ -107,13 +119,16 @@ def slopes(scales: Float[Array, "scale"], responses: Float[Array, "scale prompt"
 
 
 def is_monotone(response: Float[Array, "scale"]) -> bool:
-    """Whether a response rises, or falls, from each scale to the next."""
+    """Return whether a response rises, or falls, from each scale to the next."""
     steps = np.diff(response)
     return bool((steps > 0).all() or (steps < 0).all())
 
 
 def prediction_band(samples: Float[Array, "sample scale"]) -> tuple[Float[Array, "scale"], Float[Array, "scale"]]:
-    """Where a further sample lies with 95 %: the prediction interval of a normal variable (Student's t), by scale."""
+    """Return the bounds between which a further sample lies with a probability of 95 %, by scale.
+
+    It is the prediction interval of a normal variable (Student's t).
+    """
     count = len(samples)
     middle, spread = samples.mean(axis=0), samples.std(axis=0, ddof=1)
     half = stats.t.ppf(0.975, count - 1) * spread * np.sqrt(1 + 1 / count)
@@ -121,7 +136,7 @@ def prediction_band(samples: Float[Array, "sample scale"]) -> tuple[Float[Array,
 
 
 def inside_the_others_band(samples: Float[Array, "sample scale"]) -> Float[Array, "sample scale"]:
-    """1 where a sample lies in the band that all the others give, 0 where it does not; 0.95 on average by chance."""
+    """Return 1 for each sample that lies in the band of all the others, else 0; by chance, 0.95 on average."""
     inside = np.empty(samples.shape)
     for index, sample in enumerate(samples):
         low, high = prediction_band(np.delete(samples, index, axis=0))

@@ -1,54 +1,98 @@
-"""Contrasts: which two sides of the prompts a steering vector tells apart, and which prompts it is tried on.
+"""Contrasts: the two sides of the prompts that a steering vector separates, and the prompts on which it is tried.
 
-A contrast is a list of pairs whose clean run is the positive side and whose corrupted run is the negative one. Vectors
-are made from one half of a task's prompts and tried on prompts of the other half, with other names.
+Each prompt gets a pair of prompts whose clean one belongs to the positive side and whose corrupted one belongs to the
+negative side. Vectors are made from one half of a task's prompts and tried on prompts of the other half, with other
+names. A contrast is one function, which the decorator `contrast_kind` registers together with what it needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import networkx as nx
-import numpy as np
+from typing import Final
 
 from ioi_lab.errors import LabError
+from ioi_lab.registry import Registry, name_in
+from ioi_lab.steering.splits import halves_by_name, halves_by_prompt
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs, single_token
 from ioi_lab.tasks.tokens import Tokens
 
-ContrastName = Literal["clean_corrupt", "answer_position", "name_pair"]
+
+@dataclass(frozen=True)
+class ContrastPrompt:
+    """A prompt to steer, with the two sides of its contrast."""
+
+    steered: PromptPair
+
+    sides: PromptPair
+    """Clean: the positive side; corrupted: the negative side."""
+
+    sign: int
+    """1 if the prompt's answer lies on the positive side, −1 if it lies on the negative side."""
+
+
+ContrastFunction = Callable[[Sequence[PromptPair], Tokens, tuple[str, str]], list[ContrastPrompt]]
+"""Makes the contrast of prompts, given the model's tokens and the two names of `intervention.names`."""
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt to steer, the two sides of its contrast, and on which of them its answer lies: 1, or −1."""
+class ContrastKind:
+    """A way to make the two sides of prompts, and what it needs."""
 
-    steered: PromptPair
-    sides: PromptPair
-    sign: int
+    function: ContrastFunction
+
+    positive: str
+    """What an answer on the positive side is called, for reports."""
+
+    negative: str
+    """What an answer on the negative side is called, for reports."""
+
+    labels: tuple[str, ...]
+    """The position labels that each prompt must have."""
+
+    replaces_names: bool
+    """Whether all prompts get the two names of `intervention.names`, so that the halves cannot differ by name."""
+
+
+CONTRASTS: Final[Registry[ContrastKind]] = Registry("contrast")
+
+ContrastName = name_in(CONTRASTS)
+"""The type of a config key that names a contrast."""
+
+
+def contrast_kind(
+    name: str, *, positive: str, negative: str, labels: tuple[str, ...] = (), replaces_names: bool = False
+) -> Callable[[ContrastFunction], ContrastFunction]:
+    """Return a decorator that registers a function as a contrast; the arguments are those of `ContrastKind`."""
+
+    def register(function: ContrastFunction) -> ContrastFunction:
+        CONTRASTS.register(name)(ContrastKind(function, positive, negative, labels, replaces_names))
+        return function
+
+    return register
 
 
 @dataclass(frozen=True)
 class Contrast:
     """The prompts that a vector is made from, and those that it is tried on."""
 
-    training: tuple[Prompt, ...]
-    held_out: tuple[Prompt, ...]
+    training: tuple[ContrastPrompt, ...]
+    held_out: tuple[ContrastPrompt, ...]
+
     names_differ: bool
-    """Whether no answer or distractor of either half stands in the other."""
+    """Whether the halves share neither answers nor distractors."""
 
     n_dropped: int
-    """Prompts left out, since their names stand in both halves."""
+    """The number of prompts that are left out, since their names occur in both halves."""
 
     @property
     def training_sides(self) -> PromptPairs:
-        """Clean: the positive side, corrupted: the negative side."""
+        """The sides of the prompts that the vector is made from. Clean: positive, corrupted: negative."""
         return PromptPairs([prompt.sides for prompt in self.training])
 
     @property
     def held_out_sides(self) -> PromptPairs:
-        """The same of the prompts that are steered."""
+        """The sides of the prompts that are steered. Clean: positive, corrupted: negative."""
         return PromptPairs([prompt.sides for prompt in self.held_out])
 
     @property
@@ -58,46 +102,47 @@ class Contrast:
 
     @property
     def signs(self) -> list[int]:
-        """By steered prompt: which way along the vector its answer lies."""
+        """The direction along the vector in which the answer of each steered prompt lies: 1 or −1."""
         return [prompt.sign for prompt in self.held_out]
 
 
-def contrast_of(
-    name: ContrastName, prompts: PromptPairs, tokens: Tokens, names: tuple[str, str], seed: int
-) -> Contrast:
-    """Split the prompts and build the sides of both halves.
+def contrast_of(name: str, prompts: PromptPairs, tokens: Tokens, names: tuple[str, str], seed: int) -> Contrast:
+    """Split the prompts and make the sides of both halves.
 
-    `clean_corrupt`: the prompts as they are. `answer_position`: each prompt with the answer named first, and with the
-    distractor named first, so that every name stands on both sides alike. `name_pair`: the two `names` in place of each
-    prompt's own, the one or the other as the answer.
+    Args:
+        name: A registered contrast.
+        prompts: The prompts to split.
+        tokens: The tokens of the model that reads the prompts.
+        names: The two names of a contrast that replaces those of the prompts.
+        seed: Draws the split.
 
-    Raises a `LabError` for fewer than two prompts, prompts without the labels that the contrast needs, and names that
-    are not single tokens.
+    Raises:
+        LabError: There is no such contrast; there are fewer than two prompts; a prompt does not have the labels that
+            the contrast needs; or the names are not single tokens.
+
     """
+    kind = CONTRASTS[name]
     if len(prompts) < 2:
         raise LabError(
             f"intervention.contrast: got {len(prompts)} prompt, which leaves one side of the split empty; expected 2 "
             "or more (task.n)"
         )
-    if name == "name_pair":
-        build = _name_pair(tokens, names)
-        training, held_out = _split_by_prompt(len(prompts), seed)
-        names_differ = False
-    else:
-        build = {"clean_corrupt": _clean_corrupt, "answer_position": _answer_position(tokens)}[name]
-        training, held_out, names_differ = _split(prompts, seed)
+    by_name = None if kind.replaces_names else halves_by_name(prompts, seed)
+    training, held_out = by_name or halves_by_prompt(len(prompts), seed)
+    _check_labels([prompts[row] for row in (*training, *held_out)], kind.labels, name)
+    made = kind.function([prompts[row] for row in (*training, *held_out)], tokens, names)
     return Contrast(
-        training=tuple(build(prompts[row]) for row in training),
-        held_out=tuple(build(prompts[row]) for row in held_out),
-        names_differ=names_differ,
-        n_dropped=len(prompts) - len(training) - len(held_out),
+        training=tuple(made[: len(training)]),
+        held_out=tuple(made[len(training) :]),
+        names_differ=by_name is not None,
+        n_dropped=len(prompts) - len(made),
     )
 
 
 def without_names(contrast: Contrast, names: Sequence[str]) -> Contrast:
-    """Steer all prompts that have none of these `names`, from a vector's own prompts, as answer or distractor.
+    """Return a contrast that steers all prompts whose answer and distractor are not among the names.
 
-    Raises a `LabError` if there are none.
+    For a vector that was made from prompts with these `names`. Raises a `LabError` if no prompt is left.
     """
     kept = tuple(
         prompt
@@ -109,71 +154,8 @@ def without_names(contrast: Contrast, names: Sequence[str]) -> Contrast:
     return replace(contrast, training=(), held_out=kept, names_differ=True, n_dropped=0)
 
 
-def _clean_corrupt(pair: PromptPair) -> Prompt:
-    return Prompt(pair, pair, sign=1)
-
-
-def _answer_position(tokens: Tokens) -> Callable[[PromptPair], Prompt]:
-    def build(pair: PromptPair) -> Prompt:
-        _check_labels(pair, ("IO", "S1"), "answer_position")
-        io, subject = pair.labels["IO"], pair.labels["S1"]
-        swapped = list(pair.clean_tokens)
-        swapped[io], swapped[subject] = swapped[subject], swapped[io]
-        own, other = pair.clean_tokens, tuple(swapped)
-        answer_first = io < subject
-        sides = _with_tokens(pair, tokens, *((own, other) if answer_first else (other, own)))
-        return Prompt(pair, sides, sign=1 if answer_first else -1)
-
-    return build
-
-
-def _name_pair(tokens: Tokens, names: tuple[str, str]) -> Callable[[PromptPair], Prompt]:
-    texts = [f" {name.strip()}" for name in names]
-    ids = [single_token(tokens, text, "intervention.names:") for text in texts]
-    if ids[0] == ids[1]:
-        raise LabError(f"intervention.names: got {texts[0].strip()!r} twice; expected two different names")
-    told: dict[bool, int] = {True: 0, False: 0}
-    """How many prompts have had the answer named first, or second: both names are the answer equally often in each."""
-
-    def renamed(pair: PromptPair, answer: int) -> PromptPair:
-        new = {pair.answer_id: ids[answer], pair.distractor_id: ids[1 - answer]}
-        places = {pair.labels[label] for label in ("IO", "S1", "S2")}
-        runs = [
-            tuple(new.get(token, token) if place in places else token for place, token in enumerate(run))
-            for run in (pair.clean_tokens, pair.corrupted_tokens)
-        ]
-        named = _with_tokens(pair, tokens, *runs)
-        return replace(
-            named,
-            answer=texts[answer],
-            distractor=texts[1 - answer],
-            answer_id=ids[answer],
-            distractor_id=ids[1 - answer],
-        )
-
-    def build(pair: PromptPair) -> Prompt:
-        _check_labels(pair, ("IO", "S1", "S2"), "name_pair")
-        answer_first = pair.labels["IO"] < pair.labels["S1"]
-        answer = told[answer_first] % 2
-        told[answer_first] += 1
-        versions = renamed(pair, 0), renamed(pair, 1)
-        sides = _with_tokens(versions[0], tokens, versions[0].clean_tokens, versions[1].clean_tokens)
-        return Prompt(versions[answer], sides, sign=1 if answer == 0 else -1)
-
-    return build
-
-
-def _check_labels(pair: PromptPair, labels: Sequence[str], contrast: str) -> None:
-    missing = [label for label in labels if label not in pair.labels]
-    if missing:
-        raise LabError(
-            f"intervention.contrast: {contrast} needs prompts with the label {missing[0]}, as those of task=ioi have; "
-            "expected clean_corrupt for prompts of any kind"
-        )
-
-
-def _with_tokens(pair: PromptPair, tokens: Tokens, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> PromptPair:
-    """The pair with other tokens in the same places."""
+def with_tokens(pair: PromptPair, tokens: Tokens, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> PromptPair:
+    """Return the pair with other tokens in the same places."""
     return replace(
         pair,
         clean=tokens.text(clean),
@@ -184,24 +166,85 @@ def _with_tokens(pair: PromptPair, tokens: Tokens, clean: tuple[int, ...], corru
     )
 
 
-def _split(prompts: PromptPairs, seed: int) -> tuple[list[int], list[int], bool]:
-    """Rows of the two halves, and whether their names differ; prompts with names of both halves are left out.
+@contrast_kind("clean_corrupt", positive="clean", negative="corrupted")
+def clean_corrupt(pairs: Sequence[PromptPair], tokens: Tokens, names: tuple[str, str]) -> list[ContrastPrompt]:
+    """Return the prompts as they are: the clean prompt against the corrupted one."""
+    return [ContrastPrompt(pair, pair, sign=1) for pair in pairs]
 
-    The names are cut into two sets such that few prompts have names of both (Kernighan and Lin 1970). Where nothing is
-    left that way, as all prompts share their names, the prompts are split instead.
+
+@contrast_kind("answer_position", positive="answer named first", negative="answer named second", labels=("IO", "S1"))
+def answer_position(pairs: Sequence[PromptPair], tokens: Tokens, names: tuple[str, str]) -> list[ContrastPrompt]:
+    """Return each prompt with the answer named first, against the same prompt with the distractor named first.
+
+    So every name occurs on both sides equally often.
     """
-    graph = nx.Graph()
-    for pair in prompts:
-        graph.add_edge(pair.answer_id, pair.distractor_id)
-    halves = nx.algorithms.community.kernighan_lin_bisection(graph, seed=seed)
-    rows = [
-        [row for row, pair in enumerate(prompts) if {pair.answer_id, pair.distractor_id} <= half] for half in halves
-    ]
-    if rows[0] and rows[1]:
-        return rows[0], rows[1], True
-    return *_split_by_prompt(len(prompts), seed), False
+    return [_answer_position(pair, tokens) for pair in pairs]
 
 
-def _split_by_prompt(count: int, seed: int) -> tuple[list[int], list[int]]:
-    order = np.random.default_rng(seed).permutation(count).tolist()
-    return sorted(order[: count // 2]), sorted(order[count // 2 :])
+def _answer_position(pair: PromptPair, tokens: Tokens) -> ContrastPrompt:
+    io, subject = pair.labels["IO"], pair.labels["S1"]
+    swapped = list(pair.clean_tokens)
+    swapped[io], swapped[subject] = swapped[subject], swapped[io]
+    own, other = pair.clean_tokens, tuple(swapped)
+    answer_first = io < subject
+    sides = with_tokens(pair, tokens, *((own, other) if answer_first else (other, own)))
+    return ContrastPrompt(pair, sides, sign=1 if answer_first else -1)
+
+
+@contrast_kind(
+    "name_pair",
+    positive="answer is the first name",
+    negative="answer is the second name",
+    labels=("IO", "S1", "S2"),
+    replaces_names=True,
+)
+def name_pair(pairs: Sequence[PromptPair], tokens: Tokens, names: tuple[str, str]) -> list[ContrastPrompt]:
+    """Return each prompt with the two `names` in place of its own: the first as the answer, against the second.
+
+    In the steered prompts, each name is the answer equally often, whichever is named first.
+    """
+    texts = [f" {name.strip()}" for name in names]
+    ids = [single_token(tokens, text, "intervention.names:") for text in texts]
+    if ids[0] == ids[1]:
+        raise LabError(f"intervention.names: got {texts[0].strip()!r} twice; expected two different names")
+    counts = {True: 0, False: 0}  # of the prompts so far, by whether the answer is named first
+    made = []
+    for pair in pairs:
+        answer_first = pair.labels["IO"] < pair.labels["S1"]
+        answer = counts[answer_first] % 2
+        counts[answer_first] += 1
+        versions = [_renamed(pair, tokens, texts, ids, answer) for answer in (0, 1)]
+        sides = with_tokens(versions[0], tokens, versions[0].clean_tokens, versions[1].clean_tokens)
+        made.append(ContrastPrompt(versions[answer], sides, sign=1 if answer == 0 else -1))
+    return made
+
+
+def _renamed(pair: PromptPair, tokens: Tokens, texts: Sequence[str], ids: Sequence[int], answer: int) -> PromptPair:
+    """Return the pair with one of the two names as its answer and the other as its distractor."""
+    new_ids = {pair.answer_id: ids[answer], pair.distractor_id: ids[1 - answer]}
+    places = {pair.labels[label] for label in ("IO", "S1", "S2")}
+    clean, corrupted = (
+        tuple(new_ids.get(token, token) if place in places else token for place, token in enumerate(prompt))
+        for prompt in (pair.clean_tokens, pair.corrupted_tokens)
+    )
+    return replace(
+        with_tokens(pair, tokens, clean, corrupted),
+        answer=texts[answer],
+        distractor=texts[1 - answer],
+        answer_id=ids[answer],
+        distractor_id=ids[1 - answer],
+    )
+
+
+def _check_labels(pairs: Sequence[PromptPair], labels: Sequence[str], name: str) -> None:
+    for pair in pairs:
+        missing = [label for label in labels if label not in pair.labels]
+        if missing:
+            raise LabError(
+                f"intervention.contrast: {name} needs prompts with the label {missing[0]}, as those of task=ioi have; "
+                "expected clean_corrupt for prompts of any kind"
+            )
+
+
+Prompt = ContrastPrompt
+"""The earlier name of `ContrastPrompt`."""

@@ -1,119 +1,196 @@
-"""Ways to make a steering vector from the activations of the two sides of a contrast."""
+"""Ways to make a steering vector from the activations of the two sides of a contrast.
+
+A method is one function, which the decorator `vector_method` registers together with what it needs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 
 from ioi_lab.errors import LabError
+from ioi_lab.registry import Registry
 from ioi_lab.stats.metrics import Array
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
-Method = Literal["mean_difference", "pca", "logistic", "unembedding", "random"]
 
 Activations = Float[Array, "prompt d"]
 
 Vector = Float[Array, "d"]
 
+Needs = Literal["activations", "activations and seed", "unembedding"]
 
+FunctionT = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A classifier of activations, and the direction that it reads."""
+
+    vector: Vector
+    is_positive: Callable[[Activations], Bool[NDArray[np.bool_], "prompt"]]
+    """Returns, for each activation, whether the classifier takes it for one of the positive side."""
+
+    def correct(self, positive: Activations, negative: Activations) -> Float[Array, "activation"]:
+        """Return 1 for each activation whose side is recognised and 0 for the others, the positive side first."""
+        return np.concatenate([self.is_positive(positive), ~self.is_positive(negative)]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class VectorMethod:
+    """A way to make a steering vector, and what it needs."""
+
+    name: str
+    function: FunctionT
+    needs: Needs
+    """The arguments of the function.
+
+    `activations`: those of the positive and of the negative side, `[prompt, d]` each, row by row pairs. The function
+    returns the vector. `activations and seed`: also `seed`, a list of whole numbers ≥ 0 that differs from site to site.
+    `unembedding`: the columns of W_U of the steered prompts' answers and distractors, `[prompt, d_model]` each. The
+    function returns a direction `[prompt, d_model]` for each prompt.
+    """
+
+    min_prompts: int
+    """The least number of prompts per side."""
+
+    is_probe: bool
+    """Whether the function returns a `Probe`, whose accuracy is measured on held-out activations, not a vector."""
+
+    def make(self, positive: Activations, negative: Activations, seed: Sequence[int] = (0,)) -> Vector | Probe:
+        """Make the vector, or the probe, of the two sides of a contrast.
+
+        Raises a `LabError` if the method needs the unembedding, and unless both sides are pairs of finite activations
+        of enough prompts.
+        """
+        if self.needs == "unembedding":
+            raise LabError(f"{self.name} makes directions from the unembedding, not a vector from activations")
+        self._check(positive, negative)
+        seeds = {"seed": seed} if self.needs == "activations and seed" else {}
+        made: Vector | Probe = self.function(positive, negative, **seeds)
+        return made
+
+    def _check(self, positive: Activations, negative: Activations) -> None:
+        for name, side in (("positive", positive), ("negative", negative)):
+            if len(side) < self.min_prompts:
+                has = f"{len(side)} prompt{'s' * (len(side) != 1)}" if len(side) else "no prompts"
+                raise LabError(
+                    f"intervention.contrast: its {name} side has {has} to make the vector from, {self.name} needs "
+                    f"{self.min_prompts} or more; raise task.n"
+                )
+            if not np.isfinite(side).all():
+                raise LabError(f"intervention.contrast: its {name} side has activations that are not finite")
+        if positive.shape != negative.shape:
+            raise LabError(
+                f"intervention.contrast: its sides have shapes {list(positive.shape)} and {list(negative.shape)}; "
+                "expected pairs"
+            )
+
+
+VECTOR_METHODS: Final[Registry[VectorMethod]] = Registry("vector method")
+
+
+def vector_method(
+    name: str, *, needs: Needs = "activations", min_prompts: int = 1, is_probe: bool = False
+) -> Callable[[FunctionT], FunctionT]:
+    """Return a decorator that registers a function as a vector method; the arguments are those of `VectorMethod`."""
+
+    def register(function: FunctionT) -> FunctionT:
+        VECTOR_METHODS.register(name)(VectorMethod(name, function, needs, min_prompts, is_probe))
+        return function
+
+    return register
+
+
+def make_vector(method: str, positive: Activations, negative: Activations, seed: Sequence[int] = (0,)) -> Vector:
+    """Return the vector of any method that needs activations alone, of a probe its direction.
+
+    Raises a `LabError` for an unknown method, and like `VectorMethod.make`.
+    """
+    made = VECTOR_METHODS[method].make(positive, negative, seed)
+    return made.vector if isinstance(made, Probe) else made
+
+
+@vector_method("mean_difference")
 def mean_difference(positive: Activations, negative: Activations) -> Vector:
-    """Mean of the positive side less mean of the negative side (Turner et al. 2023; Rimsky et al. 2023)."""
-    check_sides(positive, negative, "mean_difference")
+    """Return the mean of the positive side less the mean of the negative side.
+
+    Turner et al. 2023 (arXiv 2308.10248); Rimsky et al. 2023 (arXiv 2312.06681).
+    """
     vector: Vector = positive.mean(axis=0) - negative.mean(axis=0)
     return vector
 
 
+@vector_method("pca", min_prompts=2)
 def pca(positive: Activations, negative: Activations) -> Vector:
-    """First principal component of the pairs' differences and their negatives (Zou et al. 2023, arXiv 2310.01405)."""
+    """Return the first principal component of the pairs' differences and their negatives.
+
+    Zou et al. 2023 (arXiv 2310.01405).
+    """
     from sklearn.decomposition import PCA
 
-    check_sides(positive, negative, "pca")
     differences = positive - negative
-    if not differences.any():
+    if not np.square(differences).any():  # there is no variance, which scikit-learn would divide by
         return np.zeros(positive.shape[1])
     components = PCA(n_components=1, random_state=0).fit(np.concatenate([differences, -differences])).components_
-    return _as_long_as_the_sides_are_apart(components[0], positive, negative)
+    return _with_the_distance_of_the_sides(components[0], positive, negative)
 
 
-def logistic(positive: Activations, negative: Activations) -> Vector:
-    """The normal of a logistic regression's boundary between the sides (a probe)."""
-    if np.array_equal(positive, negative):
-        return np.zeros(positive.shape[1])
-    scaler, regression = fit_probe(positive, negative).named_steps.values()
-    return _as_long_as_the_sides_are_apart(regression.coef_[0] / scaler.scale_, positive, negative)
+@vector_method("logistic", min_prompts=4, is_probe=True)
+def logistic(positive: Activations, negative: Activations) -> Probe:
+    """Return a logistic regression (scikit-learn, L2 penalty) on standardised activations.
+
+    Its vector is the normal of the boundary between the sides.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    scaler, regression = StandardScaler(), LogisticRegression(max_iter=1000)
+    pipeline = make_pipeline(scaler, regression)
+    pipeline.fit(np.concatenate([positive, negative]), np.repeat([True, False], [len(positive), len(negative)]))
+    vector = np.zeros(positive.shape[1])
+    if not np.array_equal(positive, negative):
+        vector = _with_the_distance_of_the_sides(regression.coef_[0] / scaler.scale_, positive, negative)
+    return Probe(vector, pipeline.predict)
 
 
-METHODS: Final[Mapping[str, Callable[[Activations, Activations], Vector]]] = {
-    "mean_difference": mean_difference,
-    "pca": pca,
-    "logistic": logistic,
-}
-"""The methods that need nothing but activations."""
-
-MIN_SIDE_PROMPTS: Final[Mapping[str, int]] = {"mean_difference": 1, "pca": 2, "logistic": 4, "random": 1}
-"""How many prompts a side each needs."""
-
-
+@vector_method("unembedding", needs="unembedding")
 def unembedding(
     answers: Float[Array, "prompt d_model"], distractors: Float[Array, "prompt d_model"]
 ) -> Float[Array, "prompt d_model"]:
-    """W_U[answer] − W_U[distractor] of each prompt: the direction that the logit difference is read from."""
+    """Return W_U[answer] − W_U[distractor] of each prompt: the direction that the logit difference is read from."""
     return answers - distractors
 
 
+@vector_method("random", needs="activations and seed")
+def random_vector(positive: Activations, negative: Activations, seed: Sequence[int]) -> Vector:
+    """Return a random direction of the norm of the mean difference."""
+    norm = float(np.linalg.norm(mean_difference(positive, negative)))
+    return random_direction(norm, positive.shape[1], seed)
+
+
 def random_direction(norm: float, width: int, seed: Sequence[int]) -> Vector:
-    """A vector of this norm in a direction drawn at random, the same for the same seed (whole numbers ≥ 0)."""
+    """Return a vector of this norm in a direction drawn at random, the same for the same seed (whole numbers ≥ 0)."""
     direction = np.random.default_rng(list(seed)).standard_normal(width)
     scaled: Vector = direction * (norm / float(np.linalg.norm(direction)))
     return scaled
 
 
-def fit_probe(positive: Activations, negative: Activations) -> Pipeline:
-    """A logistic regression (scikit-learn, L2 penalty) on standardised activations: 1 is the positive side."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    check_sides(positive, negative, "logistic")
-    probe: Pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    probe.fit(np.concatenate([positive, negative]), _sides(positive, negative))
-    return probe
-
-
-def probe_accuracy(probe: Pipeline, positive: Activations, negative: Activations) -> Float[Array, "activation"]:
-    """1 where the probe tells the side of an activation, 0 where it does not: the positive ones, then the negative."""
-    told = probe.predict(np.concatenate([positive, negative]))
-    correct: Array = (told == _sides(positive, negative)).astype(np.float64)
-    return correct
-
-
-def check_sides(positive: Activations, negative: Activations, method: str) -> None:
-    """Raise a `LabError` unless both sides are pairs of finite activations, and as many as the method needs."""
-    for name, side in (("positive", positive), ("negative", negative)):
-        if len(side) < MIN_SIDE_PROMPTS[method]:
-            has = f"{len(side)} prompt{'s' * (len(side) != 1)}" if len(side) else "no prompts"
-            raise LabError(
-                f"intervention.contrast: its {name} side has {has} to make the vector from, {method} needs "
-                f"{MIN_SIDE_PROMPTS[method]} or more; raise task.n"
-            )
-        if not np.isfinite(side).all():
-            raise LabError(f"intervention.contrast: its {name} side holds activations that are not finite")
-    if positive.shape != negative.shape:
-        raise LabError(
-            f"intervention.contrast: its sides have shapes {list(positive.shape)} and {list(negative.shape)}; expected "
-            "pairs"
-        )
-
-
-def _sides(positive: Activations, negative: Activations) -> Float[Array, "activation"]:
-    return np.repeat([1.0, 0.0], [len(positive), len(negative)])
-
-
-def _as_long_as_the_sides_are_apart(direction: Vector, positive: Activations, negative: Activations) -> Vector:
-    unit = direction / np.linalg.norm(direction)
+def _with_the_distance_of_the_sides(direction: Vector, positive: Activations, negative: Activations) -> Vector:
+    """Return the direction with the length of the mean distance of the sides along it; zeros if it has no length."""
+    norm = np.linalg.norm(direction)
+    if norm == 0:
+        return np.zeros_like(direction)
+    unit = direction / norm
     return unit * float((positive - negative).mean(axis=0) @ unit)
+
+
+METHODS: Final[Mapping[str, Callable[[Activations, Activations], Vector]]] = {
+    name: partial(make_vector, name) for name in ("mean_difference", "pca", "logistic")
+}
+"""The methods that need activations alone, by name."""

@@ -21,9 +21,9 @@ from ioi_lab.models.loading import load_model
 from ioi_lab.storage.files import sha256_of_files
 from tests.conftest import hugging_face, ioi_task, model_config, only_run_folder
 from tests.engine.test_engine import transformer_lens_inputs
-from tests.interventions.test_steer import check_against_steering_vectors
 from tests.lenses.test_attention import cached_patterns
 from tests.oracle import edited_end_logits
+from tests.steering.test_vectors import check_against_steering_vectors
 
 pytestmark = pytest.mark.real
 

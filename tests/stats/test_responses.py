@@ -19,29 +19,29 @@ from ioi_lab.stats.responses import (
 SCALES = np.arange(-4.0, 5.0)
 
 
-def test_a_line_is_linear_all_along():
-    found = linear_range(SCALES, 3 - 0.5 * SCALES)
-    assert (found.first, found.last) == (0, 8)
-    assert found.r2 == pytest.approx(1)
+def test_a_line_is_linear_over_all_scales():
+    linear = linear_range(SCALES, 3 - 0.5 * SCALES)
+    assert (linear.first, linear.last) == (0, 8)
+    assert linear.r2 == pytest.approx(1)
 
 
 def test_a_response_that_levels_off_is_linear_around_0():
-    found = linear_range(SCALES, np.tanh(SCALES))
-    assert (found.first, found.last) == (3, 5)
-    assert found.r2 == pytest.approx(1)
+    linear = linear_range(SCALES, np.tanh(SCALES))
+    assert (linear.first, linear.last) == (3, 5)
+    assert linear.r2 == pytest.approx(1)
     wider = r_squared(SCALES[2:7], np.tanh(SCALES[2:7]))
     assert wider < LINEAR_R2
 
 
 def test_one_straight_side_is_enough():
-    found = linear_range(SCALES, np.minimum(SCALES, 0.0))
-    assert (found.first, found.last) == (0, 4)
+    linear = linear_range(SCALES, np.minimum(SCALES, 0.0))
+    assert (linear.first, linear.last) == (0, 4)
 
 
-def test_without_a_line_the_narrowest_range_says_how_bad_it_is():
-    found = linear_range(SCALES, np.abs(SCALES) ** 3 * np.where(np.arange(9) % 2, 1, -1))
-    assert found.last - found.first == 2
-    assert found.r2 < LINEAR_R2
+def test_without_a_line_it_is_the_narrowest_range_with_its_r_squared():
+    linear = linear_range(SCALES, np.abs(SCALES) ** 3 * np.where(np.arange(9) % 2, 1, -1))
+    assert linear.last - linear.first == 2
+    assert linear.r2 < LINEAR_R2
 
 
 def test_a_constant_and_a_single_scale():
@@ -82,7 +82,7 @@ def test_monotone(response, expected):
 
 
 @pytest.mark.parametrize("count", [5, 10])
-def test_a_further_sample_lies_in_the_band_19_times_in_20(count):
+def test_a_further_sample_lies_in_the_band_19_times_out_of_20(count):
     rng = np.random.default_rng(0)
     samples = rng.normal(3.0, 2.0, size=(count + 1, 20_000))
     low, high = prediction_band(samples[:-1])

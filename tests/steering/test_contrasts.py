@@ -38,7 +38,7 @@ def texts(prompts):
 
 @pytest.mark.parametrize("name", ["clean_corrupt", "answer_position"])
 @pytest.mark.parametrize("n", [2, 9, 64, 300])
-def test_the_halves_share_no_names_and_are_alike_in_size(contrast, name, n):
+def test_the_halves_share_no_names_and_have_similar_sizes(contrast, name, n):
     split = contrast(name, n=n)
     assert split.names_differ
     assert not people(split.training) & people(split.held_out)
@@ -48,7 +48,7 @@ def test_the_halves_share_no_names_and_are_alike_in_size(contrast, name, n):
     assert split.n_dropped <= 0.25 * n
 
 
-def test_the_same_seed_splits_alike(contrast):
+def test_the_same_seed_gives_the_same_split(contrast):
     assert contrast("answer_position", n=20) == contrast("answer_position", n=20)
     assert contrast("answer_position", n=20).steered != contrast("answer_position", n=20, seed=1).steered
 
@@ -74,7 +74,7 @@ def test_answer_position_puts_the_same_names_in_either_order(contrast, words):
     assert {prompt.sign for prompt in split.held_out} == {1, -1}
 
 
-def test_a_pair_of_names_stands_in_for_the_prompts_own(contrast, words):
+def test_a_pair_of_names_replaces_the_prompts_own(contrast, words):
     split = contrast("name_pair", n=40, corruption="swap")
     assert not split.names_differ
     answers = Counter()
@@ -89,7 +89,7 @@ def test_a_pair_of_names_stands_in_for_the_prompts_own(contrast, words):
         assert own.clean == (sides.clean if prompt.sign > 0 else sides.corrupted)
     for prompt in split.held_out:
         answers[own_order(prompt.steered), prompt.steered.answer] += 1
-    for first in (True, False):  # each name is the answer as often, whichever is named first
+    for first in (True, False):  # each name is the answer equally often, whichever is named first
         assert min(answers[first, " James"], answers[first, " Robert"]) > 0
         assert abs(answers[first, " James"] - answers[first, " Robert"]) <= 1
 
@@ -129,7 +129,7 @@ def test_prompts_without_a_vectors_own_names(contrast):
         (("James", " James"), "intervention.names: got 'James' twice; expected two different names"),
     ],
 )
-def test_names_that_are_no_pair_are_told(contrast, names, message):
+def test_names_that_are_not_a_pair_are_refused(contrast, names, message):
     with pytest.raises(LabError, match=message):
         contrast("name_pair", names=names, n=4)
 

@@ -20,7 +20,7 @@ def text(model) -> PromptPairs:
 
 
 def plain_loss_and_top(plain, piece: PromptPair, row: int, edit: Edit | None):
-    """By Hugging Face's own loss, one passage at a time."""
+    """Hugging Face's own loss of one passage, and the likeliest next tokens."""
     ids = torch.tensor([piece.clean_tokens])
     with torch.no_grad():
         if edit is None:

@@ -1,140 +1,53 @@
-"""Vectors from activations, against the steering-vectors package, scikit-learn and known answers."""
+"""Activations against plain hooks, and added directions against the steering-vectors package."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
-from steering_vectors.aggregators import mean_aggregator, pca_aggregator
+from steering_vectors import SteeringVector
 
 from ioi_lab.engine.edits import Site
 from ioi_lab.engine.engine import Engine
-from ioi_lab.errors import LabError
-from ioi_lab.steering.methods import (
-    METHODS,
-    fit_probe,
-    logistic,
-    mean_difference,
-    pca,
-    probe_accuracy,
-    random_direction,
-    unembedding,
-)
-from ioi_lab.steering.vectors import activations_at
+from ioi_lab.steering.vectors import activations_at, add_direction
 from tests.conftest import hugging_face, ioi_task
 from tests.oracle import activation, tokens
 
 
-def sides(seed: int, n: int = 40, width: int = 6, gap: float = 3.0):
-    """Two clouds that lie `gap` apart along the first axis, as pairs that share everything else."""
-    rng = np.random.default_rng(seed)
-    shared, noise = rng.normal(size=(2, n, width))
-    positive, negative = shared + 0.3 * noise, shared - 0.3 * noise
-    positive[:, 0] += gap
-    return positive, negative
+@pytest.mark.parametrize("position", ["all", "END"])
+def test_it_equals_the_steering_vectors_package(model, folder, position):
+    prompts = ioi_task(n=6).prompt_pairs(model.tokens)
+    check_against_steering_vectors(Engine(model, prompts), hugging_face(folder), range(model.shape.n_layers), position)
 
 
-def cosine(a, b):
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_mean_difference_and_pca_equal_the_steering_vectors_package(seed):
-    positive, negative = sides(seed)
-    theirs = [torch.from_numpy(side) for side in (positive, negative)]
-    assert mean_difference(positive, negative) == pytest.approx(mean_aggregator()(*theirs).numpy())
-    assert cosine(pca(positive, negative), pca_aggregator()(*theirs).numpy()) == pytest.approx(1, abs=1e-9)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_each_method_finds_the_direction_and_how_far_the_sides_are_apart(method):
-    positive, negative = sides(0, n=400)
-    vector = METHODS[method](positive, negative)
-    assert cosine(vector, np.eye(6)[0]) > 0.97
-    along = vector / np.linalg.norm(vector)
-    assert np.linalg.norm(vector) == pytest.approx(((positive - negative) @ along).mean())
-
-
-@pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10_000), width=st.integers(1, 8), factor=st.floats(0.1, 50))
-def test_a_vector_turns_with_its_sides_and_grows_with_their_units(method, seed, width, factor):
-    positive, negative = sides(seed, n=12, width=width)
-    vector = METHODS[method](positive, negative)
-    assert METHODS[method](negative, positive) == pytest.approx(-vector, rel=1e-3, abs=1e-3)
-    assert METHODS[method](factor * positive, factor * negative) == pytest.approx(factor * vector, rel=1e-3, abs=1e-2)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_sides_that_do_not_differ_give_no_direction(method):
-    same = np.ones((5, 3))
-    assert METHODS[method](same, same) == pytest.approx(np.zeros(3))
-
-
-def test_the_probe_is_a_logistic_regression_on_standardised_activations():
-    positive, negative = sides(1)
-    positive[:, 2] *= 1000  # a unit of its own
-    negative[:, 2] *= 1000
-    both = np.concatenate([positive, negative])
-    labels = np.repeat([1, 0], len(positive))
-    theirs = LogisticRegression(max_iter=1000).fit((both - both.mean(0)) / both.std(0), labels)
-    assert cosine(logistic(positive, negative), theirs.coef_[0] / both.std(0)) == pytest.approx(1, abs=1e-6)
-
-
-def test_a_probe_tells_held_out_sides_where_they_differ_and_guesses_where_they_do_not():
-    apart = fit_probe(*sides(0, gap=8))
-    assert probe_accuracy(apart, *sides(1, gap=8)).mean() > 0.95
-    assert len(probe_accuracy(apart, *sides(1, gap=8))) == 80
-    rng = np.random.default_rng(0)
-    noise = rng.normal(size=(4, 200, 6))
-    assert probe_accuracy(fit_probe(*noise[:2]), *noise[2:]).mean() == pytest.approx(0.5, abs=0.08)
-
-
-def test_random_directions_have_the_norm_and_differ_by_seed():
-    vectors = [random_direction(7.0, 300, [0, 1, seed]) for seed in range(3)]
-    assert [np.linalg.norm(vector) for vector in vectors] == pytest.approx([7.0] * 3)
-    assert abs(cosine(vectors[0], vectors[1])) < 0.25
-    assert np.array_equal(vectors[0], random_direction(7.0, 300, [0, 1, 0]))
-
-
-def test_the_unembedding_direction_is_each_prompts_own():
-    rows = np.arange(12.0).reshape(4, 3) ** 2
-    assert unembedding(rows[[1, 3]], rows[[0, 2]]) == pytest.approx(np.array([[9, 15, 21], [45, 51, 57]]))
-
-
-@pytest.mark.parametrize(
-    ("method", "n_positive", "n_negative", "message"),
-    [
-        ("mean_difference", 3, 0, "its negative side has no prompts to make the vector from, mean_difference needs 1"),
-        ("pca", 1, 1, "its positive side has 1 prompt to make the vector from, pca needs 2 or more; raise task.n"),
-        ("logistic", 3, 3, "its positive side has 3 prompts to make the vector from, logistic needs 4 or more"),
-        ("pca", 4, 5, r"its sides have shapes \[4, 6\] and \[5, 6\]; expected pairs"),
-    ],
-)
-def test_sides_that_are_too_small_are_told(method, n_positive, n_negative, message):
-    positive, negative = sides(0, n=8)
-    with pytest.raises(LabError, match=message):
-        METHODS[method](positive[:n_positive], negative[:n_negative])
-
-
-def test_activations_that_are_not_finite_are_told():
-    positive, negative = sides(0)
-    negative[3, 2] = np.inf
-    with pytest.raises(LabError, match="its negative side holds activations that are not finite"):
-        mean_difference(positive, negative)
+@torch.no_grad()
+def check_against_steering_vectors(engine, plain, layers, position):
+    """The logits of answer and distractor with one vector added after each layer in turn, at two scales."""
+    vector = 2 * torch.randn(engine.shape.d_model, generator=torch.Generator().manual_seed(0))
+    directions = vector.double().numpy()[None].repeat(len(engine.prompts), axis=0)
+    scales = [-1.5, 2.0]
+    for layer in layers:
+        readout = engine.run(add_direction(Site("resid_post", layer, None, position), directions, scales), "clean")
+        assert readout.answer_logit is not None
+        assert readout.distractor_logit is not None
+        for row, pair in enumerate(engine.prompts):
+            for index, scale in enumerate(scales):
+                first = 0 if position == "all" else len(pair) - 1
+                steering = SteeringVector({layer: vector}, "decoder_block")
+                with steering.apply(plain, multiplier=scale, min_token_index=first):
+                    logits = plain(tokens(pair, "clean")).logits[0, -1]
+                got = readout.answer_logit[index, row], readout.distractor_logit[index, row]
+                expected = logits[[pair.answer_id, pair.distractor_id]].tolist()
+                assert list(got) == pytest.approx(expected, abs=1e-4)
 
 
 def test_activations_are_those_of_the_plain_model(model, folder):
     prompts = ioi_task(n=6).prompt_pairs(model.tokens)
     sites = [Site("resid_pre", 1, None, "S2"), Site("z", 0, 1, "END"), Site("resid_post", 1, None, "all")]
-    held = activations_at(Engine(model, prompts), "corrupted", sites)
+    activations = activations_at(Engine(model, prompts), "corrupted", sites)
     plain = hugging_face(folder)
     width = model.shape.d_head
     for row, pair in enumerate(prompts):
         whole = [activation(plain, tokens(pair, "corrupted"), site) for site in sites]
         expected = [whole[0][pair.labels["S2"]], whole[1][-1, width : 2 * width], whole[2][-1]]
         for site, value in zip(sites, expected, strict=True):
-            assert held[site][row] == pytest.approx(value.numpy(), abs=1e-4)
+            assert activations[site][row] == pytest.approx(value.numpy(), abs=1e-4)

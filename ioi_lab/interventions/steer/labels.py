@@ -1,0 +1,46 @@
+"""The names of sites, vectors and units that the summary and the figures of a steering run share."""
+
+from __future__ import annotations
+
+from ioi_lab.interventions.steer.measure import SteerResult
+from ioi_lab.models.selectors import cell_name
+from ioi_lab.reports.report import ReportContext
+from ioi_lab.reports.wording import counted, plain
+from ioi_lab.steering.contrasts import CONTRASTS
+
+
+class Labels:
+    """The names of one result's parts."""
+
+    def __init__(self, result: SteerResult, context: ReportContext) -> None:
+        self._result = result
+        self._context = context
+        self._prompts = result.baselines.prompts
+        self._positions = list(dict.fromkeys(step.site.position for step in result.steps))
+        self.component = result.steps[0].site.component
+        self.method = plain(result.source.method)
+        self.norm = "norm of the head's output" if self.component == "z" else "residual norm"
+        """What efficiency is measured in, in the singular."""
+        self.unit = "vector norms" if result.unit == "vector" else f"{self.norm}s"
+        """The unit of the scale."""
+
+    @property
+    def vector(self) -> str:
+        """The method and the contrast of the vectors."""
+        source = self._result.source
+        replaces_names = CONTRASTS[source.contrast].replaces_names
+        return f"{self.method}, {' against '.join(source.names) if replaces_names else plain(source.contrast)}"
+
+    def site(self, index: int) -> str:
+        """Return the name of a site: its layer or head, with the position if positions differ."""
+        site = self._result.steps[index].site
+        name = cell_name(site.layer, site.head)
+        if len(self._positions) == 1:
+            return name
+        return f"{name} @ {self._prompts.position_name(site.position)}"
+
+    def title(self, where: str = "") -> str:
+        """Return the title of a figure about the steered prompts."""
+        at = f" at {self._prompts.position_name(self._positions[0])}" if len(self._positions) == 1 else ""
+        measured = f"{self._context.model}, {self._context.task}, {counted(len(self._prompts), 'held-out prompt')}"
+        return f"Steering {self.component}{at}{where}\n{self.vector}\n{measured}"
