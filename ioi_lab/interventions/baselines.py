@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ioi_lab.engine.edits import OTHER_PASS, Pass
-from ioi_lab.engine.engine import Engine
 from ioi_lab.interventions.self_checks import check_gap
 from ioi_lab.reports.report import scalars
 from ioi_lab.stats.bootstrap import Estimate
@@ -15,6 +14,8 @@ from ioi_lab.tasks.prompts import PromptPairs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ioi_lab.engine.engine import Engine
 
 
 @dataclass(frozen=True)

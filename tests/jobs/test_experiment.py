@@ -17,7 +17,7 @@ from ioi_lab.jobs.experiment import shared_engine
 from ioi_lab.runs import is_done
 from tests.conftest import only_run_folder, run_folders
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FILES = {"config.yaml", "metrics.json", "results.csv", "prompts.csv", "plots", "provenance.json", "status.json"}
 
 
@@ -206,9 +206,9 @@ CONFIG_MISTAKES = {
     "names in no prompt": (["task.answer=Mary"], "task.prompt: got None, but task.answer and task.distractor name"),
     "answer is the distractor": (
         ["task.prompt=John met Mary, John", "task.answer=Mary", "task.distractor= Mary"],
-        "task.answer: got 'Mary', the distractor itself; they must differ",
+        "task.answer: got 'Mary', which is the distractor too; they must differ",
     ),
-    "nobody twice": (["task.prompt=Then John met Mary"], "task.prompt: cannot tell from 'Then John met Mary' who is"),
+    "nobody twice": (["task.prompt=Then John met Mary"], "task.prompt: cannot infer from 'Then John met Mary' who is"),
     "not in the prompt": (
         ["task.prompt=Then John met Mary", "task.answer=Ann", "task.distractor=John"],
         "task.prompt: 'Then John met Mary' has the answer 'Ann' 0 times and the distractor 'John' 1 times, expected",
@@ -217,7 +217,7 @@ CONFIG_MISTAKES = {
         ["intervention.component=resid_pre", "intervention.head=3"],
         "intervention.head: got 3, but resid_pre has no heads; expected 'all'",
     ),
-    "missing folder": (["model=folder", "model.path=/no/such"], "model.path: '/no/such' is no folder"),
+    "missing folder": (["model=folder", "model.path=/no/such"], "model.path: '/no/such' is not a folder"),
     "missing CSV": (["task=pairs", "task.path=/no/such.csv"], "task.path: cannot read '/no/such.csv' as CSV"),
     "class that is none of ours": (["task._target_=os.system"], "task._target_: got 'os.system', expected"),
     "unknown flag": (["--layer=3"], "--layer=3: no such flag; a config key is set with key=value"),
@@ -353,7 +353,7 @@ def test_every_intervention_leaves_a_complete_checked_run(sweep, tmp_path, argum
 def test_a_folder_that_is_no_model_is_told(sweep, tmp_path):
     outcome = sweep("model=folder", f"model.path={tmp_path}", "tracker=none")
     assert outcome.code == 1
-    assert "is no Hugging Face model folder: it lacks config.json" in outcome.error_line
+    assert "is not a Hugging Face model folder: it lacks config.json" in outcome.error_line
 
 
 def test_a_csv_without_a_column_is_told(sweep, tmp_path):
@@ -366,7 +366,7 @@ def test_rows_that_do_not_line_up_are_told(sweep, tmp_path):
     content = "clean,corrupt,answer,distractor\nThen John met,Then John and Mary met, Mary, John\n"
     outcome = sweep(*csv_file(tmp_path, content), "tracker=none")
     assert outcome.code == 1
-    assert "row 1: clean has 4 tokens and corrupt 6; they must line up" in outcome.error_line
+    assert "row 1: clean has 4 tokens and corrupt 6; they must be equally long" in outcome.error_line
 
 
 def test_prompts_that_measure_nothing_are_told(sweep, tmp_path):
