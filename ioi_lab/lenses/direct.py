@@ -162,7 +162,7 @@ def readout_direction(
         constant = constant + direction @ bias.float()
     if weight is not None:
         direction = direction * (weight.float() + (1.0 if bridge.cfg.rmsnorm_uses_offset else 0.0))
-    if str(kind).startswith("LN"):  # the norm subtracts the stream's mean; so does its transpose, from what reads it
+    if str(kind).startswith("LN"):  # the norm subtracts the stream's mean; its transpose subtracts the direction's
         direction = direction - direction.mean(dim=-1, keepdim=True)
         final = final - final.mean(dim=-1, keepdim=True)
     scale = (final.square().mean(dim=-1, keepdim=True) + bridge.cfg.eps).sqrt()

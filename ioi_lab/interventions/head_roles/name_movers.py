@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
 
 _TRIES_PER_CONTROL: Final = 20
-"""How often a set is drawn for each that is asked for: small layers have few different ones."""
+"""How often a set is drawn for each that is asked for: layers with few heads have few different sets."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class ControlEffect:
 
 @dataclass(frozen=True)
 class Control:
-    """Random sets with as many heads of each layer as the name movers, if the layers have that many to draw from."""
+    """Random sets with as many heads of each layer as the name movers, or all of the layer that are left."""
 
     sets: list[list[Head]]
     effect: ControlEffect | None
-    """None without sets: then the layers have no such heads."""
+    """None if there are no sets, because the layers have no such heads."""
 
     @property
     def n_heads(self) -> int:
@@ -114,7 +114,7 @@ def control_sets(
 ) -> dict[str, list[list[Head]]]:
     """Return up to `count` different random sets of heads of each kind of control (see `NameMoverAblation`).
 
-    A set has as many heads of each layer as the name movers, or all that the layer can offer if these are fewer.
+    A set has as many heads of each layer as the name movers, or all of the layer that are left if these are fewer.
     """
     with_role = {head for heads in roles.values() for head in heads}
     counts = {layer: sum(at == layer for at, _ in movers) for layer in sorted({layer for layer, _ in movers})}

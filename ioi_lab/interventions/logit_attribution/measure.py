@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Term:
-    """A component that writes into the residual stream at END, or a bias of what reads it there.
+    """A component that writes into the residual stream at END, or a bias of the readout there.
 
     `component` is `embed`, `z` (a head), `attn_bias` (after W_O), `mlp_out` or `constant` (the biases of the final norm
     and of the unembedding).

@@ -72,7 +72,7 @@ def interval_line(
     value_label: str,
     title: str,
 ) -> Figure:
-    """Draw values along an axis with their intervals as a band, and a dashed line at 0, where nothing changes."""
+    """Draw values along an axis with their intervals as a band, and a dashed line at 0, the value without edits."""
     with context(STYLE):
         figure = Figure(figsize=(5.6, 3.4), layout="constrained")
         ax = figure.subplots()
@@ -108,7 +108,7 @@ class LinePanel:
     lines: Sequence[Line]
     logarithmic: bool = False
     zero: bool = False
-    """Whether a dotted line is drawn at 0, where the values change sign."""
+    """Whether a dotted line is drawn at 0, to show the sign of the values."""
 
     floor: float | None = None
     """The lower end of the scale; None for that of the values."""
@@ -190,7 +190,7 @@ def scatter(
 
 
 def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Write each point's name next to the point, if possible where it does not cover another name."""
+    """Write each point's name next to the point, if possible without covering another name."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     taken: list[tuple[float, float]] = []
     for name, (x, y) in points.items():
