@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -62,8 +63,17 @@ def restored_torch():
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.fixture
+def smaller_recipes(monkeypatch):
+    """A tenth of the sentences for the tokenizer, a quarter of those for each step."""
+    for name, recipe in RECIPES.items():
+        monkeypatch.setitem(RECIPES, name, replace(recipe, tokenizer_sentences=2000, batch_size=32))
+
+
 @pytest.mark.parametrize("name", TINY_MODELS)
-def test_training_repeats_itself_and_replaces_the_folder_whole(name, tmp_path, restored_torch, monkeypatch):
+def test_training_repeats_itself_and_replaces_the_folder_whole(
+    name, tmp_path, restored_torch, smaller_recipes, monkeypatch
+):
     monkeypatch.setattr("ioi_lab.tiny.train.score", lambda model, tokenizer: [])
     for folder in ("first", "again"):
         train(name, tmp_path / folder, seed=5, steps=3)
@@ -82,7 +92,7 @@ def test_training_refuses_a_folder_with_other_files(tmp_path):
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_training_lowers_the_loss(tmp_path, restored_torch, monkeypatch):
+def test_training_lowers_the_loss(tmp_path, restored_torch, smaller_recipes, monkeypatch):
     """A few steps must already prefer the task's words: the whole recipe is run by hand, its scores are on the card."""
     recipe = RECIPES["tiny-pythia"]
     tokenizer = train_tokenizer(recipe)
