@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from benchmarks.kill import kill_and_resume
@@ -291,13 +292,28 @@ def test_alignments_are_taken_over_too(train_align):
     assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
 
 
-@pytest.mark.parametrize("lost", ["prompts.csv", "plots/recovery_by_head.png", "status.json"])
-def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path, monkeypatch, lost):
+def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path):
     assert sweep(*GRID, "figures=true", "name=heads").code == 0
-    (run_folders(tmp_path)[1] / lost).unlink()
+    (run_folders(tmp_path)[1] / "plots" / "recovery_by_head.png").unlink()
     outcome = sweep(*SHORT, "figures=true", "intervention.layer=1,2", "name=heads")
     assert outcome.code == 0, outcome.err
     assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
+
+
+@pytest.mark.parametrize("lost", ["prompts.csv", "plots/figure.png", "status.json", "metrics.json", "provenance.json"])
+def test_a_run_without_one_of_its_files_is_not_taken_over(tmp_path, lost):
+    identity = {"config": "a"}
+    other, run = (RunFolder(tmp_path / name) for name in ("other", "run"))
+    table = pd.DataFrame({"layer": [0]})
+    other.start("name: x\n", "sweep.py")
+    other.write_report(Report(table, {"x": 1.0}, lambda: {"figure": Figure()}, prompts=table))
+    other.finish({"identity": identity})
+    (other.path / lost).rename(tmp_path / "lost")
+    assert not run.take_over(other.path, identity)
+    assert not run.path.exists()
+    (tmp_path / "lost").rename(other.path / lost)
+    assert run.take_over(other.path, identity)
+    assert (run.path / "plots" / "figure.png").is_file()
 
 
 def test_a_run_that_begins_again_while_it_is_copied_is_not_taken_over(tmp_path, monkeypatch):
@@ -395,12 +411,12 @@ def test_a_run_that_is_done_stays_done_whatever_is_in_the_way_of_looking(sweep, 
     assert all(is_done(run) for run in run_folders(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "provenance.json"])
-def test_damaged_results_are_told_as_such(sweep, tmp_path, name):
+def test_damaged_results_are_reported_as_such(sweep, tmp_path):
     assert sweep(*GRID).code == 0
-    (run_folders(tmp_path)[0] / name).write_text('{"half": ')
+    for run, name in zip(run_folders(tmp_path), ("metrics.json", "provenance.json"), strict=False):
+        (run / name).write_text('{"half": ')
     outcome = sweep(*GRID)
-    assert "its files are damaged, so it is run again" in outcome.out
+    assert outcome.out.count("its files are damaged, so it is run again") == 2
     assert "3 runs (3 done)" in outcome.out
 
 
