@@ -366,7 +366,7 @@ def test_the_batch_launcher_takes_over_too(sweep):
 
 def test_the_batch_launcher_tells_other_code_and_pools_what_it_runs_again(sweep, monkeypatch):
     assert sweep(*GRID, "hydra/launcher=batch").code == 0
-    for module in ("identity", "cli"):
+    for module in ("runs.identity", "cli.multirun"):
         monkeypatch.setattr(f"ioi_lab.{module}.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID, "hydra/launcher=batch")
     assert outcome.code == 0, outcome.err
