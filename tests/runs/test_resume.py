@@ -85,7 +85,7 @@ def test_another_launcher_goes_on_in_the_same_folder(sweep):
     assert "where 3 jobs are done" in sweep(*GRID, "hydra/launcher=batch", "hydra.launcher.wave=2").out
 
 
-def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
+def test_other_code_is_reported_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
     monkeypatch.setattr("ioi_lab.runs.identity.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID)
@@ -93,7 +93,7 @@ def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert outcome.out.count("it was done with other code, so it is run again") == 3
 
 
-def test_other_weights_are_told_and_run_again(sweep, tmp_path, monkeypatch):
+def test_other_weights_are_reported_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
     monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda config: "other")
     assert "it was done with other weights, so it is run again" in sweep(*GRID).out
@@ -240,9 +240,9 @@ def test_finished_runs_with_this_code_are_offered_to_the_jobs(tmp_path):
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_sweep_ends_as_if_nothing_had_happened(tmp_path, seed):
     overrides = ["task.n=4", "figures=false", "intervention.layer=0,1,2,3", "intervention.head=0,1"]
-    found = kill_and_resume(tmp_path, overrides, kills=3, seed=seed, longest=0.8)
-    assert any(0 < done < 8 for done in found.done_at_kills)
-    assert (found.jobs, found.recomputed, found.different, found.left_running) == (8, 0, [], 0)
+    killed = kill_and_resume(tmp_path, overrides, kills=3, seed=seed, longest=0.8)
+    assert any(0 < done < 8 for done in killed.done_at_kills)
+    assert (killed.jobs, killed.recomputed, killed.different, killed.left_running) == (8, 0, [], 0)
 
 
 def test_two_sweeps_at_once_in_one_folder(tmp_path):
@@ -251,11 +251,11 @@ def test_two_sweeps_at_once_in_one_folder(tmp_path):
     while not list(tmp_path.glob("runs/patch/*/typed.yaml")):
         time.sleep(0.01)
     second = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    told = [sweep.communicate(timeout=120) for sweep in (first, second)]
-    assert [sweep.returncode for sweep in (first, second)] == [0, 0], told
-    assert "going on in" in told[1][0]
-    assert all("6 runs (6 done)" in out for out, _ in told)
-    assert sum(out.count("top heads") for out, _ in told) == 6  # each is done by one of them
+    outputs = [sweep.communicate(timeout=120) for sweep in (first, second)]
+    assert [sweep.returncode for sweep in (first, second)] == [0, 0], outputs
+    assert "going on in" in outputs[1][0]
+    assert all("6 runs (6 done)" in out for out, _ in outputs)
+    assert sum(out.count("top heads") for out, _ in outputs) == 6  # each is done by one of them
     assert len(run_folders(tmp_path)) == 6
 
 
@@ -364,7 +364,7 @@ def test_the_batch_launcher_takes_over_too(sweep):
     assert "4 runs (4 done, 3 of them taken from earlier runs)" in outcome.out
 
 
-def test_the_batch_launcher_tells_other_code_and_pools_what_it_runs_again(sweep, monkeypatch):
+def test_the_batch_launcher_reports_other_code_and_batches_what_it_runs_again(sweep, monkeypatch):
     assert sweep(*GRID, "hydra/launcher=batch").code == 0
     for module in ("runs.identity", "cli.multirun"):
         monkeypatch.setattr(f"ioi_lab.{module}.sha256_of_code", lambda: "other")
@@ -434,7 +434,7 @@ def test_a_sweep_that_stops_is_summed_up_and_says_how_to_go_on(sweep, tmp_path):
     ]
 
 
-def test_a_worker_that_dies_is_told_and_the_sweep_can_go_on(tmp_path):
+def test_a_worker_that_dies_is_reported_and_the_sweep_can_go_on(tmp_path):
     """As for a lack of memory; joblib then gives up all of its workers."""
     (tmp_path / "dying.py").write_text(DYING)
     command = [sys.executable, SWEEP, "-m", "tracker=none", "task._target_=dying.Dying", "task.n=4,5,6"]
