@@ -162,8 +162,9 @@ def _word(name: str) -> str:
 
 def _labels(ids: tuple[int, ...], io: str, subject: str, tokens: Tokens) -> dict[str, int]:
     """Return the positions of the names in the clean prompt; raises a `LabError` if they are not single tokens."""
-    at = [[p for p, token in enumerate(ids) if token == tokens.single(f" {name}")] for name in (io, subject)]
-    if [len(places) for places in at] != [1, 2]:
+    names = [tokens.single(f" {name}") for name in (io, subject)]
+    positions = [[position for position, token in enumerate(ids) if token == name] for name in names]
+    if [len(each) for each in positions] != [1, 2]:
         raise LabError(f"{io!r} and {subject!r} must be single tokens, each time after a space")
-    (indirect,), (first, second) = at
+    (indirect,), (first, second) = positions
     return {"IO": indirect, "S1": first, "S1+1": first + 1, "S2": second}

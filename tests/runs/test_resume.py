@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from benchmarks.kill import kill_and_resume
@@ -84,7 +85,7 @@ def test_another_launcher_goes_on_in_the_same_folder(sweep):
     assert "where 3 jobs are done" in sweep(*GRID, "hydra/launcher=batch", "hydra.launcher.wave=2").out
 
 
-def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
+def test_other_code_is_reported_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
     monkeypatch.setattr("ioi_lab.runs.identity.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID)
@@ -92,7 +93,7 @@ def test_other_code_is_told_and_run_again(sweep, tmp_path, monkeypatch):
     assert outcome.out.count("it was done with other code, so it is run again") == 3
 
 
-def test_other_weights_are_told_and_run_again(sweep, tmp_path, monkeypatch):
+def test_other_weights_are_reported_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
     monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda config: "other")
     assert "it was done with other weights, so it is run again" in sweep(*GRID).out
@@ -239,9 +240,9 @@ def test_finished_runs_with_this_code_are_offered_to_the_jobs(tmp_path):
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_sweep_ends_as_if_nothing_had_happened(tmp_path, seed):
     overrides = ["task.n=4", "figures=false", "intervention.layer=0,1,2,3", "intervention.head=0,1"]
-    found = kill_and_resume(tmp_path, overrides, kills=3, seed=seed, longest=0.8)
-    assert any(0 < done < 8 for done in found.done_at_kills)
-    assert (found.jobs, found.recomputed, found.different, found.left_running) == (8, 0, [], 0)
+    killed = kill_and_resume(tmp_path, overrides, kills=3, seed=seed, longest=0.8)
+    assert any(0 < done < 8 for done in killed.done_at_kills)
+    assert (killed.jobs, killed.recomputed, killed.different, killed.left_running) == (8, 0, [], 0)
 
 
 def test_two_sweeps_at_once_in_one_folder(tmp_path):
@@ -250,11 +251,11 @@ def test_two_sweeps_at_once_in_one_folder(tmp_path):
     while not list(tmp_path.glob("runs/patch/*/typed.yaml")):
         time.sleep(0.01)
     second = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    told = [sweep.communicate(timeout=120) for sweep in (first, second)]
-    assert [sweep.returncode for sweep in (first, second)] == [0, 0], told
-    assert "going on in" in told[1][0]
-    assert all("6 runs (6 done)" in out for out, _ in told)
-    assert sum(out.count("top heads") for out, _ in told) == 6  # each is done by one of them
+    outputs = [sweep.communicate(timeout=120) for sweep in (first, second)]
+    assert [sweep.returncode for sweep in (first, second)] == [0, 0], outputs
+    assert "going on in" in outputs[1][0]
+    assert all("6 runs (6 done)" in out for out, _ in outputs)
+    assert sum(out.count("top heads") for out, _ in outputs) == 6  # each is done by one of them
     assert len(run_folders(tmp_path)) == 6
 
 
@@ -291,13 +292,28 @@ def test_alignments_are_taken_over_too(train_align):
     assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
 
 
-@pytest.mark.parametrize("lost", ["prompts.csv", "plots/recovery_by_head.png", "status.json"])
-def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path, monkeypatch, lost):
+def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path):
     assert sweep(*GRID, "figures=true", "name=heads").code == 0
-    (run_folders(tmp_path)[1] / lost).unlink()
+    (run_folders(tmp_path)[1] / "plots" / "recovery_by_head.png").unlink()
     outcome = sweep(*SHORT, "figures=true", "intervention.layer=1,2", "name=heads")
     assert outcome.code == 0, outcome.err
     assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
+
+
+@pytest.mark.parametrize("lost", ["prompts.csv", "plots/figure.png", "status.json", "metrics.json", "provenance.json"])
+def test_a_run_without_one_of_its_files_is_not_taken_over(tmp_path, lost):
+    identity = {"config": "a"}
+    other, run = (RunFolder(tmp_path / name) for name in ("other", "run"))
+    table = pd.DataFrame({"layer": [0]})
+    other.start("name: x\n", "sweep.py")
+    other.write_report(Report(table, {"x": 1.0}, lambda: {"figure": Figure()}, prompts=table))
+    other.finish({"identity": identity})
+    (other.path / lost).rename(tmp_path / "lost")
+    assert not run.take_over(other.path, identity)
+    assert not run.path.exists()
+    (tmp_path / "lost").rename(other.path / lost)
+    assert run.take_over(other.path, identity)
+    assert (run.path / "plots" / "figure.png").is_file()
 
 
 def test_a_run_that_begins_again_while_it_is_copied_is_not_taken_over(tmp_path, monkeypatch):
@@ -348,9 +364,9 @@ def test_the_batch_launcher_takes_over_too(sweep):
     assert "4 runs (4 done, 3 of them taken from earlier runs)" in outcome.out
 
 
-def test_the_batch_launcher_tells_other_code_and_pools_what_it_runs_again(sweep, monkeypatch):
+def test_the_batch_launcher_reports_other_code_and_batches_what_it_runs_again(sweep, monkeypatch):
     assert sweep(*GRID, "hydra/launcher=batch").code == 0
-    for module in ("identity", "cli"):
+    for module in ("runs.identity", "cli.multirun"):
         monkeypatch.setattr(f"ioi_lab.{module}.sha256_of_code", lambda: "other")
     outcome = sweep(*GRID, "hydra/launcher=batch")
     assert outcome.code == 0, outcome.err
@@ -395,12 +411,12 @@ def test_a_run_that_is_done_stays_done_whatever_is_in_the_way_of_looking(sweep, 
     assert all(is_done(run) for run in run_folders(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "provenance.json"])
-def test_damaged_results_are_told_as_such(sweep, tmp_path, name):
+def test_damaged_results_are_reported_as_such(sweep, tmp_path):
     assert sweep(*GRID).code == 0
-    (run_folders(tmp_path)[0] / name).write_text('{"half": ')
+    for run, name in zip(run_folders(tmp_path), ("metrics.json", "provenance.json"), strict=False):
+        (run / name).write_text('{"half": ')
     outcome = sweep(*GRID)
-    assert "its files are damaged, so it is run again" in outcome.out
+    assert outcome.out.count("its files are damaged, so it is run again") == 2
     assert "3 runs (3 done)" in outcome.out
 
 
@@ -418,7 +434,7 @@ def test_a_sweep_that_stops_is_summed_up_and_says_how_to_go_on(sweep, tmp_path):
     ]
 
 
-def test_a_worker_that_dies_is_told_and_the_sweep_can_go_on(tmp_path):
+def test_a_worker_that_dies_is_reported_and_the_sweep_can_go_on(tmp_path):
     """As for a lack of memory; joblib then gives up all of its workers."""
     (tmp_path / "dying.py").write_text(DYING)
     command = [sys.executable, SWEEP, "-m", "tracker=none", "task._target_=dying.Dying", "task.n=4,5,6"]

@@ -54,14 +54,14 @@ def test_a_run_can_be_read_back(sweep, tmp_path, arguments, title, figure):
     assert "W&B: offline" in outcome.out
     assert "wandb leet run" in outcome.out
     assert "wandb sync" in outcome.out
-    seen = inspect(run)
+    logged_run = inspect(run)
     metrics = json.loads((run / "metrics.json").read_text())
-    assert seen["name"] == title
-    assert seen["state"] == "finished"
-    assert seen["config"]["task"]["corruption"] == "s2"
-    assert seen["summary"]["best_recovery"] == pytest.approx(metrics["best_recovery"])
-    assert seen["summary"][figure]["_type"] == "image-file"
-    assert seen["summary"]["results"]["_type"] == "table-file"
+    assert logged_run["name"] == title
+    assert logged_run["state"] == "finished"
+    assert logged_run["config"]["task"]["corruption"] == "s2"
+    assert logged_run["summary"]["best_recovery"] == pytest.approx(metrics["best_recovery"])
+    assert logged_run["summary"][figure]["_type"] == "image-file"
+    assert logged_run["summary"]["results"]["_type"] == "table-file"
     (table,) = run.glob("wandb/offline-run-*/files/media/table/results_*.json")
     logged = json.loads(table.read_text())
     results = pd.read_csv(run / "results.csv")
@@ -76,10 +76,10 @@ def test_pages_and_tensors_are_logged(sweep, tmp_path):
     lens = ("intervention=logit_lens", "intervention.lens=tuned", f"intervention.text={text}", "intervention.steps=2")
     assert sweep("task.n=4", *lens, "name=lens").code == 0
     (look,), (tuned,) = ((tmp_path / "runs" / name).iterdir() for name in ("look", "lens"))
-    seen = inspect(look)
-    assert seen["name"] == "attention END → IO · tiny-gpt2 · ioi"
-    assert seen["summary"]["attention"]["_type"] == "html-file"
-    assert seen["summary"]["patterns_layer_00"]["_type"] == "image-file"
+    logged_run = inspect(look)
+    assert logged_run["name"] == "attention END → IO · tiny-gpt2 · ioi"
+    assert logged_run["summary"]["attention"]["_type"] == "html-file"
+    assert logged_run["summary"]["patterns_layer_00"]["_type"] == "image-file"
     (page,) = look.glob("wandb/offline-run-*/files/media/html/attention_*.html")
     assert page.read_text() == (look / "attention.html").read_text()
     (record,) = tuned.glob("wandb/offline-run-*/run-*.wandb")
@@ -139,7 +139,7 @@ def test_a_malformed_key_is_no_login(monkeypatch, no_login):
     assert _mode("auto")[0] == "offline"
 
 
-def test_online_without_a_login_is_told_before_the_work(no_login):
+def test_online_without_a_login_is_reported_before_the_work(no_login):
     with pytest.raises(LabError, match=r"tracker\.mode: got 'online', but no W&B key"):
         TrackerConfig.from_config({"name": "wandb", "mode": "online"}, "tracker").check()
 

@@ -1,0 +1,64 @@
+"""`python -m ioi_lab.tiny`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ioi_lab.tiny import tiny_folder, train
+from ioi_lab.tiny.__main__ import main
+from ioi_lab.tiny.corpus import sentences
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["tiny", *arguments])
+        main()
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--steps", "3"], "--steps needs --out"),
+        (["--steps", "0", "--out", "x"], "--steps: got 0, expected 1 or more"),
+        (["--out", str(ROOT)], "expected a new folder or that of a tiny model"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_reported(command, capsys, arguments, line):
+    with pytest.raises(SystemExit) as end:
+        command("train", "tiny-gpt2", *arguments)
+    assert end.value.code == 2
+    assert line in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_packaged_model_is_scored(command, monkeypatch):
+    monkeypatch.setattr(train, "score", partial(train.score, candidates=500))
+    printed = command("score", "tiny-pythia").splitlines()
+    assert [line.split(":")[0] for line in printed] == ["abba", "baba"]
+    assert all("accuracy 1.0000, P(answer) 0.9" in line for line in printed)
+
+
+@pytest.mark.parametrize(("arguments", "folder"), [([], tiny_folder("tiny-gpt2")), (["--out", "a/b"], Path("a/b"))])
+def test_training_replaces_the_packaged_model_unless_another_folder_is_given(
+    command, monkeypatch, tmp_path, arguments, folder
+):
+    """The training itself is replaced."""
+    monkeypatch.chdir(tmp_path)
+    calls = []
+    monkeypatch.setattr(train, "train", lambda *settings: calls.append(settings) or [train.Score("abba", 2, 1.0, 0.5)])
+    printed = command("train", "tiny-gpt2", "--seed", "3", *arguments)
+    assert calls == [("tiny-gpt2", folder, 3, None)]
+    assert printed == f"wrote {folder}\nabba: accuracy 1.0000, P(answer) 0.5000, 2 prompts\n"
+
+
+def test_sentences_are_printed(command):
+    assert command("corpus", "4", "--seed", "2").splitlines() == sentences(4, 2)
