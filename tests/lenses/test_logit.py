@@ -9,7 +9,8 @@ from transformer_lens.tools.analysis import logit_lens
 
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
-from ioi_lab.lenses.logit import check_readout, read_prompt, read_stream, stream_sites
+from ioi_lab.lenses.logit import check_readout, read_stream
+from ioi_lab.lenses.reading import read_prompt, stream_sites
 from tests.conftest import hugging_face, ioi_task
 
 

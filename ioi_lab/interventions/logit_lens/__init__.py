@@ -1,1 +1,1 @@
-"""The logit lens and the tuned lens: `intervention=logit_lens`."""
+"""The logit lens and its relatives: `intervention=logit_lens`."""

@@ -6,8 +6,9 @@ import torch
 
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
-from ioi_lab.lenses.logit import read_stream, stream_sites
-from ioi_lab.lenses.tuned import Training, load_translators, save_translators, train_translators
+from ioi_lab.lenses.logit import read_stream
+from ioi_lab.lenses.reading import stream_sites
+from ioi_lab.lenses.translators import Training, load_translators, save_translators, train_translators
 from ioi_lab.models.loading import load_model
 from ioi_lab.tiny import tiny_folder
 from ioi_lab.tiny.corpus import sentences
@@ -39,7 +40,7 @@ def lens(engine, text):
 
 
 def test_training_brings_the_lens_nearer_to_the_model(lens):
-    plain, tuned = lens.plain_kl.mean(axis=1), lens.tuned_kl.mean(axis=1)
+    plain, tuned = lens.held_out.plain.mean(axis=1), lens.held_out.trained.mean(axis=1)
     assert plain[-1] == pytest.approx(0, abs=1e-5)
     assert tuned[-1] == pytest.approx(0, abs=1e-5)
     assert (tuned[:-1] < 0.7 * plain[:-1]).all()
@@ -48,12 +49,12 @@ def test_training_brings_the_lens_nearer_to_the_model(lens):
 def test_the_plain_kl_is_that_of_untrained_translators(engine, text):
     sites = stream_sites(engine.shape, sublayers=False)
     untrained = train_translators(engine, sites, text, Training(1, 8, 1e-12, 0))
-    assert untrained.tuned_kl == pytest.approx(untrained.plain_kl, abs=1e-5)
+    assert untrained.held_out.trained == pytest.approx(untrained.held_out.plain, abs=1e-5)
 
 
 def test_translators_come_back_from_their_file(lens, tiny, engine, text, tmp_path):
     file = tmp_path / "translators.safetensors"
-    file.write_bytes(save_translators(lens, tiny, text, TRAINING))
+    file.write_bytes(save_translators(lens.translators, tiny, text, TRAINING))
     sites = stream_sites(engine.shape, sublayers=False)
     again = load_translators(file, tiny, sites)
     assert again.keys() == lens.translators.keys() == set(sites[:-1])
@@ -70,10 +71,10 @@ def test_a_translator_is_what_its_equation_says(engine):
     width = engine.shape.d_model
     doubled = {site: (torch.eye(width), torch.ones(width)) for site in sites[:-1]}
     with torch.no_grad():
-        held = engine.record("clean", sites)[sites[1]][0, len(engine.prompts[0]) - 1]
+        activation = engine.record("clean", sites)[sites[1]][0, len(engine.prompts[0]) - 1]
     pair = engine.prompts[0]
     bridge = engine.model.bridge
-    logits = bridge.unembed(bridge.ln_final((2 * held + 1)[None, None]))[0, 0]
+    logits = bridge.unembed(bridge.ln_final((2 * activation + 1)[None, None]))[0, 0]
     got = read_stream(engine, "clean", sites, ["END"], doubled).logit_diff[1, 0, 0]
     assert got == pytest.approx(float(logits[pair.answer_id] - logits[pair.distractor_id]), abs=1e-4)
 
@@ -81,11 +82,11 @@ def test_a_translator_is_what_its_equation_says(engine):
 def test_another_models_translators_are_refused(lens, tiny, text, tmp_path):
     other = load_model(model_config(tiny_folder("tiny-gpt2"), name="tiny-gpt2"))
     file = tmp_path / "translators.safetensors"
-    file.write_bytes(save_translators(lens, tiny, text, TRAINING))
+    file.write_bytes(save_translators(lens.translators, tiny, text, TRAINING))
     sites = stream_sites(other.shape, sublayers=False)
     with pytest.raises(LabError, match=r"is of another model \(tiny-pythia\); expected one of tiny-gpt2"):
         load_translators(file, other, sites)
-    file.write_bytes(b"no tensors")
+    file.write_bytes(b"not tensors")
     with pytest.raises(LabError, match=r"cannot read .* as safetensors"):
         load_translators(file, other, sites)
 
@@ -95,6 +96,6 @@ def test_translators_of_other_places_are_refused(text, tmp_path):
     engine = Engine(model, ioi_task(n=2).prompt_pairs(model.tokens))
     lens = train_translators(engine, stream_sites(model.shape, sublayers=False), text, Training(1, 4, 1e-3, 0))
     file = tmp_path / "translators.safetensors"
-    file.write_bytes(save_translators(lens, model, text, TRAINING))
+    file.write_bytes(save_translators(lens.translators, model, text, TRAINING))
     with pytest.raises(LabError, match=r"has no translator for resid_mid\.0"):
         load_translators(file, model, stream_sites(model.shape, sublayers=True))
