@@ -11,6 +11,7 @@ from jaxtyping import Float
 from typing_extensions import TypeVar
 
 from ioi_lab.config import LabConfig
+from ioi_lab.reports.wording import plain
 from ioi_lab.stats.metrics import Array
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Lens(LabConfig, Generic[StateT]):
     @property
     def title(self) -> str:
         """The lens in titles and sentences, such as `tuned lens`."""
-        return f"{self.name} lens"
+        return f"{plain(self.name)} lens"
 
     @abstractmethod
     def fit(self, engine: Engine, sites: Sequence[Site]) -> FittedLens[StateT]:
@@ -84,8 +85,8 @@ class Lens(LabConfig, Generic[StateT]):
         stream: Float[Tensor, "site place d_model"],
         sites: Sequence[Site],
     ) -> Float[Tensor, "site place vocab"]:
-        """Return the log-probabilities of the next token that the lens reads from the `stream` at some of the sites.
+        """Return the log-probabilities of the next token that the lens reads from the `stream` at the sites of `fit`.
 
-        `stream` is float32; its places are positions of any prompts. At the last site of `fit` a lens must give the
-        model's own output, from which the divergence of the others is measured; every run checks this.
+        `stream` is float32; its places are positions of any prompts. At the last site a lens must give the model's own
+        output, from which the divergence at the other sites is measured; every run checks this.
         """

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jaxtyping import Float
 from typing_extensions import override
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from ioi_lab.engine.edits import Pass, Site
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.lenses.reading import LensReading, LogProbs
+    from ioi_lab.lenses.reading import LensReading
     from ioi_lab.tasks.prompts import Position
 
 Translators = Mapping["Site", tuple["Float[Tensor, 'd_model d_model']", "Float[Tensor, 'd_model']"]]
@@ -60,30 +59,15 @@ def read_stream(
     return read_positions(engine, which, sites, positions, log_probs)
 
 
-def check_readout(engine: Engine, which: Pass, last: Site, log_probs: LogProbs | None = None) -> None:
-    """Raise a `LabError` if what is read of the stream after the last layer is not the model's own output at END.
+def check_readout(engine: Engine, which: Pass, last: Site) -> None:
+    """Raise a `LabError` unless the final norm and the unembedding give the model's own logits of its last stream."""
+    from ioi_lab.lenses.reading import reads_output
 
-    Without `log_probs` the stream is read through the final norm and the unembedding: an error then means that the
-    model does more between the stream and its logits.
-    """
-    from ioi_lab.lenses.direct import TOLERANCE
-    from ioi_lab.lenses.reading import read_positions
-
-    read = log_probs or partial(lens_log_probs, engine.model.bridge, translators={})
-    logit_diff = read_positions(engine, which, [last], ["END"], read).logit_diff[0, 0]
-    readout = engine.baseline(which)
-    tolerance = max(TOLERANCE, 10 * engine.model.rounding * readout.largest_logit)
-    if np.abs(logit_diff - readout.logit_diff[0]).max() <= tolerance:
-        return
-    if log_probs is not None:
+    if not reads_output(engine, which, [last], partial(lens_log_probs, engine.model.bridge, translators={})):
         raise LabError(
-            "intervention.lens: at the last layer this lens does not give the model's own output, from which the "
-            "divergence at the other layers is measured"
+            f"intervention: the lens cannot read {engine.shape.name}: it does more than a norm and an unembedding "
+            "between residual stream and logits"
         )
-    raise LabError(
-        f"intervention: the lens cannot read {engine.shape.name}: it does more than a norm and an unembedding "
-        "between residual stream and logits"
-    )
 
 
 def lens_log_probs(

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ioi_lab.engine.edits import Pass, Site
+from ioi_lab.lenses.direct import TOLERANCE
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.prompts import Position
@@ -78,6 +79,14 @@ def read_positions(
             read = torch.cat(values, dim=1).unflatten(1, (len(rows), -1)).transpose(1, 2)
             getattr(reading, name)[:, :, list(rows)] = read.double().cpu().numpy()
     return reading
+
+
+def reads_output(engine: Engine, which: Pass, sites: Sequence[Site], log_probs: LogProbs) -> bool:
+    """Return whether what is read at END of the last site is the model's own logit difference, up to rounding."""
+    logit_diff = read_positions(engine, which, sites, ["END"], log_probs).logit_diff[-1, 0]
+    readout = engine.baseline(which)
+    tolerance = max(TOLERANCE, 10 * engine.model.rounding * readout.largest_logit)
+    return bool(np.abs(logit_diff - readout.logit_diff[0]).max() <= tolerance)
 
 
 def read_prompt(

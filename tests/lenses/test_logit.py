@@ -9,7 +9,7 @@ from transformer_lens.tools.analysis import logit_lens
 
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
-from ioi_lab.lenses.logit import check_readout, lens_log_probs, read_stream
+from ioi_lab.lenses.logit import check_readout, read_stream
 from ioi_lab.lenses.reading import stream_sites
 from tests.conftest import hugging_face, ioi_task
 
@@ -76,11 +76,3 @@ def test_a_model_that_the_lens_cannot_read_is_refused(model, monkeypatch):
     monkeypatch.setattr(type(model.bridge.ln_final), "forward", lambda norm, stream: 2 * stream)
     with pytest.raises(LabError, match=r"the lens cannot read .*: it does more than a norm and an unembedding"):
         check_readout(engine, "clean", last)
-
-
-def test_a_lens_that_does_not_end_at_the_models_output_is_refused(model):
-    engine = Engine(model, prompts_of(model, n=2))
-    last = stream_sites(model.shape, sublayers=False)[-1]
-    check_readout(engine, "clean", last, lambda stream, sites: lens_log_probs(model.bridge, stream, sites, {}))
-    with pytest.raises(LabError, match=r"^intervention\.lens: at the last layer this lens does not give the model's"):
-        check_readout(engine, "clean", last, lambda stream, sites: lens_log_probs(model.bridge, -stream, sites, {}))

@@ -11,7 +11,7 @@ from transformer_lens.tools.analysis import logit_lens
 from ioi_lab.engine.edits import Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.lenses.logit import lens_log_probs
-from ioi_lab.lenses.reading import kl_divergence, read_positions, read_prompt, stream_sites
+from ioi_lab.lenses.reading import kl_divergence, read_positions, read_prompt, reads_output, stream_sites
 from tests.lenses.test_logit import prompts_of, theirs
 
 
@@ -58,3 +58,12 @@ def test_batches_change_nothing(model, monkeypatch):
     alone = read_positions(Engine(model, prompts), "clean", sites, ["S2", "END"], plain(model))
     assert together.logit_diff == pytest.approx(alone.logit_diff, abs=1e-4)
     assert together.kl == pytest.approx(alone.kl, abs=1e-4)
+
+
+def test_the_output_is_read_at_the_last_site_only(model):
+    engine = Engine(model, prompts_of(model, n=2))
+    sites = stream_sites(model.shape, sublayers=False)
+    assert reads_output(engine, "clean", sites, plain(model))
+    assert reads_output(engine, "corrupted", sites[-1:], plain(model))
+    assert not reads_output(engine, "clean", sites[:-1], plain(model))
+    assert not reads_output(engine, "clean", sites, lambda stream, sites: plain(model)(-stream, sites))

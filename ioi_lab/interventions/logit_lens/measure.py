@@ -15,7 +15,15 @@ from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.self_checks import checked_run
 from ioi_lab.lenses.logit import check_readout
-from ioi_lab.lenses.reading import LensReading, TopTokens, read_positions, read_prompt, stream_sites
+from ioi_lab.lenses.reading import (
+    LensReading,
+    LogProbs,
+    TopTokens,
+    read_positions,
+    read_prompt,
+    reads_output,
+    stream_sites,
+)
 from ioi_lab.models.selectors import PositionSelector, positions_of
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.tasks.prompts import Position, PromptPair, PromptPairs
@@ -120,8 +128,7 @@ def measure_lens(
     with called("lens", "intervention.lens"):
         fitted = lens.fit(engine, sites)
     log_probs = partial(lens.log_probs, fitted.state, engine.model.bridge)
-    for which in PASSES:
-        check_readout(engine, which, sites[-1], log_probs)
+    _check_output(engine, sites, log_probs)
     estimates = {
         which: _estimates(engine, read_positions(engine, which, sites, positions, log_probs)) for which in PASSES
     }
@@ -154,6 +161,14 @@ def _check_selectors(engine: Engine, sublayers: bool, prompt: int, top_k: int) -
     d_vocab = engine.model.bridge.cfg.d_vocab
     if top_k > d_vocab:
         raise LabError(f"intervention.top_k: got {top_k}, expected at most {d_vocab}, the whole vocabulary")
+
+
+def _check_output(engine: Engine, sites: Sequence[Site], log_probs: LogProbs) -> None:
+    if not all(reads_output(engine, which, sites, log_probs) for which in PASSES):
+        raise LabError(
+            "intervention.lens: at the last layer this lens does not give the model's own output, from which the "
+            "divergence at the other layers is measured"
+        )
 
 
 def _positions(selector: PositionSelector, prompts: PromptPairs) -> list[Position]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUMMARY_ROWS: Final = 8
+SUMMARY_METRICS: Final = ("logit_diff", "p_answer", "rank_answer")
 
 
 def lens_report(result: LogitLensResult, context: ReportContext, title: str) -> Report:
@@ -58,22 +59,21 @@ def _metrics(result: LogitLensResult) -> dict[str, float]:
 
 def _summary(result: LogitLensResult, title: str) -> list[str]:
     name = result.prompts.position_name(result.main_position)
-    columns = [result.at("clean", metric, result.main_position).value for metric in _SUMMARY_METRICS]
+    columns = [result.at("clean", metric, result.main_position).value for metric in SUMMARY_METRICS]
     lines = [f"the {title} at {name}, clean prompts:", "  after      logit diff   P(answer)   rank"]
     for index in _spread(len(result.sites), SUMMARY_ROWS):
         logit_diff, p_answer, rank = (column[index] for column in columns)
         lines.append(f"  {site_name(result.sites[index]):<8} {logit_diff:12.2f} {p_answer:11.3f} {rank:6.0f}")
-    where = f"from {site_name(result.leads_from)} on" if result.leads_from else "at no place for good"
-    lines.append(f"the answer leads the distractor {where}")
+    if result.leads_from is None:
+        lines.append("the answer does not lead the distractor after the last layer")
+    else:
+        lines.append(f"the answer leads the distractor from {site_name(result.leads_from)} on")
     if result.held_out is not None:
         plain, tuned = (result.held_out.mean[lens].value[0] for lens in ("plain", "tuned"))
         lines.append(
             f"KL to the model's output on held-out text, mean over layers: {plain:.3f} plain, {tuned:.3f} tuned"
         )
     return lines
-
-
-_SUMMARY_METRICS: Final = ("logit_diff", "p_answer", "rank_answer")
 
 
 def _top_tokens(result: LogitLensResult) -> pd.DataFrame:
