@@ -32,8 +32,9 @@ RENAMED_KEYS: Final[Mapping[str, str]] = {
     "run": "prompts",
     "method": "through",
     "vector": "vector_method",
+    **{key: f"lens.{key}" for key in ("text", "translators", "steps", "batch", "learning_rate", "seed")},
 }
-"""The last part of keys that had another name in earlier versions."""
+"""The last part of keys that had another name, or another place, in earlier versions."""
 
 USER_ERRORS: Final = (LabError, HydraException, OmegaConfBaseException, OSError)
 
@@ -74,11 +75,22 @@ def unknown_key(error: ConfigCompositionException, config_name: str) -> str:
     if key in choices:
         return f"{key}: this config is composed already; override its keys one by one ({key}.…=…)"
     renamed = f"{parent}.{RENAMED_KEYS.get(last)}"
-    if renamed in choices:
+    if renamed in choices or renamed.rpartition(".")[0] in choices:
         return f"{key}: this key is now {renamed}"
+    if options := _options_with(parent, last):
+        return f"{key}: this is a key of {' or '.join(options)}; expected one of {', '.join(choices)}"
     close = get_close_matches(key, choices, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{key}: no such key{hint}; expected one of {', '.join(choices)}"
+
+
+def _options_with(parent: str, key: str) -> list[str]:
+    """Return the options that have a key, of a config group that is placed below another one, such as `lens@…`."""
+    above, _, group = parent.rpartition(".")
+    if not above:
+        return []
+    files = sorted((CONFIG_FOLDER / group).glob("*.yaml"))
+    return [f"{group}@{parent}={file.stem}" for file in files if key in list(OmegaConf.load(file))]
 
 
 def _keys_of(parent: str, config_name: str) -> list[str]:

@@ -1,12 +1,11 @@
-"""Attention patterns over all prompts: how much a query position attends to labelled keys, and to anything else."""
+"""Attention patterns over all prompts: the attention from a query position to labelled keys, and to anything else."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from ioi_lab.engine.edits import Pass, Site
@@ -16,20 +15,23 @@ from ioi_lab.tasks.prompts import Position
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
 
+ELSEWHERE: Final = "elsewhere"
+"""The name of the last key of `attention_to`: all positions together that are not among the keys."""
+
 
 def attention_to(
-    engine: Engine, run: Pass, query: Position, keys: Sequence[Position]
+    engine: Engine, which: Pass, query: Position, keys: Sequence[Position]
 ) -> Float[Array, "layer head key prompt"]:
-    """The weight from `query` on each of `keys`, and as the last key on all other positions together."""
+    """Return the attention weights from `query` to each of `keys` and, as the last key, to all other positions."""
     shape, prompts = engine.shape, engine.prompts
     weights = np.zeros((shape.n_layers, shape.n_heads, len(keys) + 1, len(prompts)))
     sites = [Site("pattern", layer) for layer in range(shape.n_layers)]
-    for rows, held in engine.stream(run, sites):
+    for rows, activations in engine.stream(which, sites):
         queries = [prompts[row].positions(query).start for row in rows]
         places = np.array([[prompts[row].positions(key).start for row in rows] for key in keys])
         within = np.arange(len(rows))
         for layer, site in enumerate(sites):
-            patterns = held[site].unflatten(-1, (shape.n_heads, -1))[list(within), queries]
+            patterns = activations[site].unflatten(-1, (shape.n_heads, -1))[list(within), queries]
             pattern = patterns.double().cpu().numpy()  # [row, head, key pos]
             to_keys = pattern[within, :, places]  # [key, row, head]
             for place in places:
@@ -39,9 +41,9 @@ def attention_to(
     return weights
 
 
-def patterns_of(engine: Engine, run: Pass, prompt: int) -> Float[Array, "layer head query_pos key_pos"]:
-    """All patterns of one prompt."""
-    sites = [Site("pattern", layer) for layer in range(engine.shape.n_layers)]
-    held = engine.on(engine.prompts.only(prompt)).record(run, sites)
-    patterns = torch.stack([held[site][0].unflatten(-1, (engine.shape.n_heads, -1)) for site in sites])
-    return patterns.transpose(1, 2).double().cpu().numpy()
+def patterns_of(engine: Engine, which: Pass, prompt: int) -> Float[Array, "layer head query_pos key_pos"]:
+    """Return the patterns of all heads for one prompt, given by its index."""
+    shape, sites = engine.shape, [Site("pattern", layer) for layer in range(engine.shape.n_layers)]
+    activations = engine.on(engine.prompts.only(prompt)).record(which, sites)
+    patterns = [activations[site][0].unflatten(-1, (shape.n_heads, -1)).transpose(0, 1) for site in sites]
+    return np.stack([pattern.double().cpu().numpy() for pattern in patterns])

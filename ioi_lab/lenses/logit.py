@@ -1,122 +1,73 @@
-"""The residual stream, read through the final norm and the unembedding as if the model ended there: the logit lens.
+"""The logit lens: the residual stream, read through the final norm and the unembedding as if the model ended there.
 
-Method: nostalgebraist 2020 (the logit lens); Belrose et al. 2023 (arXiv 2303.08112) put a trained affine translator in
-front of the norm (`tuned.py`).
+Method: nostalgebraist 2020. The tuned lens (`tuned.py`) puts a trained affine translator before the norm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from typing_extensions import override
 
-from ioi_lab.engine.edits import Pass, Site
 from ioi_lab.errors import LabError, folded
-from ioi_lab.lenses.direct import TOLERANCE
-from ioi_lab.models.shape import ModelShape
-from ioi_lab.stats.metrics import Array
-from ioi_lab.tasks.prompts import Position
+from ioi_lab.lenses.base import FittedLens, Lens
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformer_lens.model_bridge import TransformerBridge
     from transformer_lens.tools.analysis import LogitReadout
 
+    from ioi_lab.engine.edits import Pass, Site
     from ioi_lab.engine.engine import Engine
+    from ioi_lab.lenses.reading import LensReading
+    from ioi_lab.tasks.prompts import Position
 
-Translators = Mapping[Site, tuple["Float[Tensor, 'd_model d_model']", "Float[Tensor, 'd_model']"]]
-"""By site, the matrix A and the bias b of a translator: h becomes h + A h + b."""
-
-_BYTES_PER_BATCH: Final = 64e6
-
-
-@dataclass(frozen=True)
-class LensReading:
-    """What the lens reads, by place in the stream. KL is KL(model's output ‖ lens) in nats, at the same position."""
-
-    logit_diff: Float[Array, "site position prompt"]
-    p_answer: Float[Array, "site position prompt"]
-    p_distractor: Float[Array, "site position prompt"]
-    rank_answer: Float[Array, "site position prompt"]
-    """1 where the answer is the likeliest token."""
-
-    kl: Float[Array, "site position prompt"]
+Translators = Mapping["Site", tuple["Float[Tensor, 'd_model d_model']", "Float[Tensor, 'd_model']"]]
+"""By site, the matrix A and the bias b of a translator, which turns h into h + A h + b."""
 
 
-@dataclass(frozen=True)
-class TopTokens:
-    """The likeliest tokens of one prompt, best first, with P(answer) and P(distractor)."""
+class LogitLens(Lens[None]):
+    """The plain logit lens, which has no parameters of its own."""
 
-    ids: Int[Array, "site pos k"]
-    probabilities: Float[Array, "site pos k"]
-    p_answer: Float[Array, "site pos"]
-    p_distractor: Float[Array, "site pos"]
+    name: str = "logit"
 
+    @override
+    def fit(self, engine: Engine, sites: Sequence[Site]) -> FittedLens[None]:
+        return FittedLens(None)
 
-def stream_sites(shape: ModelShape, *, sublayers: bool) -> list[Site]:
-    """The stream before the first layer and after each, with `sublayers` also between attention and MLP."""
-    sites = [Site("resid_pre", 0)]
-    for layer in range(shape.n_layers):
-        sites += [Site("resid_mid", layer)] if sublayers else []
-        sites.append(Site("resid_post", layer))
-    return sites
+    @override
+    def log_probs(
+        self,
+        state: None,
+        bridge: TransformerBridge,
+        stream: Float[Tensor, "site place d_model"],
+        sites: Sequence[Site],
+    ) -> Float[Tensor, "site place vocab"]:
+        return lens_log_probs(bridge, stream, sites, {})
 
 
 def read_stream(
-    engine: Engine, run: Pass, sites: Sequence[Site], positions: Sequence[Position], translators: Translators
+    engine: Engine, which: Pass, sites: Sequence[Site], positions: Sequence[Position], translators: Translators
 ) -> LensReading:
-    """Read the stream of all prompts at some positions."""
-    shape = len(sites), len(positions), len(engine.prompts)
-    reading = LensReading(*(np.empty(shape) for _ in fields(LensReading)))
-    for rows, held in engine.stream(run, sites):
-        prompts = [engine.prompts[row] for row in rows]
-        places = torch.tensor([[prompt.positions(position).start for position in positions] for prompt in prompts])
-        within = torch.arange(len(rows))[:, None]
-        stream = torch.stack([held[site][within, places] for site in sites]).flatten(1, 2)  # [site, place, d_model]
-        pairs = torch.tensor([[prompt.answer_id, prompt.distractor_id] for prompt in prompts], device=stream.device)
-        pairs = pairs.repeat_interleave(len(positions), dim=0)
-        size = max(1, int(_BYTES_PER_BATCH / (len(sites) * engine.model.bridge.cfg.d_vocab * 4)))
-        parts = []
-        for some in torch.arange(len(pairs)).split(size):
-            log_probs = lens_log_probs(engine.model.bridge, stream[:, some], sites, translators)
-            parts.append(_read(log_probs, pairs[some]))
-        for name, values in zip((field.name for field in fields(LensReading)), zip(*parts, strict=True), strict=True):
-            read = torch.cat(values, dim=1).unflatten(1, (len(rows), -1)).transpose(1, 2)
-            getattr(reading, name)[:, :, list(rows)] = read.double().cpu().numpy()
-    return reading
+    """Read the stream of all prompts at some positions with the logit lens or, given translators, the tuned lens."""
+    from ioi_lab.lenses.reading import read_positions
+
+    log_probs = partial(lens_log_probs, engine.model.bridge, translators=translators)
+    return read_positions(engine, which, sites, positions, log_probs)
 
 
-def check_readout(engine: Engine, run: Pass, last: Site) -> None:
-    """Raise a `LabError` unless the final norm and the unembedding make the model's own logits of its last stream."""
-    got = read_stream(engine, run, [last], ["END"], {}).logit_diff[0, 0]
-    readout = engine.baseline(run)
-    tolerance = max(TOLERANCE, 10 * engine.model.rounding * readout.largest_logit)
-    if not np.abs(got - readout.logit_diff[0]).max() <= tolerance:
+def check_readout(engine: Engine, which: Pass, last: Site) -> None:
+    """Raise a `LabError` unless the final norm and the unembedding give the model's own logits of its last stream."""
+    from ioi_lab.lenses.reading import reads_output
+
+    if not reads_output(engine, which, [last], partial(lens_log_probs, engine.model.bridge, translators={})):
         raise LabError(
             f"intervention: the lens cannot read {engine.shape.name}: it does more than a norm and an unembedding "
             "between residual stream and logits"
         )
-
-
-def read_prompt(
-    engine: Engine, run: Pass, prompt: int, sites: Sequence[Site], translators: Translators, top_k: int
-) -> TopTokens:
-    """Read the stream of one prompt at every position."""
-    pair = engine.prompts[prompt]
-    held = engine.on(engine.prompts.only(prompt)).record(run, sites)
-    reads = []
-    for place in range(len(pair)):
-        stream = torch.stack([held[site][:, place] for site in sites])
-        probabilities = lens_log_probs(engine.model.bridge, stream, sites, translators)[:, 0].exp()
-        best = probabilities.topk(top_k, dim=-1)
-        reads.append(
-            (best.indices, best.values, probabilities[:, pair.answer_id], probabilities[:, pair.distractor_id])
-        )
-    return TopTokens(*(torch.stack(values, dim=1).cpu().numpy() for values in zip(*reads, strict=True)))
 
 
 def lens_log_probs(
@@ -127,24 +78,19 @@ def lens_log_probs(
     *,
     grad: bool = False,
 ) -> Float[Tensor, "site place vocab"]:
-    """The lens's log-probabilities of the next token, by TransformerLens' readout; with `grad`, to train through."""
+    """Return the log-probabilities of the next token, by TransformerLens' readout; with `grad`, to train through."""
+    import torch
+
     rows = len(sites) * stream.shape[1]
-    translated = torch.stack(
-        [_translated(held, translators.get(site)) for site, held in zip(sites, stream, strict=True)]
-    )
+    translated = torch.stack([_translated(own, translators.get(site)) for site, own in zip(sites, stream, strict=True)])
     log_probs: Tensor = readout_of(
         bridge, translated, return_type="log_probs", chunk_size=rows, enable_grad=grad
     ).values
     return log_probs
 
 
-def kl_divergence(model: Float[Tensor, "place vocab"], lens: Float[Tensor, "... place vocab"]) -> Tensor:
-    """KL(model ‖ lens) in nats, from log-probabilities: `[..., place]`."""
-    return (model.exp() * (model - lens)).sum(dim=-1)
-
-
 def readout_of(bridge: TransformerBridge, vectors: Float[Tensor, "... d_model"], **options: Any) -> LogitReadout:
-    """TransformerLens' `logit_readout`; a `LabError` for a model that it cannot read."""
+    """Return TransformerLens' `logit_readout`; raises a `LabError` for a model that it cannot read."""
     from transformer_lens.tools.analysis import logit_readout
 
     try:
@@ -153,17 +99,10 @@ def readout_of(bridge: TransformerBridge, vectors: Float[Tensor, "... d_model"],
         raise LabError(f"intervention: the residual stream of this model cannot be read: {folded(error)}") from error
 
 
-def _translated(held: Float[Tensor, "place d_model"], translator: tuple[Tensor, Tensor] | None) -> Tensor:
+def _translated(
+    stream: Float[Tensor, "place d_model"], translator: tuple[Tensor, Tensor] | None
+) -> Float[Tensor, "place d_model"]:
     if translator is None:
-        return held
+        return stream
     matrix, bias = translator
-    return held + held @ matrix.T + bias
-
-
-def _read(log_probs: Float[Tensor, "site place vocab"], pairs: Int[Tensor, "place 2"]) -> tuple[Tensor, ...]:
-    """The fields of a `LensReading`, each `[site, place]`; the last site is the model's own output."""
-    pair = log_probs.gather(-1, pairs.expand(len(log_probs), -1, -1))
-    answer, distractor = pair.unbind(-1)
-    rank = 1 + (log_probs > answer[..., None]).sum(dim=-1)
-    kl = kl_divergence(log_probs[-1], log_probs).clamp_min(0)
-    return answer - distractor, answer.exp(), distractor.exp(), rank, kl
+    return stream + stream @ matrix.T + bias

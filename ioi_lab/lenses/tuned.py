@@ -1,156 +1,79 @@
-"""The tuned lens: an affine translator a layer, trained so that the lens says what the model will say.
+"""The tuned lens: the logit lens with a trained affine translator per layer before the final norm.
 
-Method: Belrose et al. 2023 (arXiv 2303.08112): h becomes h + A h + b in front of the final norm, A and b start at 0,
-and KL(model's output ‖ lens) is minimised over ordinary text.
+Method: Belrose et al. 2023 (arXiv 2303.08112).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
-from tqdm import trange
+from pydantic import Field, model_validator
+from typing_extensions import override
 
-from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
-from ioi_lab.lenses.logit import Translators, kl_divergence, lens_log_probs
-from ioi_lab.stats.metrics import Array
-from ioi_lab.storage.files import sha256_of_files
-from ioi_lab.storage.tensors import read_tensor_file, tensor_file
-from ioi_lab.tasks.text import text_pieces
+from ioi_lab.lenses.base import FittedLens, Lens
+from ioi_lab.lenses.logit import Translators, lens_log_probs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from ioi_lab.engine.edits import Site
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.models.loading import LabModel
-
-HELD_OUT: Final = 0.2
-MAX_TOKENS: Final = 16384
-"""Activations of so many tokens are held in memory; the rest of a longer text is not read."""
-
-KIND: Final = "a tuned lens"
-_CHUNK: Final = 64
 
 
-@dataclass(frozen=True)
-class Training:
-    """How translators are trained: Adam with a rate that falls to 0, `batch` positions a step."""
+class TunedLens(Lens[Translators]):
+    """The tuned lens, whose translators are trained on the file `text` or read from the file `translators`.
 
-    steps: int
-    batch: int
-    learning_rate: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class TunedLens:
-    """Trained translators, with KL(model's output ‖ lens) on held-out text, in nats, of the plain lens and of this."""
-
-    translators: Translators
-    plain_kl: Float[Array, "site piece"]
-    tuned_kl: Float[Array, "site piece"]
-    n_tokens: int
-
-
-def train_translators(engine: Engine, sites: Sequence[Site], text: Path, training: Training) -> TunedLens:
-    """Train a translator for each site but the last, which is the model's output.
-
-    Raises a `LabError` for a file that cannot be read or is too short.
+    `steps`, `batch` (positions of the text per step), `learning_rate` and `seed` are those of the training. A run that
+    trains translators leaves them as `translators.safetensors`.
     """
-    model = engine.model
-    pieces = text_pieces(model, text, "intervention.text", MAX_TOKENS)
-    stream = _residuals(engine.on(pieces), sites)  # [site, piece, pos, d_model]
-    n_held_out = max(1, round(HELD_OUT * len(pieces)))
-    order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(training.seed))
-    held_out, rest = stream[:, order[:n_held_out]], stream[:, order[n_held_out:]].flatten(1, 2)
-    translators = _fit(model, rest, sites, training)
-    return TunedLens(
-        translators,
-        plain_kl=_kl(model, held_out, sites, {}),
-        tuned_kl=_kl(model, held_out, sites, translators),
-        n_tokens=stream.shape[1] * stream.shape[2],
-    )
 
+    name: str = "tuned"
+    text: str | None = None
+    translators: str | None = None
+    steps: int = Field(250, ge=1)
+    batch: int = Field(64, ge=1)
+    learning_rate: float = Field(0.001, gt=0)
+    seed: int = Field(0, ge=0)
 
-def save_translators(lens: TunedLens, model: LabModel, text: Path, training: Training) -> bytes:
-    """The translators as safetensors, with where they come from."""
-    tensors = {}
-    for site, (matrix, bias) in lens.translators.items():
-        tensors[f"{site.component}.{site.layer}.matrix"] = matrix
-        tensors[f"{site.component}.{site.layer}.bias"] = bias
-    settings = {name: str(value) for name, value in vars(training).items()}
-    return tensor_file(tensors, model.origin, KIND, text=text.name, text_sha256=sha256_of_files([text]), **settings)
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        given = [name for name in ("text", "translators") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise LabError(
+                "lens.text: the tuned lens takes either a file to train on (lens.text) or trained translators "
+                f"(lens.translators), got {'both' if given else 'neither'}"
+            )
+        return self
 
+    @override
+    def check(self) -> None:
+        for name in ("text", "translators"):
+            path = getattr(self, name)
+            if path is not None and not Path(path).is_file():
+                raise LabError(f"lens.{name}: {path!r} is not a file")
 
-def load_translators(path: Path, model: LabModel, sites: Sequence[Site]) -> Translators:
-    """The translators of a saved file; a `LabError` for those of another model, or where a site lacks one."""
-    key = "intervention.translators"
-    _, tensors = read_tensor_file(path, model.origin, KIND, key, model.device)
-    names = {site: f"{site.component}.{site.layer}" for site in sites[:-1]}
-    width = model.shape.d_model
-    wanted = {"matrix": (width, width), "bias": (width,)}
-    for name in names.values():
-        if any(tuple(tensors.get(f"{name}.{part}", torch.empty(0)).shape) != size for part, size in wanted.items()):
-            raise LabError(f"{key}: {str(path)!r} has no translator for {name}; it was trained with other sublayers")
-    return {site: (tensors[f"{name}.matrix"], tensors[f"{name}.bias"]) for site, name in names.items()}
+    @override
+    def fit(self, engine: Engine, sites: Sequence[Site]) -> FittedLens[Translators]:
+        from ioi_lab.lenses.translators import Training, load_translators, save_translators, train_translators
 
+        if self.translators is not None:
+            return FittedLens(load_translators(Path(self.translators), engine.model, sites))
+        text, training = Path(str(self.text)), Training(self.steps, self.batch, self.learning_rate, self.seed)
+        trained = train_translators(engine, sites, text, training)
+        saved = save_translators(trained.translators, engine.model, text, training)
+        return FittedLens(trained.translators, trained.held_out, {"translators.safetensors": saved})
 
-def _residuals(engine: Engine, sites: Sequence[Site]) -> Float[Tensor, "site piece pos d_model"]:
-    start = 1 if engine.model.tokens.prepend_bos else 0  # what follows BOS alone is not text
-    sizes = len(sites), len(engine.prompts), engine.prompts.longest - start, engine.shape.d_model
-    stream = torch.empty(sizes, device=engine.model.device)
-    for rows, held in engine.stream("clean", sites):
-        for index, site in enumerate(sites):
-            stream[index, list(rows)] = held[site][:, start:]
-    return stream
-
-
-def _fit(
-    model: LabModel, stream: Float[Tensor, "site place d_model"], sites: Sequence[Site], training: Training
-) -> Translators:
-    """Adam on all translators together, each with a loss of its own."""
-    width, device = model.shape.d_model, model.device
-    with torch.enable_grad():
-        translators = {
-            site: (torch.zeros(width, width, device=device), torch.zeros(width, device=device)) for site in sites[:-1]
-        }
-        parameters = [parameter.requires_grad_() for pair in translators.values() for parameter in pair]
-        optimizer = torch.optim.Adam(parameters, lr=training.learning_rate)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=training.steps)
-        generator = torch.Generator().manual_seed(training.seed)
-        for _ in trange(training.steps, desc="tuned lens", unit="step", disable=None, leave=False):
-            places = torch.randint(stream.shape[1], (training.batch,), generator=generator)
-            with torch.no_grad():
-                final = lens_log_probs(model.bridge, stream[-1:, places], sites[-1:], {})[0]
-            optimizer.zero_grad()
-            for index, site in enumerate(sites[:-1]):
-                own = stream[index : index + 1, places]
-                read = lens_log_probs(model.bridge, own, [site], translators, grad=True)[0]
-                loss = kl_divergence(final, read).mean()
-                loss.backward()
-            optimizer.step()
-            schedule.step()
-    return {site: (matrix.detach(), bias.detach()) for site, (matrix, bias) in translators.items()}
-
-
-def _kl(
-    model: LabModel, stream: Float[Tensor, "site piece pos d_model"], sites: Sequence[Site], translators: Translators
-) -> Float[Array, "site piece"]:
-    """KL(model's output ‖ lens), the mean over the positions of each piece."""
-    kls = np.empty(stream.shape[:2])
-    for piece in range(stream.shape[1]):
-        parts = []
-        for some in torch.arange(stream.shape[2]).split(_CHUNK):
-            final = lens_log_probs(model.bridge, stream[-1:, piece, some], sites[-1:], {})[0]
-            kl = []
-            for index, site in enumerate(sites):
-                read = lens_log_probs(model.bridge, stream[index : index + 1, piece, some], [site], translators)[0]
-                kl.append(kl_divergence(final, read))
-            parts.append(torch.stack(kl))
-        kls[:, piece] = torch.cat(parts, dim=1).mean(dim=1).double().cpu().numpy()
-    return kls
+    @override
+    def log_probs(
+        self,
+        state: Translators,
+        bridge: TransformerBridge,
+        stream: Float[Tensor, "site place d_model"],
+        sites: Sequence[Site],
+    ) -> Float[Tensor, "site place vocab"]:
+        return lens_log_probs(bridge, stream, sites, state)

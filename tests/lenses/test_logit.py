@@ -1,4 +1,4 @@
-"""The lens beside TransformerLens' own, and its last layer beside the plain Hugging Face model."""
+"""The lens compared with TransformerLens' own, and its last layer with the plain Hugging Face model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from transformer_lens.tools.analysis import logit_lens
 
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
-from ioi_lab.lenses.logit import check_readout, read_prompt, read_stream, stream_sites
+from ioi_lab.lenses.logit import check_readout, read_stream
+from ioi_lab.lenses.reading import stream_sites
 from tests.conftest import hugging_face, ioi_task
 
 
@@ -18,7 +19,7 @@ def prompts_of(model, **changes):
 
 
 def theirs(model, tokens, pair, *, sublayers):
-    """TransformerLens' lens at every position: log-probabilities and ranks of answer and distractor."""
+    """Return log-probabilities and ranks of answer and distractor by TransformerLens' lens, at every position."""
     targets = [pair.answer_id, pair.distractor_id]
     result = logit_lens(
         model.bridge,
@@ -35,7 +36,7 @@ def theirs(model, tokens, pair, *, sublayers):
 @pytest.mark.parametrize("run", ["clean", "corrupted"])
 def test_it_equals_transformer_lens(model, run, sublayers):
     if sublayers and model.shape.parallel:
-        pytest.skip("parallel blocks have nothing between attention and MLP")
+        pytest.skip("nothing lies between attention and MLP in parallel blocks")
     prompts = prompts_of(model)
     assert len(prompts.buckets()) > 1
     labels = ["IO", "S2", "END"]
@@ -68,31 +69,7 @@ def test_the_last_layer_is_the_models_output(model, run):
     assert (reading.kl[:-1] > 0).all()
 
 
-def test_one_prompt_at_every_position(model):
-    prompts = prompts_of(model)
-    sites = stream_sites(model.shape, sublayers=False)
-    top = read_prompt(Engine(model, prompts), "clean", 1, sites, {}, top_k=3)
-    log_probs, _ = theirs(model, prompts[1].clean_tokens, prompts[1], sublayers=False)
-    assert top.p_answer == pytest.approx(log_probs[..., 0].exp().numpy(), abs=1e-4)
-    assert top.p_distractor == pytest.approx(log_probs[..., 1].exp().numpy(), abs=1e-4)
-    best = logit_lens(
-        model.bridge, torch.tensor([prompts[1].clean_tokens]), positions=None, top_k=3, return_type="probs"
-    ).readout
-    assert top.probabilities == pytest.approx(best.values[:, 0].numpy(), abs=1e-4)
-    assert (top.ids == best.top_ids[:, 0].numpy()).mean() > 0.97  # near ties may turn
-
-
-def test_batches_change_nothing(model, monkeypatch):
-    prompts = prompts_of(model)
-    sites = stream_sites(model.shape, sublayers=False)
-    together = read_stream(Engine(model, prompts), "clean", sites, ["S2", "END"], {})
-    monkeypatch.setattr("ioi_lab.lenses.logit_lens._BYTES_PER_BATCH", 1)
-    alone = read_stream(Engine(model, prompts), "clean", sites, ["S2", "END"], {})
-    assert together.logit_diff == pytest.approx(alone.logit_diff, abs=1e-4)
-    assert together.kl == pytest.approx(alone.kl, abs=1e-4)
-
-
-def test_a_model_that_the_lens_does_not_read_is_told(model, monkeypatch):
+def test_a_model_that_the_lens_cannot_read_is_refused(model, monkeypatch):
     engine = Engine(model, prompts_of(model, n=2))
     last = stream_sites(model.shape, sublayers=False)[-1]
     check_readout(engine, "clean", last)  # which also runs the baseline, before the norm is changed

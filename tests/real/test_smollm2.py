@@ -15,7 +15,8 @@ from ioi_lab.engine.edits import Edit, FromPass, Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.lenses.attention import attention_to
 from ioi_lab.lenses.direct import direct_effects
-from ioi_lab.lenses.logit import read_stream, stream_sites
+from ioi_lab.lenses.logit import read_stream
+from ioi_lab.lenses.reading import stream_sites
 from ioi_lab.models.gguf import converted_gguf, gguf_file
 from ioi_lab.models.loading import load_model
 from ioi_lab.storage.files import sha256_of_files

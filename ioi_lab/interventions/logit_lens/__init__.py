@@ -1,1 +1,1 @@
-"""The logit lens and the tuned lens: `intervention=logit_lens`."""
+"""The residual stream, read with the logit lens or another lens: `intervention=logit_lens`."""

@@ -1,4 +1,4 @@
-"""Interactive pages: one self-contained HTML file each, which loads nothing and sends nothing."""
+"""Interactive pages: each is one self-contained HTML file, which loads nothing and sends nothing."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def attention_page(
     patterns: Float[Array, "layer head query_pos key_pos"],
     start: tuple[int, int],
 ) -> str:
-    """A page to look through a prompt's attention patterns; it opens at the head `start` (layer, head).
+    """Return a page for looking through a prompt's attention patterns, which opens at the head `start` (layer, head).
 
-    `labels` names positions. Weights have four decimals.
+    `labels` are names of positions. Weights have four decimals.
     """
     weights = [
         [[[round(float(w), _DECIMALS) for w in row[: query + 1]] for query, row in enumerate(head)] for head in layer]
@@ -36,6 +36,6 @@ def attention_page(
 
 
 def _as_script_data(content: Mapping[str, Any]) -> str:
-    """JSON that no token in it can end early: `</script>` and `<!--` are written without their `<`."""
+    """Return JSON that no token in it can end early: `</script>` and `<!--` are written without their `<`."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

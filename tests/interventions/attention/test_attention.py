@@ -14,7 +14,7 @@ def run_attention(sweep, *arguments):
     return sweep("tracker=none", "intervention=attention", *arguments)
 
 
-def test_a_run_holds_table_figures_and_page(sweep, tmp_path):
+def test_a_run_has_a_table_figures_and_a_page(sweep, tmp_path):
     outcome = run_attention(sweep, "task.n=8", "intervention.heads=['0.0','2.1']")
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
@@ -36,16 +36,17 @@ def test_a_run_holds_table_figures_and_page(sweep, tmp_path):
     assert '"start":[0,0]' in page
 
 
-def test_other_queries_keys_and_runs(sweep, tmp_path):
-    arguments = ("task.n=4", "intervention.query=S2", "intervention.keys=[S1+1,-1]", "intervention.run=corrupted")
+def test_other_queries_keys_and_prompts(sweep, tmp_path):
+    arguments = ("task.n=4", "intervention.query=S2", "intervention.keys=[S1+1,-1]", "intervention.prompts=corrupted")
     outcome = run_attention(sweep, *arguments, "intervention.layer=[1,3]", "intervention.k=2")
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
     table = pd.read_csv(run / "results.csv")
-    assert table["to_-1"].to_numpy() == pytest.approx(0, abs=1e-9)  # END lies behind S2
+    assert table["to_-1"].to_numpy() == pytest.approx(0, abs=1e-9)  # END comes after S2
     names = {path.stem for path in (run / "plots").iterdir()}
     assert {"attention_to_S1_plus_1", "patterns_layer_01", "patterns_layer_03"} < names
     assert len(names) == 5
+    assert set(table["run"]) == {"corrupted"}
 
 
 def test_the_heads_of_a_patching_run(sweep, tmp_path):
@@ -85,7 +86,7 @@ def test_runs_that_give_no_heads(sweep, tmp_path):
     assert "intervention.from_run: cannot read the run in" in line(patched)
     assert sweep("tracker=none", "task.n=4", "name=mlps", "intervention.component=mlp_out").code == 0
     (mlps,) = (tmp_path / "runs" / "mlps").iterdir()
-    assert "(patch mlp_out) has no effect a head; expected one of intervention=patch over heads" in line(mlps)
+    assert "(patch mlp_out) has no effect per head; expected one of intervention=patch over heads" in line(mlps)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +99,11 @@ def test_runs_that_give_no_heads(sweep, tmp_path):
         (["intervention.heads=['9.9']"], "intervention.heads: got 9.9, expected a head from 0.0 to 3.3 (tiny-gpt2)"),
         (["intervention.query=S3"], "intervention.query: got 'S3', expected one of BOS, "),
         (["intervention.keys=[IO,S7]"], "intervention.keys: got 'S7', expected one of BOS, "),
-        (["intervention.keys=[IO,IO]"], "intervention.keys: got ['IO', 'IO'], where a key stands twice"),
-        (["intervention.query=all"], "intervention.query: got 'all', which is no single position; name a label"),
+        (["intervention.keys=[IO,IO]"], "intervention.keys: got ['IO', 'IO'], in which a key stands twice"),
+        (["intervention.query=all"], "intervention.query: got 'all', which is not a single position; name a label"),
         (["intervention.layer=7"], "intervention.layer: got 7, expected 0 to 3 (tiny-gpt2)"),
+        (["intervention.run=corrupted"], "intervention.run: this key is now intervention.prompts"),
+        (["intervention.prompts=both"], "intervention.prompts: got 'both', expected 'clean' or 'corrupted'"),
     ],
 )
 def test_mistakes_end_in_one_line(sweep, arguments, line):

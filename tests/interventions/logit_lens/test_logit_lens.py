@@ -11,6 +11,7 @@ import pytest
 from ioi_lab.tiny.corpus import sentences
 from tests.conftest import only_run_folder
 
+TUNED = "lens@intervention.lens=tuned"
 SENTENCE = "task.prompt=When James and Robert went to the park, James gave a ball to"
 
 
@@ -43,8 +44,8 @@ def test_one_sentence(sweep, tmp_path, model):
     }  # fmt: skip
     top = pd.read_csv(run / "top_tokens.csv", keep_default_na=False)
     assert len(top) == 2 * 5 * 15 * 5
-    said = top[(top["run"] == "clean") & (top["component"] == "resid_post") & (top["layer"] == 3)]
-    best = said[(said["position"] == 14) & (said["rank"] == 1)].iloc[0]
+    output = top[(top["run"] == "clean") & (top["component"] == "resid_post") & (top["layer"] == 3)]
+    best = output[(output["position"] == 14) & (output["rank"] == 1)].iloc[0]
     assert (best["token"], best["prompt_token"]) == (" Robert", " to")
     assert best["probability"] == pytest.approx(end_of(table, "clean", "p_answer")[-1], abs=1e-5)
 
@@ -64,15 +65,15 @@ def test_many_prompts_at_labels_with_sublayers(sweep, tmp_path):
 def test_a_tuned_lens_is_trained_saved_and_used_again(sweep, tmp_path):
     text = tmp_path / "corpus.txt"
     text.write_text(" ".join(sentences(200, seed=1)))
-    tuned = ("task.n=4", "intervention.lens=tuned")
-    outcome = run_lens(sweep, "name=train", *tuned, f"intervention.text={text}", "intervention.steps=20")
+    tuned = ("task.n=4", TUNED)
+    outcome = run_lens(sweep, "name=train", *tuned, f"intervention.lens.text={text}", "intervention.lens.steps=20")
     assert outcome.code == 0, outcome.err
     (run,) = (tmp_path / "runs" / "train").iterdir()
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["held_out_kl_tuned"] < metrics["held_out_kl_plain"]
     assert "on held-out text, mean over layers" in outcome.out
     assert (run / "plots" / "held_out_kl.png").is_file()
-    translators = f"intervention.translators={run / 'translators.safetensors'}"
+    translators = f"intervention.lens.translators={run / 'translators.safetensors'}"
     assert run_lens(sweep, "name=again", *tuned, translators).code == 0
     (again,) = (tmp_path / "runs" / "again").iterdir()
     ours, theirs = (pd.read_csv(folder / "results.csv") for folder in (run, again))
@@ -83,9 +84,29 @@ def test_a_tuned_lens_is_trained_saved_and_used_again(sweep, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["intervention.lens=tuned"], "intervention.text: lens=tuned takes either a file to train on (text) or"),
-        (["intervention.text=x.txt"], "intervention.text: this is for lens=tuned, but lens is logit"),
-        (["intervention.lens=tuned", "intervention.text=no.txt"], "intervention.text: 'no.txt' is no file"),
+        (
+            [TUNED],
+            "intervention.lens.text: the tuned lens takes either a file to train on (intervention.lens.text) or "
+            "trained translators (intervention.lens.translators), got neither",
+        ),
+        (
+            [TUNED, "intervention.lens.text=a", "intervention.lens.translators=b"],
+            "intervention.lens.text: the tuned lens takes either",
+        ),
+        ([TUNED, "intervention.lens.text=no.txt"], "intervention.lens.text: 'no.txt' is not a file"),
+        (
+            [TUNED, "intervention.lens.translators=no.safetensors"],
+            "intervention.lens.translators: 'no.safetensors' is not a file",
+        ),
+        ([TUNED, "intervention.lens.steps=0"], "intervention.lens.steps: got 0, expected greater than or equal to 1"),
+        (["intervention.lens.text=x.txt"], f"intervention.lens.text: this is a key of {TUNED}; expected one of"),
+        (["intervention.text=x.txt"], "intervention.text: this key is now intervention.lens.text"),
+        (["intervention.lens=tuned"], f"intervention.lens: got 'tuned', but a lens is chosen by {TUNED}"),
+        (
+            ["intervention.lens=tuned", "intervention.text=x.txt"],
+            "intervention.text: this key is now intervention.lens.text",
+        ),
+        (["intervention.lens._target_=os.path"], "intervention.lens._target_: got 'os.path', expected the full name"),
         (["model=tiny-pythia", "intervention.sublayers=true"], "intervention.sublayers: got True, but the blocks of"),
         (["intervention.prompt=99", "task.n=4"], "intervention.prompt: got 99, expected the index of a prompt, 0 to 3"),
         (["intervention.top_k=5000", "task.n=4"], "intervention.top_k: got 5000, expected at most 1082"),
@@ -103,8 +124,9 @@ def test_mistakes_end_in_one_line(sweep, arguments, line):
     assert outcome.error_line.startswith(f"error: {line}")
 
 
-def test_a_text_too_short_to_train_on_is_told(sweep, tmp_path):
+def test_a_text_that_is_too_short_to_train_on_is_refused(sweep, tmp_path):
     (tmp_path / "note.txt").write_text("Then John gave")
-    outcome = run_lens(sweep, "intervention.lens=tuned", "intervention.text=note.txt")
+    outcome = run_lens(sweep, TUNED, "intervention.lens.text=note.txt")
     assert outcome.code == 1
+    assert outcome.error_line.startswith("error: intervention.lens.text: ")
     assert "note.txt' has 3 tokens for tiny-gpt2, too short to train on; at least 630" in outcome.error_line

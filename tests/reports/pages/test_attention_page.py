@@ -1,4 +1,4 @@
-"""The page in a real browser, headless and offline."""
+"""The page of attention patterns in a real browser, headless and offline."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def patterns():
-    """Causal patterns of 3 layers × 2 heads, all different."""
+    """Causal patterns of 3 layers × 2 heads, which all differ."""
     rng = np.random.default_rng(0)
     weights = np.tril(rng.random((3, 2, len(TOKENS), len(TOKENS))))
     return weights / weights.sum(axis=-1, keepdims=True)
@@ -39,7 +39,7 @@ def patterns():
 
 @pytest.fixture
 def page(browser, patterns, tmp_path):
-    """The page, open; it must ask for nothing but itself and raise no error."""
+    """The opened page, which must request nothing but itself and raise no error."""
     file = tmp_path / "attention.html"
     file.write_text(attention_page("Patterns <b>of</b> toy", TOKENS, {"BOS": 0, "END": 5}, patterns, (1, 0)))
     context = browser.new_context(offline=True)
@@ -71,7 +71,7 @@ def test_it_opens_at_the_head_that_was_asked_for(page):
     assert page.get_attribute("#heads button >> nth=0", "aria-pressed") == "true"
 
 
-def test_hovering_tells_tokens_labels_and_weights(page, patterns):
+def test_hovering_shows_tokens_labels_and_weights(page, patterns):
     reading = weight_at(page, 5, 3)
     assert reading == f"1.0: “\\n” (END) attends to “John”: {patterns[1, 0, 5, 3]:.4f}"
     page.hover("#text span >> nth=1")

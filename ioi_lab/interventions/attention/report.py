@@ -1,0 +1,80 @@
+"""The report of attention patterns: a row per head, the heads that lead, and a page to explore one prompt."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ioi_lab.interventions.attention.figures import attention_figures, shown_title
+from ioi_lab.models.heads import head_name
+from ioi_lab.reports.pages import attention_page
+from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ioi_lab.interventions.attention.measure import AttentionResult
+
+SUMMARY_ROWS: Final = 5
+
+
+def attention_report(result: AttentionResult, context: ReportContext) -> Report:
+    """Return the report: the layer × head map, pages of patterns, the chosen heads large, and the page to explore."""
+    return Report(
+        table=_table(result),
+        metrics=_metrics(result),
+        draw=partial(attention_figures, result, context),
+        summary=_summary(result),
+        files={"attention.html": _page(result, context).encode()},
+    )
+
+
+def _table(result: AttentionResult) -> pd.DataFrame:
+    n_layers, n_heads = result.means.shape
+    selectors = [
+        {"component": "pattern", "layer": layer, "head": head, "position": result.query, "run": result.which}
+        for layer in range(n_layers)
+        for head in range(n_heads)
+    ]
+    return tidy_table(selectors, {f"to_{key}": weights for key, weights in result.weights.items()})
+
+
+def _metrics(result: AttentionResult) -> dict[str, float]:
+    """Return the baselines, the attention of the head that leads, and the overlap with a patching run."""
+    metrics = result.baselines.metrics() | {"n_heads": result.means.size}
+    layer, head = result.leading[0]
+    metrics |= {"best_layer": layer, "best_head": head}
+    for key, weights in result.weights.items():
+        metrics |= scalars(f"best_to_{key}", weights, result.row((layer, head)))
+    if (comparison := result.comparison) is not None:
+        metrics |= {
+            "k": len(result.leading),
+            "overlap": comparison.overlap,
+            "overlap_by_chance": comparison.overlap_by_chance,
+        }
+    return metrics
+
+
+def _summary(result: AttentionResult) -> list[str]:
+    names = list(result.weights)
+    lines = [
+        f"heads by attention from {result.query} to {names[0]}, {result.which} prompts:",
+        "  head  " + "".join(f"{name:>11}" for name in names),
+    ]
+    for head in result.ranking[:SUMMARY_ROWS]:
+        values = [weights.value[result.row(head)] for weights in result.weights.values()]
+        lines.append(f"  {head_name(head):<6}" + "".join(f"{value:11.3f}" for value in values))
+    if (comparison := result.comparison) is not None:
+        listed = ", ".join(f"{head_name(head)} ({result.means[head]:.2f})" for head in comparison.top)
+        lines += [
+            f"top {len(comparison.top)} heads of {comparison.ranked.title}, with this attention: {listed}",
+            f"{comparison.overlap} of them are among the {len(result.leading)} that attend most to {names[0]} "
+            f"({comparison.overlap_by_chance:.2f} by chance)",
+        ]
+    return lines
+
+
+def _page(result: AttentionResult, context: ReportContext) -> str:
+    shown = result.shown
+    title = f"Attention patterns of {shown_title(result, context)}"
+    return attention_page(title, shown.tokens, shown.pair.labels, shown.patterns, (result.drawn or result.leading)[0])

@@ -1,0 +1,104 @@
+"""The report of a lens: a row per pass, site and position, the likeliest tokens, and where the answer leads."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ioi_lab.interventions.logit_lens.figures import lens_figures, site_name
+from ioi_lab.interventions.logit_lens.measure import PASSES, LogitLensResult
+from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
+from ioi_lab.stats.bootstrap import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUMMARY_ROWS: Final = 8
+SUMMARY_METRICS: Final = ("logit_diff", "p_answer", "rank_answer")
+
+
+def lens_report(result: LogitLensResult, context: ReportContext, title: str) -> Report:
+    """Return the report of a lens that is called `title` in sentences and figures."""
+    return Report(
+        table=_table(result),
+        metrics=_metrics(result),
+        draw=partial(lens_figures, result, context, title),
+        summary=_summary(result, title),
+        files={"top_tokens.csv": _top_tokens(result).to_csv(index=False).encode()} | result.files,
+    )
+
+
+def _table(result: LogitLensResult) -> pd.DataFrame:
+    selectors = [
+        {"component": site.component, "layer": site.layer, "position": position, "run": which}
+        for which in PASSES
+        for site in result.sites
+        for position in result.positions
+    ]
+    names = result.estimates["clean"]
+    estimates = {name: Estimate.joined([result.estimates[which][name] for which in PASSES]) for name in names}
+    return tidy_table(selectors, estimates)
+
+
+def _metrics(result: LogitLensResult) -> dict[str, float]:
+    """Return the baselines, the layer from which on the answer leads at END in the clean pass, and the lens's quality.
+
+    `answer_leads_from_layer` is −1 if the answer leads from the embedding on.
+    """
+    metrics = result.baselines.metrics() | {"n_cells": 2 * len(result.sites) * len(result.positions)}
+    if (site := result.leads_from) is not None:
+        metrics["answer_leads_from_layer"] = -1 if site.component == "resid_pre" else site.layer
+    if result.held_out is not None:
+        for name, mean in result.held_out.mean.items():
+            metrics |= scalars(f"held_out_kl_{name}", mean)
+        metrics["text_tokens"] = result.held_out.n_tokens
+    return metrics
+
+
+def _summary(result: LogitLensResult, title: str) -> list[str]:
+    name = result.prompts.position_name(result.main_position)
+    columns = [result.at("clean", metric, result.main_position).value for metric in SUMMARY_METRICS]
+    lines = [f"the {title} at {name}, clean prompts:", "  after      logit diff   P(answer)   rank"]
+    for index in _spread(len(result.sites), SUMMARY_ROWS):
+        logit_diff, p_answer, rank = (column[index] for column in columns)
+        lines.append(f"  {site_name(result.sites[index]):<8} {logit_diff:12.2f} {p_answer:11.3f} {rank:6.0f}")
+    if result.leads_from is None:
+        lines.append("the answer does not lead the distractor after the last layer")
+    else:
+        lines.append(f"the answer leads the distractor from {site_name(result.leads_from)} on")
+    if result.held_out is not None:
+        plain, tuned = (result.held_out.mean[lens].value[0] for lens in ("plain", "tuned"))
+        lines.append(
+            f"KL to the model's output on held-out text, mean over layers: {plain:.3f} plain, {tuned:.3f} tuned"
+        )
+    return lines
+
+
+def _top_tokens(result: LogitLensResult) -> pd.DataFrame:
+    """Return the likeliest tokens of the prompt that is shown, one row per token."""
+    import pandas as pd
+
+    rows = [
+        {
+            "run": which,
+            "component": site.component,
+            "layer": site.layer,
+            "position": position,
+            "prompt_token": token,
+            "rank": rank + 1,
+            "token": text,
+            "probability": shown.top.probabilities[index, position, rank],
+        }
+        for which, shown in result.shown.passes.items()
+        for index, site in enumerate(result.sites)
+        for position, token in enumerate(shown.tokens)
+        for rank, text in enumerate(shown.texts[index][position])
+    ]
+    return pd.DataFrame(rows)
+
+
+def _spread(size: int, count: int) -> list[int]:
+    """Return up to `count` indices below `size`, evenly spread, the first and the last among them."""
+    return sorted({round(float(index)) for index in np.linspace(0, size - 1, min(size, count))})
