@@ -39,7 +39,8 @@ class AlignmentKeys(LabConfig):
 
         if self.resume_from is not None and not (Path(self.resume_from) / CHECKPOINT).is_file():
             raise LabError(
-                f"resume_from: {self.resume_from!r} does not contain {CHECKPOINT}; expected the folder of an interrupted run"
+                f"resume_from: {self.resume_from!r} does not contain {CHECKPOINT}; expected the folder of an "
+                "interrupted run"
             )
 
 

@@ -166,6 +166,8 @@ class SteeringVector:
 
     layer: int
     vector: Vector
+    norm: float
+    """The norm of the vector; that of a control is the carried vector's."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,11 @@ class VectorTransfer:
     """Native vectors by layer, carried ones by pair of layers, and the controls of the best pair."""
 
     best: PairOfLayers
-    """The target's layer in which its native vector is steepest, and the source's layer whose carried vector is steepest
-    there: on the training prompts."""
+    """The pair of layers that was chosen on the training prompts.
+
+    It is the target's layer in which the native vector is steepest, and the source's layer whose vector, carried there,
+    is steepest.
+    """
 
     def edit_sets(self, scales: Sequence[float]) -> list[EditSet]:
         """Return the edit sets that steer the held-out prompts: for each vector, one per scale."""
@@ -188,12 +193,20 @@ class VectorTransfer:
 
 
 def transfer_vectors(source: NativeVectors, target: NativeVectors, route: Route) -> VectorTransfer:
-    """Carry the source's vectors into each layer of the target, and choose the best pair on the training prompts."""
+    """Carry the source's vectors into each layer of the target, and choose the best pair of layers.
+
+    Returns the vectors to steer with, controls included.
+    """
     carried = {pair: route.carry(pair) for pair in product(source.vectors, target.vectors)}
     best = _best_pair(target, carried)
-    vectors = [SteeringVector(NATIVE, None, layer, vector) for layer, vector in target.vectors.items()]
-    vectors += [SteeringVector(CARRIED, *pair, vector) for pair, vector in carried.items()]
-    vectors += [SteeringVector(name, *best, vector) for name, vector in route.controls(best, carried[best]).items()]
+    norms = {pair: float(np.linalg.norm(vector)) for pair, vector in carried.items()}
+    vectors = [
+        SteeringVector(NATIVE, None, layer, vector, float(np.linalg.norm(vector)))
+        for layer, vector in target.vectors.items()
+    ]
+    vectors += [SteeringVector(CARRIED, *pair, vector, norms[pair]) for pair, vector in carried.items()]
+    controls = route.controls(best, carried[best])
+    vectors += [SteeringVector(name, *best, vector, norms[best]) for name, vector in controls.items()]
     return VectorTransfer(source, target, route, vectors, best)
 
 

@@ -86,8 +86,8 @@ class Transfer(Intervention["TransferResult"]):
     def _heads_fit(self) -> Self:
         if self.through == "head" and self.alignment.component != "resid_post":
             raise LabError(
-                f"intervention.alignment.component: got {self.alignment.component!r}, but heads write into the residual "
-                "stream after their layer; expected 'resid_post' for head"
+                f"intervention.alignment.component: got {self.alignment.component!r}, but heads write into the "
+                "residual stream after their layer; expected 'resid_post' for head"
             )
         if self.through == "head" and self.position == "all":
             raise LabError("intervention.position: got 'all'; head replaces a head at one position, such as 'END'")

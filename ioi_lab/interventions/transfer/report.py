@@ -51,8 +51,8 @@ def _notes(result: TransferResult) -> list[str]:
     lines = []
     if result.n_dropped_prompts:
         lines.append(
-            f"{result.n_dropped_prompts} prompts are left out: their names are in both halves, or are not single tokens "
-            f"in {result.forward.source}"
+            f"{result.n_dropped_prompts} prompts are left out: their names are in both halves, or are not single "
+            f"tokens in {result.forward.source}"
         )
     if result.is_one_model:
         distance = result.largest_distance_from_identity

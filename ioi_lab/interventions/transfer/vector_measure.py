@@ -261,9 +261,7 @@ class _Measured:
 
     def _rows(self, vector: SteeringVector, readout: Readout) -> VectorRows:
         estimates = estimates_of(self.engine, readout) | {"flipped": self._flipped(readout)}
-        return VectorRows(
-            vector.name, vector.source_layer, vector.layer, float(np.linalg.norm(vector.vector)), estimates
-        )
+        return VectorRows(vector.name, vector.source_layer, vector.layer, vector.norm, estimates)
 
     def _flipped(self, readout: Readout) -> Estimate:
         clean = self.engine.baseline("clean")
