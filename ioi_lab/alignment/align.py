@@ -1,4 +1,4 @@
-"""An alignment of two models: read a corpus, fit maps of all pairs of layers both ways, try them; and as a file."""
+"""Alignments of two models: maps of all pairs of layers in both directions, tried on held-out texts; maps as files."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 KIND: Final = "maps between two models"
 DIRECTIONS: Final = ("forward", "backward")
-_ADDED_SUMS: Final = 2
-"""Beside one a fold: those of shuffled pairs, and what is being counted in."""
+_FURTHER_MOMENTS: Final = 2
+"""Moments in addition to one per fold: those of the shuffled pairs, and those of the chunk that is being added."""
 
 
 @dataclass(frozen=True)
@@ -39,44 +39,47 @@ class Alignment:
     forward_errors: dict[PairOfLayers, Errors]
     backward_errors: dict[PairOfLayers, Errors]
     n_positions: int
-    """That the maps were fitted on; `n_texts` are theirs."""
+    """The number of positions that the maps were fitted to."""
 
     n_texts: int
+    """The number of texts that these positions are from."""
+
     n_held_out: int
-    """Positions that they were tried on; `n_held_out_texts` are theirs."""
+    """The number of positions that the maps were tried on."""
 
     n_held_out_texts: int
+    """The number of texts that the held-out positions are from."""
 
     @property
     def n_parameters(self) -> int:
-        """Of the largest map."""
+        """The number of parameters of the largest map."""
         return max(fit.map.size for fits in (self.forward, self.backward) for fit in fits.values())
 
 
 def align(reader: Reader, pairing: Pairing, config: AlignmentConfig) -> Alignment:
-    """Fit and try maps on what the reader reads.
+    """Read the corpus, fit the maps and try them on the held-out texts.
 
-    Raises a `LabError` if the sums take more memory than the pairing may use, and what `Reader.read` raises.
+    Raises a `LabError` if the moments take more memory than the pairing may use, and like `Reader.read`.
     """
     _check_memory(pairing, config)
-    sums = reader.read()
-    forward, backward = (fit_all(sums, pairing, config, backward=back) for back in (False, True))
-    errors = try_maps(reader.chunks("trying"), sums, pairing, forward, backward)
+    moments = reader.read()
+    forward, backward = (fit_all(moments, pairing, config, backward=back) for back in (False, True))
+    errors = try_maps(reader.chunks("trying"), moments, pairing, forward, backward)
     return Alignment(
         forward=forward,
         backward=backward,
         forward_errors=errors[0],
         backward_errors=errors[1],
-        n_positions=sums.n_fitted,
-        n_texts=sums.texts_read - sums.held_out_texts,
-        n_held_out=sums.n_held_out,
-        n_held_out_texts=sums.held_out_texts,
+        n_positions=moments.n_fitted,
+        n_texts=moments.texts_read - moments.held_out_texts,
+        n_held_out=moments.n_held_out,
+        n_held_out_texts=moments.held_out_texts,
     )
 
 
 def _check_memory(pairing: Pairing, config: AlignmentConfig) -> None:
     memory = bound_in_bytes(pairing.memory_gb, pairing.models[0].device)
-    needed = (config.folds + _ADDED_SUMS) * Moments.bytes(*pairing.sizes)
+    needed = (config.folds + _FURTHER_MOMENTS) * Moments.bytes(*pairing.sizes)
     if needed > memory:
         n_pairs = len(pairing.layers[0]) * len(pairing.layers[1])
         raise LabError(
@@ -88,20 +91,20 @@ def _check_memory(pairing: Pairing, config: AlignmentConfig) -> None:
 
 @dataclass(frozen=True)
 class Maps:
-    """Maps between two models, as other runs use them: by layer of the one and of the other."""
+    """Maps between two models for use in other runs, by layer of the source and layer of the target."""
 
     forward: Mapping[PairOfLayers, AffineMap]
     backward: Mapping[PairOfLayers, AffineMap]
     r2: tuple[Mapping[PairOfLayers, float], Mapping[PairOfLayers, float]]
-    """On held-out texts, forward and backward."""
+    """The R² on held-out texts, forward and backward."""
 
-    site: str
+    component: str
     title: str
-    """Such as `ridge map fitted on tiny english`."""
+    """The kind of map and its corpus, such as `ridge map fitted on tiny english`."""
 
     @classmethod
     def of(cls, alignment: Alignment, config: AlignmentConfig, corpus: str) -> Self:
-        """Those of a new alignment."""
+        """Return the maps of an alignment, fitted on the corpus of this title."""
         return cls(
             forward={pair: fit.map for pair, fit in alignment.forward.items()},
             backward={pair: fit.map for pair, fit in alignment.backward.items()},
@@ -109,19 +112,22 @@ class Maps:
                 {pair: errors.r2() for pair, errors in alignment.forward_errors.items()},
                 {pair: errors.r2() for pair, errors in alignment.backward_errors.items()},
             ),
-            site=config.site,
+            component=config.component,
             title=f"{config.title} fitted on {corpus}",
         )
 
     @property
     def turned(self) -> Self:
-        """With the models in each other's place."""
-        return type(self)(self.backward, self.forward, self.r2[::-1], self.site, self.title)
+        """The same maps with source and target exchanged."""
+        return type(self)(self.backward, self.forward, self.r2[::-1], self.component, self.title)
 
-    def of_layers(self, site: str, layers: tuple[list[int], list[int]], key: str) -> Self:
-        """Those between some layers; a `LabError` that names what under `key` asks for maps that there are none of."""
-        if self.site != site:
-            raise LabError(f"{key}.site: got {site!r}, but the maps are of {self.site}")
+    def of_layers(self, component: str, layers: tuple[list[int], list[int]], key: str) -> Self:
+        """Return the maps between some layers.
+
+        Raises a `LabError` for a component or layers that there are no maps of; `key` is the config group in it.
+        """
+        if self.component != component:
+            raise LabError(f"{key}.component: got {component!r}, but the maps are of {self.component}")
         wanted = list(product(*layers))
         missing = [pair for pair in wanted if pair not in self.forward]
         if missing:
@@ -134,13 +140,13 @@ class Maps:
             {pair: self.forward[pair] for pair in wanted},
             {pair[::-1]: self.backward[pair[::-1]] for pair in wanted},
             self.r2,
-            self.site,
+            self.component,
             self.title,
         )
 
 
 def save_maps(maps: Maps, models: tuple[LabModel, LabModel], **provenance: Any) -> bytes:
-    """The maps as a safetensors file, with where they come from."""
+    """Return the maps as a safetensors file, with the two models, the corpus and `provenance` in its metadata."""
     tensors = {}
     for name in DIRECTIONS:
         for (x_layer, y_layer), fitted in getattr(maps, name).items():
@@ -151,7 +157,7 @@ def save_maps(maps: Maps, models: tuple[LabModel, LabModel], **provenance: Any) 
     origin = {
         "target": target.config.label,
         "target_weights_sha256": target.weights_sha256,
-        "site": maps.site,
+        "site": maps.component,
         "title": maps.title,
         "r2": json.dumps(r2),
     }
@@ -160,19 +166,20 @@ def save_maps(maps: Maps, models: tuple[LabModel, LabModel], **provenance: Any) 
 
 
 def load_maps(path: Path, models: tuple[LabModel, LabModel], key: str) -> Maps:
-    """The maps of a file between these two models, whichever of them was the source.
+    """Return the maps in a file between these two models, whichever of them was the source.
 
-    Raises a `LabError` that names `key` for those of other models or widths.
+    Raises a `LabError` that names `key` for a file that cannot be read, and for maps of other models or widths.
     """
-    said, tensors = read_any_tensor_file(path, KIND, key, "cpu")
-    theirs = said.get("weights_sha256"), said.get("target_weights_sha256")
-    ours = tuple(model.weights_sha256 for model in models)
-    if theirs not in (ours, ours[::-1]):
+    metadata, tensors = read_any_tensor_file(path, KIND, key, "cpu")
+    in_file = metadata.get("weights_sha256"), metadata.get("target_weights_sha256")
+    given = tuple(model.weights_sha256 for model in models)
+    if in_file not in (given, given[::-1]):
         names = " and ".join(model.shape.name for model in models)
         raise LabError(
-            f"{key}: {str(path)!r} is of {said.get('model')} and {said.get('target')}; expected maps between {names}"
+            f"{key}: {str(path)!r} is of {metadata.get('model')} and {metadata.get('target')}; expected maps between "
+            f"{names}"
         )
-    widths = [model.shape.d_model for model in (models if theirs == ours else models[::-1])]
+    widths = [model.shape.d_model for model in (models if in_file == given else models[::-1])]
     maps: dict[str, dict[PairOfLayers, AffineMap]] = {name: {} for name in DIRECTIONS}
     for name, matrix in tensors.items():
         direction, x_layer, y_layer, part = name.split(".")
@@ -180,18 +187,23 @@ def load_maps(path: Path, models: tuple[LabModel, LabModel], key: str) -> Maps:
             continue
         expected = widths if direction == "forward" else widths[::-1]
         if list(matrix.shape) != expected:
-            raise LabError(f"{key}: {str(path)!r} holds {name} of shape {list(matrix.shape)}; expected {expected}")
+            raise LabError(f"{key}: {str(path)!r} has {name} of shape {list(matrix.shape)}; expected {expected}")
         bias = tensors[f"{direction}.{x_layer}.{y_layer}.bias"]
         maps[direction][int(x_layer), int(y_layer)] = AffineMap(matrix.double(), bias.double())
     r2 = [
         {(int(pair.split(".")[0]), int(pair.split(".")[1])): float(value) for pair, value in held_out.items()}
-        for held_out in json.loads(said["r2"])
+        for held_out in json.loads(metadata["r2"])
     ]
-    loaded = Maps(maps["forward"], maps["backward"], (r2[0], r2[1]), said["site"], said["title"])
-    return loaded if theirs == ours else loaded.turned
+    loaded = Maps(maps["forward"], maps["backward"], (r2[0], r2[1]), metadata["site"], metadata["title"])
+    return loaded if in_file == given else loaded.turned
 
 
 def distance_from_identity(fitted: AffineMap) -> float:
-    """‖matrix − I‖ / ‖I‖, Frobenius: near 0 for a model and itself."""
+    """Return ‖matrix − I‖ / ‖I‖ (Frobenius), which is near 0 for maps from a model to itself."""
     identity = torch.eye(*fitted.matrix.shape).to(fitted.matrix)
     return float((fitted.matrix - identity).norm() / identity.norm())
+
+
+def largest_distance_from_identity(maps: Mapping[PairOfLayers, AffineMap]) -> float | None:
+    """Return the largest distance from the identity of the maps between equal layers; None without such maps."""
+    return max((distance_from_identity(fitted) for (i, j), fitted in maps.items() if i == j), default=None)

@@ -1,39 +1,43 @@
-"""What is mapped, and how: the options of `conf/alignment/`, and the two models with their layers."""
+"""The options of `conf/alignment/`: which layers are mapped, and how."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from ioi_lab.config import LabConfig
+from ioi_lab.alignment.maps import MAP_METHODS
+from ioi_lab.config import LabConfig, Renamed
 from ioi_lab.models.selectors import IndexSelector
 
-if TYPE_CHECKING:
-    pass
-
-MapMethod = Literal["ridge", "procrustes", "lowrank", "mean_shift"]
 PairOfLayers = tuple[int, int]
 """A layer of the model that is mapped from, and one of the model that is mapped to."""
+
+Stream = Literal["resid_pre", "resid_post"]
+"""The residual stream before or after a layer."""
 
 
 class AlignmentConfig(LabConfig):
     """One option of `conf/alignment/`.
 
-    `site`: which residual stream. `positions`: all that both models have, or the last of each text alone. `held_out`:
-    the share of texts to try maps on. `folds`: of the others, to choose the ridge penalty by. `rank`: of `lowrank`.
+    `method`: the name of a map method. `component`: which residual stream. `positions`: all positions that both models
+    have, or only the last one of each text. `held_out`: the share of the texts that maps are tried on. `folds`: the
+    number of parts of the other texts, for choosing the ridge penalty by cross-validation. `rank`: the rank of the maps
+    of `lowrank`.
     """
 
-    method: MapMethod
-    site: Literal["resid_pre", "resid_post"]
-    source_layers: IndexSelector
-    target_layers: IndexSelector
-    positions: Literal["all", "last"]
-    held_out: Annotated[float, Field(gt=0, lt=1)]
-    folds: Annotated[int, Field(ge=2)]
-    rank: Annotated[int, Field(ge=1)]
+    renamed_keys: ClassVar = {"site": Renamed("component")}
+
+    method: Annotated[str, AfterValidator(MAP_METHODS.check)] = "ridge"
+    component: Stream = "resid_post"
+    source_layers: IndexSelector = "all"
+    target_layers: IndexSelector = "all"
+    positions: Literal["all", "last"] = "all"
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    folds: Annotated[int, Field(ge=2)] = 5
+    rank: Annotated[int, Field(ge=1)] = 16
 
     @property
     def title(self) -> str:
-        """The method in figures."""
-        return f"rank-{self.rank} map" if self.method == "lowrank" else f"{self.method.replace('_', ' ')} map"
+        """The kind of map in figures, such as `ridge map`."""
+        return MAP_METHODS[self.method].title_form.format(rank=self.rank)

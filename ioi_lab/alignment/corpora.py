@@ -1,6 +1,6 @@
-"""Corpora: the texts that two models read side by side. A class each, one option of `conf/corpus/`.
+"""Corpora: the texts that two models both read. Each is a class, and one option of `conf/corpus/`.
 
-They are read as streams, twice (to fit maps, then to try them), and give the same texts each time.
+Corpora are read as streams, twice (to fit maps, then to try them), and give the same texts each time.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
+from typing_extensions import override
 
 from ioi_lab.config import LabConfig, instantiate
 from ioi_lab.errors import LabError, folded
@@ -24,32 +25,44 @@ if TYPE_CHECKING:
 Count = Annotated[int, Field(ge=1)]
 
 
+_IOI: Final = {
+    "_target_": "ioi_lab.tasks.ioi.IOITask",
+    "name": "ioi",
+    "n": 1000,
+    "seed": 0,
+    "order": "mixed",
+    "corruption": "s2",
+    "template": "all",
+}
+
+
 class Corpus(LabConfig):
-    """Base of all corpora."""
+    """The base of all corpora."""
 
     name: str
 
     @property
     def title(self) -> str:
-        """The corpus in figures."""
+        """The corpus's name in figures."""
         return self.name.replace("_", " ")
 
     @abstractmethod
     def texts(self, tokens: Tokens) -> Iterator[str]:
-        """The texts, each of any length; `tokens` is the source model's, for corpora that depend on one.
+        """Yield the texts, each of any length; `tokens` are the source model's, for corpora that depend on a tokenizer.
 
-        What one text holds is never split into a part to fit on and a part to try on.
+        A text is never divided between the part that maps are fitted to and the part that they are tried on.
         """
 
 
 class TinyEnglish(Corpus):
     """`n` sentences of the English that the packaged models have learned, from `seed`."""
 
-    n: Count
-    seed: Annotated[int, Field(ge=0)]
+    name: str = "tiny_english"
+    n: Count = 4000
+    seed: Annotated[int, Field(ge=0)] = 0
 
+    @override
     def texts(self, tokens: Tokens) -> Iterator[str]:
-        """A sentence each."""
         from ioi_lab.tiny.corpus import sentence
 
         rng = random.Random(self.seed)
@@ -57,12 +70,13 @@ class TinyEnglish(Corpus):
 
 
 class TaskPrompts(Corpus):
-    """The prompts of a task: clean, then corrupted."""
+    """The prompts of a task: of each pair the clean one, then the corrupted one."""
 
-    task: dict[str, Any]
+    name: str = "task"
+    task: dict[str, Any] = _IOI
 
+    @override
     def check(self) -> None:
-        """Tell a wrong key of the task before any model is loaded."""
         self._task.check()
 
     @property
@@ -70,38 +84,39 @@ class TaskPrompts(Corpus):
         return instantiate(self.task, "corpus.task", Task)
 
     @property
+    @override
     def title(self) -> str:
-        """With the task's name."""
         return f"prompts of {self._task.title}"
 
+    @override
     def texts(self, tokens: Tokens) -> Iterator[str]:
-        """A prompt each."""
         for pair in self._task.prompt_pairs(tokens):
             yield pair.clean
             yield pair.corrupted
 
 
 class TextFile(Corpus):
-    """A UTF-8 text file: a text a paragraph (blank lines part them) or a line; at most `n` of them."""
+    """A UTF-8 text file: each paragraph (separated by blank lines) or each line is a text; at most `n` texts."""
 
+    name: str = "text"
     path: str
-    unit: Literal["paragraph", "line"]
-    n: Literal["all"] | Count
+    unit: Literal["paragraph", "line"] = "paragraph"
+    n: Literal["all"] | Count = "all"
 
+    @override
     def check(self) -> None:
-        """Tell a missing file before any model is loaded."""
         if not Path(self.path).is_file():
-            raise LabError(f"corpus.path: {self.path!r} is no file")
+            raise LabError(f"corpus.path: {self.path!r} is not a file")
 
     @property
+    @override
     def title(self) -> str:
-        """The file's name."""
         return Path(self.path).name
 
+    @override
     def texts(self, tokens: Tokens) -> Iterator[str]:
-        """A paragraph or a line each."""
-        found = self._lines() if self.unit == "line" else self._paragraphs()
-        return islice(found, None if self.n == "all" else self.n)
+        units = self._lines() if self.unit == "line" else self._paragraphs()
+        return islice(units, None if self.n == "all" else self.n)
 
     def _lines(self) -> Iterator[str]:
         try:
@@ -125,22 +140,24 @@ class TextFile(Corpus):
 
 
 class HubDataset(Corpus):
-    """The first `n` rows of a Hugging Face data set, or of a folder of its files, by its `datasets` library."""
+    """The first `n` rows of a Hugging Face data set, or of a folder with its files, read with `datasets`."""
 
-    path: str
-    subset: str | None
-    split: str
-    column: str
-    revision: str | None
-    n: Count
+    name: str = "hub"
+    path: str = "NeelNanda/pile-10k"
+    subset: str | None = None
+    split: str = "train"
+    column: str = "text"
+    revision: str | None = None
+    n: Count = 2000
 
     @property
+    @override
     def title(self) -> str:
-        """The data set and its split."""
         return f"{self.path} ({self.split})"
 
+    @override
     def texts(self, tokens: Tokens) -> Iterator[str]:
-        """The column of a row each, fetched as they are read."""
+        """Yield the column of each row, which is fetched only then."""
         import datasets
 
         datasets.disable_progress_bars()
@@ -152,7 +169,7 @@ class HubDataset(Corpus):
                 yield self._text(row)
         except LabError:
             raise
-        except Exception as error:  # the library raises many types for what it cannot find or read
+        except Exception as error:  # the library raises many types for data that it cannot find or read
             raise LabError(f"corpus.path: cannot read the data set {self.path!r}: {folded(error)[:300]}") from error
 
     def _text(self, row: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Maps of all pairs of layers from the sums that reading a corpus has left, and their errors on held-out texts."""
+"""Maps of all pairs of layers, fitted to the moments of a corpus, and their errors on held-out texts."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
-from ioi_lab.alignment.maps import AffineMap, Spectrum, cross_validated_penalty, lowrank, mean_shift, procrustes, ridge
+from ioi_lab.alignment.maps import MAP_METHODS, AffineMap, FitSettings, Spectrum, cross_validated_penalty, mean_shift
 from ioi_lab.alignment.moments import PairMoments
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import Chunk
-from ioi_lab.alignment.reading import Sums
+from ioi_lab.alignment.reading import CorpusMoments
 from ioi_lab.stats.metrics import Array
 
 MAX_GROUPS: Final = 500
-"""Held-out texts are resampled in at most so many groups, so that memory does not grow with the corpus."""
+"""Held-out texts are resampled in at most this many groups, so that memory does not grow with the corpus."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The fitted map of a pair of layers, and the controls beside it."""
+    """The fitted map of a pair of layers, and its controls."""
 
     map: AffineMap
     penalty: float | None
-    """Of ridge regression, in mean variances of x."""
+    """The ridge penalty in mean variances of x; None if the method is not penalized."""
 
     shuffled: AffineMap
-    """Fitted the same way on positions of the one model beside those of other texts of the other."""
+    """The map that the same method fits to positions of one model paired with positions of other texts."""
 
     mean_shift: AffineMap
     mean: Float[Tensor, "d_y"]
-    """The mean of y over what was fitted on."""
+    """The mean of y over the positions that the map is fitted to."""
 
     cka: float
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Of one map on held-out texts, by group of texts: squared errors, and `cosine` summed over `count` positions.
+    """Squared errors of one map on held-out texts, by group of texts, and `cosine` summed over `count` positions.
 
-    `mean`: of the mean that was fitted; `total`: around the held-out mean, as R² asks. The cosine is that between what
-    is mapped and what it should be, each less the mean that was fitted.
+    `mean` is the error of the fitted mean, `total` that of the held-out mean, as R² requires. The cosine is that
+    between the image of x and y, each less the fitted mean.
     """
 
     map: Float[Array, "group"]
@@ -61,16 +61,18 @@ class Errors:
 
     @classmethod
     def zeros(cls, groups: int) -> Self:
-        """Before anything has been tried."""
+        """Return errors over no positions."""
         return cls(*(np.zeros(groups) for _ in fields(cls)))
 
     def r2(self, name: str = "map") -> float:
-        """The share of the held-out variance that the map, or one of its controls, explains."""
+        """Return the share of the held-out variance that the map, or one of its controls, explains."""
         return 1 - float(getattr(self, name).sum() / self.total.sum())
 
 
-def fit_all(sums: Sums, pairing: Pairing, config: AlignmentConfig, *, backward: bool) -> dict[PairOfLayers, Fit]:
-    """The maps of all pairs of layers from the source model to the target, or `backward`."""
+def fit_all(
+    moments: CorpusMoments, pairing: Pairing, config: AlignmentConfig, *, backward: bool
+) -> dict[PairOfLayers, Fit]:
+    """Return the maps of all pairs of layers from the source to the target, or, if `backward`, the other way round."""
     layers = pairing.layers[::-1] if backward else pairing.layers
     fits = {}
     with tqdm(total=len(layers[0]) * len(layers[1]), desc="fitting", unit=" maps", disable=None, leave=False) as bar:
@@ -78,8 +80,8 @@ def fit_all(sums: Sums, pairing: Pairing, config: AlignmentConfig, *, backward: 
             spectra: list[Spectrum] = []
             for j, y_layer in enumerate(layers[1]):
                 at = (j, i) if backward else (i, j)
-                folds = [fold.pair(*at, backward=backward) for fold in sums.folds]
-                shuffled = sums.shuffled.pair(*at, backward=backward)
+                folds = [fold.pair(*at, backward=backward) for fold in moments.folds]
+                shuffled = moments.shuffled.pair(*at, backward=backward)
                 fits[x_layer, y_layer] = fit_pair(folds, shuffled, config, spectra)
                 bar.update()
     return fits
@@ -88,35 +90,37 @@ def fit_all(sums: Sums, pairing: Pairing, config: AlignmentConfig, *, backward: 
 def fit_pair(
     folds: list[PairMoments], shuffled: PairMoments, config: AlignmentConfig, spectra: list[Spectrum] | None = None
 ) -> Fit:
-    """The map of one pair of layers. `spectra`: filled at first, to be given again for others from the same layer."""
+    """Return the map of one pair of layers.
+
+    Args:
+        folds: The moments of each fold.
+        shuffled: The moments of positions paired with positions of other texts.
+        config: The method and its settings.
+        spectra: An empty list, which is filled, to be given again for other pairs from the same layer.
+
+    """
     spectra = [] if spectra is None else spectra
+    method = MAP_METHODS[config.method]
     whole = joined(folds)
-    rests = [whole.without(fold) for fold in folds]
-    penalty = None
-    if config.method in ("ridge", "lowrank"):
+    settings, penalty = FitSettings(rank=config.rank), None
+    if method.is_penalized:
+        rests = [whole.without(fold) for fold in folds]
         if not spectra:
             spectra += [Spectrum.of(part) for part in (*rests, whole)]
         penalty = cross_validated_penalty(list(zip(rests, folds, spectra[:-1], strict=True)))
-
-    def fitted(moments: PairMoments, spectrum: Spectrum | None) -> AffineMap:
-        if config.method == "ridge":
-            return ridge(moments, penalty or 0.0, spectrum)
-        if config.method == "lowrank":
-            return lowrank(moments, config.rank, penalty or 0.0, spectrum)
-        return {"procrustes": procrustes, "mean_shift": mean_shift}[config.method](moments)
-
+        settings = FitSettings(rank=config.rank, penalty=penalty, spectrum=spectra[-1])
     return Fit(
-        map=fitted(whole, spectra[-1] if spectra else None),
+        map=method.fit(whole, settings),
         penalty=penalty,
-        shuffled=fitted(shuffled, spectra[-1] if spectra else None),  # whose x are the same
-        mean_shift=mean_shift(whole),
+        shuffled=method.fit(shuffled, settings),  # the spectrum holds for it too: its x are the same
+        mean_shift=mean_shift(whole, settings),
         mean=whole.mean_y,
         cka=whole.cka,
     )
 
 
 def joined(parts: list[PairMoments]) -> PairMoments:
-    """Of the positions of all parts."""
+    """Return the moments over the positions of all parts."""
     whole = parts[0]
     for part in parts[1:]:
         whole = whole.with_(part)
@@ -126,33 +130,33 @@ def joined(parts: list[PairMoments]) -> PairMoments:
 @torch.no_grad()
 def try_maps(
     chunks: Iterable[Chunk],
-    sums: Sums,
+    moments: CorpusMoments,
     pairing: Pairing,
     forward: Mapping[PairOfLayers, Fit],
     backward: Mapping[PairOfLayers, Fit],
 ) -> tuple[dict[PairOfLayers, Errors], dict[PairOfLayers, Errors]]:
-    """The errors of all maps, in both directions, on the held-out texts of the chunks."""
-    groups = min(sums.held_out_texts, MAX_GROUPS)
+    """Return the errors of all maps, in both directions, on the held-out texts of the chunks."""
+    groups = min(moments.held_out_texts, MAX_GROUPS)
     errors = tuple({pair: Errors.zeros(groups) for pair in fits} for fits in (forward, backward))
-    means = [total / sums.n_held_out for total in sums.held_out]
+    means = [total / moments.n_held_out for total in moments.held_out]
     for chunk, group in _grouped(chunks, groups):
-        held = pairing.activations(chunk)
+        activations = pairing.activations(chunk)
         for i, j in product(range(len(pairing.layers[0])), range(len(pairing.layers[1]))):
-            own = pairing.layers[0][i], pairing.layers[1][j]
-            x, y = held[0][:, i], held[1][:, j]
-            _add_errors(errors[0][own], forward[own], x, y, means[1][j], group)
-            _add_errors(errors[1][own[::-1]], backward[own[::-1]], y, x, means[0][i], group)
+            pair = pairing.layers[0][i], pairing.layers[1][j]
+            x, y = activations[0][:, i], activations[1][:, j]
+            _add_errors(errors[0][pair], forward[pair], x, y, means[1][j], group)
+            _add_errors(errors[1][pair[::-1]], backward[pair[::-1]], y, x, means[0][i], group)
     return errors[0], errors[1]
 
 
 def _grouped(chunks: Iterable[Chunk], groups: int) -> Iterator[tuple[Chunk, Int[Tensor, "position"]]]:
-    """The held-out pieces of each chunk, and the group of each of their positions: text by text in turn."""
-    seen = 0
+    """Yield the held-out pieces of each chunk, and the group of each of their positions: one text per group in turn."""
+    n_texts = 0
     for chunk in (chunk.held_out for chunk in chunks):
         if chunk.pieces:
             texts, order = torch.unique_consecutive(chunk.texts, return_inverse=True)
-            yield chunk, (seen + order) % groups
-            seen += len(texts)
+            yield chunk, (n_texts + order) % groups
+            n_texts += len(texts)
 
 
 def _add_errors(

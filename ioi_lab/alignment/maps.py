@@ -1,83 +1,161 @@
-"""Maps from one residual stream to another: each method is one plain function of means and covariances.
+"""Affine maps from one residual stream to another, and the methods that fit them to means and covariances.
 
-x and y are what two models hold at the same positions; a map is fitted to send x to y. scikit-learn has ridge
-regression and PCA for activations in memory; these are the same closed forms on moments, for those that do not
+x and y are the activations of two models at the same positions; a map is fitted to send x to y. scikit-learn has ridge
+regression and PCA for activations in memory; these are the same closed forms on moments, for activations that do not
 fit there (tests compare them).
+
+A map method is one function, registered where it is written::
+
+    @map_method("scaled_shift")
+    def scaled_shift(moments: PairMoments, settings: FitSettings) -> AffineMap: ...
+
+torch is imported inside the functions, since configs check the names of the methods before torch is imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from ioi_lab.alignment.moments import PairMoments
+from ioi_lab.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ioi_lab.alignment.moments import PairMoments
 
 PENALTIES: Final = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Ridge penalties that cross-validation chooses from, in mean variances of x."""
-
+"""The ridge penalties that cross-validation chooses from, in mean variances of x."""
 
 _ROUNDING: Final = 1e-13
 
 
 @dataclass(frozen=True)
 class AffineMap:
-    """y ≈ x · matrix + bias."""
+    """The map y ≈ x · matrix + bias."""
 
     matrix: Float[Tensor, "d_x d_y"]
     bias: Float[Tensor, "d_y"]
 
     def __call__(self, x: Float[Tensor, "... d_x"]) -> Float[Tensor, "... d_y"]:
-        """Send activations over."""
+        """Return the images of activations."""
         return x @ self.matrix + self.bias
 
     def direction(self, vector: Float[Tensor, "... d_x"]) -> Float[Tensor, "... d_y"]:
-        """Send a direction, or a difference of activations, over."""
+        """Return the image of a direction, or of a difference of activations, to which the bias does not apply."""
         return vector @ self.matrix
 
     @property
     def size(self) -> int:
-        """How many parameters it has."""
+        """The number of parameters."""
         return self.matrix.numel() + self.bias.numel()
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The eigenvalues and eigenvectors (columns) of the covariance of x: found once for all maps from a layer."""
+    """The eigenvalues and eigenvectors (columns) of the covariance of x, shared by all maps from one layer."""
 
     values: Float[Tensor, "d_x"]
     vectors: Float[Tensor, "d_x d_x"]
     rounding: float
-    """What rounding may have made of a variance that is 0."""
+    """An upper bound on the variance that rounding can add to a direction in which x is constant."""
 
     @classmethod
     def of(cls, moments: PairMoments) -> Spectrum:
-        """Of the positions that a map is fitted on."""
+        """Return the spectrum of x at the positions of `moments`."""
+        import torch
+
         values, vectors = torch.linalg.eigh(moments.xx)
         squares = moments.xx.diagonal().mean() + moments.mean_x.square().mean()
         return cls(values.clamp_min(0), vectors, _ROUNDING * float(squares))
 
     def damped(self, penalty: float) -> Float[Tensor, "d_x"]:
-        """The eigenvalues with a penalty in their mean added; above 0 even for a layer that holds but one value."""
+        """Return the eigenvalues plus `penalty` times their mean; above 0 even for a layer that is constant."""
+        import torch
+
         return self.values + penalty * self.values.mean() + max(self.rounding, torch.finfo(self.values.dtype).tiny)
 
 
-def ridge(moments: PairMoments, penalty: float, spectrum: Spectrum | None = None) -> AffineMap:
-    """Ridge regression with an intercept; `penalty` in mean variances of x, a position: λ = penalty · tr(xx) / d_x."""
-    spectrum = spectrum or Spectrum.of(moments)
-    matrix = spectrum.vectors @ ((spectrum.vectors.T @ moments.xy) / spectrum.damped(penalty)[:, None])
+@dataclass(frozen=True)
+class FitSettings:
+    """The settings of a fit that a map method may use in addition to the moments."""
+
+    rank: int = 16
+    """The config key `alignment.rank`."""
+
+    penalty: float = 0.0
+    """The cross-validated ridge penalty in mean variances of x; 0 for a method that is not penalized."""
+
+    spectrum: Spectrum | None = None
+    """The spectrum of x, if it is known already."""
+
+    def spectrum_of(self, moments: PairMoments) -> Spectrum:
+        """Return the spectrum of x, computed from `moments` if it is not known already."""
+        return self.spectrum or Spectrum.of(moments)
+
+
+FitFunction = Callable[["PairMoments", FitSettings], AffineMap]
+"""Fits a map to the moments of a pair of layers."""
+
+
+@dataclass(frozen=True)
+class MapMethod:
+    """A map method as it is registered."""
+
+    fit: FitFunction
+    is_penalized: bool
+    """Whether the method uses a ridge penalty, which is then chosen by cross-validation."""
+
+    title_form: str
+    """The title in figures, such as `rank-{rank} map`."""
+
+
+MAP_METHODS: Final[Registry[MapMethod]] = Registry("map method")
+"""The methods that `alignment.method` can name."""
+
+
+def map_method(
+    name: str, *, is_penalized: bool = False, title: str | None = None
+) -> Callable[[FitFunction], FitFunction]:
+    """Return a decorator that registers a function as a map method.
+
+    Args:
+        name: The name in configs.
+        is_penalized: Whether the method uses `FitSettings.penalty`, which is then chosen by cross-validation.
+        title: The title in figures, in which `{rank}` stands for `alignment.rank`; by default made of the name.
+
+    """
+
+    def register(fit: FitFunction) -> FitFunction:
+        title_form = title or f"{name.replace('_', ' ')} map"
+        MAP_METHODS.register(name)(MapMethod(fit, is_penalized, title_form))
+        return fit
+
+    return register
+
+
+@map_method("ridge", is_penalized=True)
+def ridge(moments: PairMoments, settings: FitSettings) -> AffineMap:
+    """Return the map of ridge regression with an intercept.
+
+    The penalty is in mean variances of x, per position: λ = penalty · tr(xx) / d_x.
+    """
+    spectrum = settings.spectrum_of(moments)
+    matrix = spectrum.vectors @ ((spectrum.vectors.T @ moments.xy) / spectrum.damped(settings.penalty)[:, None])
     return _through_the_means(matrix, moments)
 
 
-def procrustes(moments: PairMoments) -> AffineMap:
-    """An orthogonal map up to a scale, by the singular value decomposition of the covariance (Schönemann 1966).
+@map_method("procrustes")
+def procrustes(moments: PairMoments, settings: FitSettings) -> AffineMap:
+    """Return the best orthogonal map up to a scale, by the SVD of the covariance (Schönemann 1966).
 
-    Where widths differ, both are reduced to the smaller one by PCA, and what is mapped lies in that subspace.
+    If widths differ, both sides are reduced to the smaller width by PCA, and the image lies in that subspace.
     """
+    import torch
+
     rank = min(moments.xy.shape)
     into_x, into_y = (_principal_axes(covariance, rank) for covariance in (moments.xx, moments.yy))
     left, singular, right = torch.linalg.svd(into_x.T @ moments.xy @ into_y)
@@ -85,30 +163,44 @@ def procrustes(moments: PairMoments) -> AffineMap:
     return _through_the_means(scale * into_x @ left @ right @ into_y.T, moments)
 
 
-def lowrank(moments: PairMoments, rank: int, penalty: float, spectrum: Spectrum | None = None) -> AffineMap:
-    """Reduced-rank ridge regression: the best map of this rank (Izenman 1975; Mukherjee and Zhu 2011)."""
-    spectrum = spectrum or Spectrum.of(moments)
-    full = ridge(moments, penalty, spectrum).matrix
-    damped = moments.xx + penalty * spectrum.values.mean() * torch.eye(len(moments.xx)).to(full)
-    kept = _principal_axes(full.T @ damped @ full, rank)
+@map_method("lowrank", is_penalized=True, title="rank-{rank} map")
+def lowrank(moments: PairMoments, settings: FitSettings) -> AffineMap:
+    """Return the best map of rank `settings.rank`: reduced-rank ridge regression.
+
+    Method: Izenman 1975; Mukherjee and Zhu 2011.
+    """
+    import torch
+
+    spectrum = settings.spectrum_of(moments)
+    full = ridge(moments, FitSettings(penalty=settings.penalty, spectrum=spectrum)).matrix
+    damped = moments.xx + settings.penalty * spectrum.values.mean() * torch.eye(len(moments.xx)).to(full)
+    kept = _principal_axes(full.T @ damped @ full, settings.rank)
     return _through_the_means(full @ kept @ kept.T, moments)
 
 
-def mean_shift(moments: PairMoments) -> AffineMap:
-    """The control that knows the means alone, and takes both models to share their axes: y = x − mean(x) + mean(y).
+@map_method("mean_shift")
+def mean_shift(moments: PairMoments, settings: FitSettings) -> AffineMap:
+    """Return the map y = x − mean(x) + mean(y): a control that assumes that both models share their axes.
 
-    Where widths differ, axes that only one of them has are left out or filled with the mean.
+    If widths differ, axes that only one model has are left out or filled with the mean.
     """
+    import torch
+
     return _through_the_means(torch.eye(*moments.xy.shape).to(moments.xy), moments)
 
 
 def cross_validated_penalty(
     parts: Sequence[tuple[PairMoments, PairMoments, Spectrum]], penalties: Sequence[float] = PENALTIES
 ) -> float:
-    """The ridge penalty with the least squared error over the folds.
+    """Return the ridge penalty with the smallest squared error over the folds.
 
-    `parts`: for each fold the moments of all others, those of the fold, and the spectrum of x in the others.
+    Args:
+        parts: For each fold, the moments of all other folds, those of the fold, and the spectrum of x in the others.
+        penalties: The penalties to choose from, in mean variances of x.
+
     """
+    import torch
+
     errors = torch.zeros(len(penalties), dtype=torch.float64)
     for rest, fold, spectrum in parts:
         around_x, around_y = fold.mean_x - rest.mean_x, fold.mean_y - rest.mean_y
@@ -126,5 +218,7 @@ def _through_the_means(matrix: Float[Tensor, "d_x d_y"], moments: PairMoments) -
 
 
 def _principal_axes(covariance: Float[Tensor, "d d"], count: int) -> Float[Tensor, "d count"]:
+    import torch
+
     axes: Tensor = torch.linalg.eigh(covariance).eigenvectors[:, -count:]
     return axes

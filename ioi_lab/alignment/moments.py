@@ -1,4 +1,4 @@
-"""Sums over positions from which every map can be fitted: memory stays the same however many positions there are."""
+"""Sums over positions from which every map can be fitted: their size does not depend on the number of positions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums of two models' activations x and y, of each layer, and of their products, of each pair of layers; float64.
+    """Sums of two models' activations x and y by layer, and of their products by pair of layers, in float64.
 
-    `source` is Σx, `source_products` Σxxᵀ, `products` Σxyᵀ.
+    `source` is Σx, `source_products` Σxxᵀ, `products` Σxyᵀ. The names of the fields are those of the tensors in
+    checkpoints.
     """
 
     count: Float[Tensor, ""]
@@ -26,13 +27,13 @@ class Moments:
 
     @classmethod
     def zeros(cls, source: tuple[int, int], target: tuple[int, int], device: torch.device | str = "cpu") -> Self:
-        """For so many layers of so many dimensions each."""
+        """Return sums over no positions; `source` and `target` are the number of layers and the width of a model."""
         shapes = ((), source, target, (*source, source[1]), (*target, target[1]), (*source, *target))
         return cls(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes))
 
     @staticmethod
     def bytes(source: tuple[int, int], target: tuple[int, int]) -> int:
-        """What one takes."""
+        """Return the size in bytes of the sums for this many layers of these widths."""
         (n, d), (m, e) = source, target
         return 8 * (1 + n * d + m * e + n * d * d + m * e * e + n * d * m * e)
 
@@ -41,7 +42,7 @@ class Moments:
         source: Float[Tensor, "position source_layer d_source"],
         target: Float[Tensor, "position target_layer d_target"],
     ) -> None:
-        """Count some positions in."""
+        """Add the activations of further positions, in place."""
         self.count.add_(len(source))
         self.source.add_(source.sum(dim=0))
         self.target.add_(target.sum(dim=0))
@@ -50,7 +51,10 @@ class Moments:
         self.products.add_((source.flatten(1).T @ target.flatten(1)).reshape(self.products.shape))
 
     def pair(self, source_layer: int, target_layer: int, *, backward: bool = False) -> PairMoments:
-        """Means and covariances of a pair of layers, by index; `backward`: with the models in each other's place."""
+        """Return the means and covariances of a pair of layers, given by index.
+
+        `backward`: x is the target's activation and y the source's.
+        """
         mean_x, mean_y = self.source[source_layer] / self.count, self.target[target_layer] / self.count
         pair = PairMoments(
             count=float(self.count),
@@ -65,7 +69,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class PairMoments:
-    """Means of x and y over `count` positions, and covariances (divided by the count)."""
+    """The means of x and y over `count` positions, and their covariances (divided by the count)."""
 
     count: float
     mean_x: Float[Tensor, "d_x"]
@@ -76,30 +80,29 @@ class PairMoments:
 
     @classmethod
     def of(cls, x: Float[Tensor, "position d_x"], y: Float[Tensor, "position d_y"]) -> PairMoments:
-        """Of activations that are at hand."""
+        """Return the moments of activations that are in memory."""
         moments = Moments.zeros((1, x.shape[1]), (1, y.shape[1]))
         moments.add(x.double()[:, None], y.double()[:, None])
         return moments.pair(0, 0)
 
     @property
     def turned(self) -> PairMoments:
-        """With x and y in each other's place."""
+        """The same moments with x and y exchanged."""
         return PairMoments(self.count, self.mean_y, self.mean_x, self.yy, self.xx, self.xy.T)
 
     def with_(self, part: PairMoments) -> PairMoments:
-        """Together with other positions."""
+        """Return the moments over the positions of both."""
         return self._combined(part, part.count)
 
     def without(self, part: PairMoments) -> PairMoments:
-        """Of those positions that are not among the ones of `part`."""
+        """Return the moments over the positions that are not in `part`."""
         return self._combined(part, -part.count)
 
     def _combined(self, part: PairMoments, weight: float) -> PairMoments:
         count = self.count + weight
-        both = [
+        mean_x, mean_y, xx, yy, xy = (
             (self.count * own + weight * other) / count for own, other in zip(self._raw(), part._raw(), strict=True)
-        ]
-        mean_x, mean_y, xx, yy, xy = both
+        )
         return PairMoments(
             count,
             mean_x,
@@ -110,12 +113,12 @@ class PairMoments:
         )
 
     def _raw(self) -> tuple[Tensor, ...]:
-        """Means of x, of y and of their products."""
+        """Return the means of x, of y and of their products."""
         x, y = self.mean_x, self.mean_y
         products = self.xx + torch.outer(x, x), self.yy + torch.outer(y, y), self.xy + torch.outer(x, y)
         return x, y, *products
 
     @property
     def cka(self) -> float:
-        """Linear centred kernel alignment of x and y, 0 to 1 (Kornblith et al. 2019, arXiv 1905.00414)."""
+        """The linear centred kernel alignment of x and y, from 0 to 1 (Kornblith et al. 2019, arXiv 1905.00414)."""
         return float(self.xy.square().sum() / (self.xx.norm() * self.yy.norm()))

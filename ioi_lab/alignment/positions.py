@@ -1,4 +1,4 @@
-"""Where two models have read the same: positions whose tokens end at the same character of a text.
+"""Positions that two models share: those whose tokens end at the same character of a text.
 
 At such positions both models have seen exactly the same characters, whatever their tokenizers made of them.
 """
@@ -26,26 +26,27 @@ if TYPE_CHECKING:
     from ioi_lab.models.loading import LabModel
 
 CHUNK: Final = 2048
-"""About so many tokens of either model are read at a time."""
+"""About how many tokens of either model are read at a time."""
 
 HELD_OUT: Final = -1
+"""The fold of texts that maps are not fitted to."""
 
 
 @dataclass(frozen=True)
-class Shared:
-    """A piece of text in two models: the ids of each, and in each the positions that end at the same characters."""
+class SharedPiece:
+    """A piece of text in two models: the token ids of each, and the positions that end at the same characters."""
 
     ids: tuple[tuple[int, ...], tuple[int, ...]]
     places: tuple[tuple[int, ...], tuple[int, ...]]
     fold: int
     text: int
-    """The number of the corpus's text that it is from."""
+    """The number of the text in the corpus that the piece is from."""
 
     @classmethod
     def of(cls, piece: str, models: tuple[LabModel, LabModel], fold: int, text: int, *, last: bool) -> Self:
-        """As far as either model reads the text; BOS, which has read nothing, is left out.
+        """Return the shared positions within the contexts of both models, without BOS, which has read nothing.
 
-        `last`: where the whole piece has been read, alone.
+        `last`: only the position at which the whole piece has been read.
         """
         read = [model.tokens.encode_with_ends(piece) for model in models]
         ids = [tokens[: model.shape.n_ctx] for model, (tokens, _) in zip(models, read, strict=True)]
@@ -64,9 +65,9 @@ class Shared:
 
 @dataclass(frozen=True)
 class Split:
-    """What of a corpus is for what: texts to try maps on and folds of the others, by a hash of the text.
+    """The split of a corpus, by a hash of each text, into texts to try maps on and folds of the others.
 
-    `last`: the last position of each piece of text alone.
+    `held_out` is the share of the former. `last`: only the last position of each piece of text is used.
     """
 
     held_out: float
@@ -75,7 +76,7 @@ class Split:
     last: bool = False
 
     def fold(self, text: str) -> int:
-        """The fold of a text, or `HELD_OUT`."""
+        """Return the fold of a text, or `HELD_OUT`."""
         digest = hashlib.sha256(f"{self.seed} {text}".encode()).digest()
         draw = int.from_bytes(digest[:8], "big") / 2**64
         if draw < self.held_out:
@@ -85,14 +86,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some pieces of text, and how many texts of the corpus have been read at its end."""
+    """Some pieces of text, and the number of texts of the corpus that have been read at its end."""
 
-    pieces: tuple[Shared, ...]
+    pieces: tuple[SharedPiece, ...]
     texts_read: int
 
     @property
     def held_out(self) -> Chunk:
-        """The pieces of the texts that are not fitted on."""
+        """The pieces of the texts that maps are not fitted to."""
         return replace(self, pieces=tuple(piece for piece in self.pieces if piece.fold == HELD_OUT))
 
     @property
@@ -111,22 +112,23 @@ class Chunk:
 
 
 def chunks_of(texts: Iterable[str], models: tuple[LabModel, LabModel], split: Split, start: int = 0) -> Iterator[Chunk]:
-    """The pieces of texts that have shared positions, in chunks that end with a text.
+    """Yield the pieces of texts that have shared positions, in chunks that end with a text.
 
-    From the end of a chunk (`start` texts are skipped), the same chunks follow as did before.
+    The first `start` texts are skipped. If these are the texts up to the end of a chunk, the same chunks follow as
+    without skipping.
     """
-    pieces: list[Shared] = []
-    held, count = 0, 0
+    pieces: list[SharedPiece] = []
+    n_tokens, count = 0, 0
     for count, text in enumerate(texts, start=1):
         if count <= start:
             continue
         fold = split.fold(text)
-        found = [Shared.of(piece, models, fold, count, last=split.last) for piece in pieces_of(text)]
-        pieces += [piece for piece in found if len(piece)]
-        held += max(sum(len(piece.ids[side]) for piece in found) for side in (0, 1))
-        if held >= CHUNK:
+        of_text = [SharedPiece.of(piece, models, fold, count, last=split.last) for piece in pieces_of(text)]
+        pieces += [piece for piece in of_text if len(piece)]
+        n_tokens += max(sum(len(piece.ids[side]) for piece in of_text) for side in (0, 1))
+        if n_tokens >= CHUNK:
             yield Chunk(tuple(pieces), count)
-            pieces, held = [], 0
+            pieces, n_tokens = [], 0
     if pieces:
         yield Chunk(tuple(pieces), count)
 
@@ -134,25 +136,25 @@ def chunks_of(texts: Iterable[str], models: tuple[LabModel, LabModel], split: Sp
 def activations_of(
     model: LabModel, chunk: Chunk, side: int, sites: Sequence[Site], memory_gb: MemoryGb
 ) -> Float[Tensor, "position site d_model"]:
-    """What a model (`side` 0 or 1) holds at the shared positions, piece by piece, in float64."""
+    """Return the activations of a model (`side` 0 or 1) at the shared positions, piece by piece, in float64."""
     starts = torch.tensor([0, *(len(piece) for piece in chunk.pieces)]).cumsum(0).tolist()
-    # No float64 on Apple's GPUs.
+    # Apple's GPUs have no float64.
     device = torch.device("cpu") if model.device.type == "mps" else model.device
-    held = torch.empty(starts[-1], len(sites), model.shape.d_model, dtype=torch.float64, device=device)
+    at_shared = torch.empty(starts[-1], len(sites), model.shape.d_model, dtype=torch.float64, device=device)
     prompts = PromptPairs([PromptPair.untasked(piece.ids[side]) for piece in chunk.pieces])
     engine = Engine(model, prompts, memory_gb, "logit_diff")  # no logits are read
-    for rows, activations in engine.stream("clean", sites):
+    for rows, streamed in engine.stream("clean", sites):
         for index, row in enumerate(rows):
             places = list(chunk.pieces[row].places[side])
             for at, site in enumerate(sites):
-                held[starts[row] : starts[row + 1], at] = activations[site][index, places].to(held)
-    return held
+                at_shared[starts[row] : starts[row + 1], at] = streamed[site][index, places].to(at_shared)
+    return at_shared
 
 
 def in_other_model(pair: PromptPair, own: Tokens, other: Tokens) -> PromptPair | None:
-    """The same prompt pair for another tokenizer; None where it cannot read it: see `PromptPair.build`.
+    """Return the same prompt pair in another model's tokens; None if it cannot be built: see `PromptPair.build`.
 
-    Labels go to the tokens that end at the same character; those without one are left out.
+    A label goes to the token that ends at the same character, and is left out if there is none.
     """
     ids, own_ends = own.encode_with_ends(pair.clean)
     _, other_ends = other.encode_with_ends(pair.clean)

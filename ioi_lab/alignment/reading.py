@@ -1,4 +1,4 @@
-"""Reading a corpus with two models: what is kept of it does not grow with it, and outlives an interruption."""
+"""Reading a corpus with two models into moments, whose size does not depend on the corpus; with checkpoints."""
 
 from __future__ import annotations
 
@@ -30,42 +30,53 @@ log = logging.getLogger(__name__)
 CHECKPOINT: Final = "checkpoint.safetensors"
 KIND: Final = "an unfinished alignment"
 MIN_TEXTS: Final = 20
+"""The least number of texts that maps are fitted to and tried on."""
 
 _CHECKPOINT_SECONDS: Final = 10.0
 _CHECKPOINT_SHARE: Final = 20
-"""Between two checkpoints goes this many times as long as one takes to write, or longer."""
+"""The time between two checkpoints is at least this many times the time that one takes to write."""
 
 
 @dataclass
-class Sums:
-    """What is kept of a corpus: moments of each fold, and of the held-out texts the means alone."""
+class CorpusMoments:
+    """The moments of a corpus that has been read, by fold; of the held-out texts, only sums of activations.
+
+    The names of the counts are those in checkpoints.
+    """
 
     folds: list[Moments]
     shuffled: Moments
-    """Of what is fitted on, with the target's activations from other texts."""
+    """The moments over all folds, with the target's activations taken from other texts."""
 
     held_out: tuple[Float[Tensor, "source_layer d_source"], Float[Tensor, "target_layer d_target"]]
+    """The sums of both models' activations over the held-out texts."""
+
     n_held_out: int = 0
-    """Positions."""
+    """The number of held-out positions."""
 
     texts_read: int = 0
+    """The number of texts that have been read, with the held-out ones."""
+
     held_out_texts: int = 0
+    """The number of held-out texts."""
 
     @classmethod
     def zeros(cls, pairing: Pairing, folds: int) -> Self:
-        """Before anything has been read."""
+        """Return the moments of a corpus of which nothing has been read."""
         sizes = pairing.sizes
         device = pairing.models[0].device
-        kept = [Moments.zeros(*sizes, "cpu" if device.type == "mps" else device) for _ in range(folds + 1)]
-        return cls(kept[:-1], kept[-1], (kept[-1].source.clone(), kept[-1].target.clone()))
+        *in_folds, shuffled = (
+            Moments.zeros(*sizes, "cpu" if device.type == "mps" else device) for _ in range(folds + 1)
+        )
+        return cls(in_folds, shuffled, (shuffled.source.clone(), shuffled.target.clone()))
 
     @property
     def n_fitted(self) -> int:
-        """Positions in all folds."""
+        """The number of positions in all folds."""
         return int(sum(float(fold.count) for fold in self.folds))
 
     def add(self, chunk: Chunk, source: Tensor, target: Tensor, seed: list[int]) -> None:
-        """Count a chunk in, with its activations of either model `[position, layer, d_model]`."""
+        """Add a chunk, given both models' activations `[position, layer, d_model]`; `seed` is that of the shuffling."""
         folds = chunk.folds.to(source.device)
         for number, fold in enumerate(self.folds):
             fold.add(source[folds == number], target[folds == number])
@@ -74,14 +85,14 @@ class Sums:
         partner = torch.from_numpy(_in_other_texts(texts, np.random.default_rng(seed))).to(source.device)
         if len(partner):
             self.shuffled.add(source[fitted], target[fitted][partner])
-        for total, held in zip(self.held_out, (source, target), strict=True):
-            total.add_(held[~fitted].sum(dim=0))
+        for total, activations in zip(self.held_out, (source, target), strict=True):
+            total.add_(activations[~fitted].sum(dim=0))
         self.n_held_out += int((~fitted).sum())
         self.texts_read = chunk.texts_read
         self.held_out_texts += len({piece.text for piece in chunk.pieces if piece.fold == HELD_OUT})
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, for a checkpoint."""
+        """Return all tensors by their names in a checkpoint."""
         named = {f"fold.{number}": moments for number, moments in enumerate(self.folds)} | {"shuffled": self.shuffled}
         tensors = {
             f"{name}.{part}": tensor for name, moments in named.items() for part, tensor in vars(moments).items()
@@ -89,7 +100,7 @@ class Sums:
         return tensors | {"held_out.source": self.held_out[0], "held_out.target": self.held_out[1]}
 
     def load(self, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
-        """Take up what a checkpoint holds."""
+        """Replace everything by the contents of a checkpoint."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
         for name, count in counts.items():
@@ -97,9 +108,9 @@ class Sums:
 
 
 def _in_other_texts(texts: np.ndarray[Any, np.dtype[np.int64]], rng: np.random.Generator) -> Any:
-    """For each position one of another text: those of the first half of the texts meet those of the second, at random.
+    """Return a position of another text for each position, drawn at random; nothing if there is only one text.
 
-    Nothing, where there is but one text.
+    Positions in the first half of the texts get one in the second half, and the other way round.
     """
     different = np.unique(texts)
     if len(different) < 2:
@@ -113,7 +124,17 @@ def _in_other_texts(texts: np.ndarray[Any, np.dtype[np.int64]], rng: np.random.G
 
 
 class Reader:
-    """Reads the corpus; `checkpoint` is where it writes what it has, `resume` where an interrupted fit has."""
+    """Reads a corpus with both models of a pairing.
+
+    Args:
+        pairing: The models and their layers.
+        corpus: The texts.
+        config: Which positions are read, and how the texts are split.
+        seed: The seed of the split and of the shuffled pairs.
+        checkpoint: The file that checkpoints are written to; None to write none.
+        resume: The checkpoint of an interrupted fit, to continue from.
+
+    """
 
     def __init__(
         self,
@@ -131,30 +152,30 @@ class Reader:
         self._checkpoint = checkpoint
         self._resume = resume
 
-    def read(self) -> Sums:
-        """Read the corpus to its end, from where a checkpoint ends.
+    def read(self) -> CorpusMoments:
+        """Read the corpus to its end, starting where the checkpoint ends, and return its moments.
 
         Raises a `LabError` for a corpus that is too small or whose texts share no positions, for activations that are
         not finite, and for a checkpoint of another fit.
         """
-        sums = Sums.zeros(self._pairing, self._config.folds)
+        moments = CorpusMoments.zeros(self._pairing, self._config.folds)
         if self._resume is not None:
-            self._take_up(sums, self._resume)
+            self._load_checkpoint(moments, self._resume)
         written, cost = time.monotonic(), 0.0
-        for chunk in self.chunks("reading", sums.texts_read):
+        for chunk in self.chunks("reading", moments.texts_read):
             source, target = self._pairing.activations(chunk)
-            for name, held in zip(self._pairing.names, (source, target), strict=True):
-                if not held.isfinite().all():
+            for name, activations in zip(self._pairing.names, (source, target), strict=True):
+                if not activations.isfinite().all():
                     raise LabError(f"corpus: activations of {name} that are not finite")
-            sums.add(chunk, source, target, [self._seed, sums.texts_read])
+            moments.add(chunk, source, target, [self._seed, moments.texts_read])
             if time.monotonic() - written > max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * cost):
-                cost = self._save(sums)
+                cost = self._save_checkpoint(moments)
                 written = time.monotonic()
-        self._check_enough(sums)
-        return sums
+        self._check_enough(moments)
+        return moments
 
     def chunks(self, what: str, start: int = 0) -> Iterator[Chunk]:
-        """The corpus in chunks, with a progress bar that says `what` is done."""
+        """Yield the corpus in chunks, with a progress bar that is labelled `what`, after skipping `start` texts."""
         config = self._config
         split = Split(config.held_out, config.folds, self._seed, last=config.positions == "last")
         texts = self._corpus.texts(self._pairing.models[0].tokens)
@@ -163,29 +184,29 @@ class Reader:
                 yield chunk
                 bar.update(chunk.texts_read - bar.n)
 
-    def _check_enough(self, sums: Sums) -> None:
-        if sums.n_fitted + sums.n_held_out == 0:
+    def _check_enough(self, moments: CorpusMoments) -> None:
+        if moments.n_fitted + moments.n_held_out == 0:
             raise LabError(
                 f"corpus: no token of {self._pairing.names[0]} ends at the same character as one of "
                 f"{self._pairing.names[1]} in {self._corpus.title}; there is nothing to align"
             )
-        if sums.texts_read < MIN_TEXTS:
-            raise LabError(f"corpus: {self._corpus.title} has {sums.texts_read} texts; expected {MIN_TEXTS} or more")
-        if any(fold.count == 0 for fold in sums.folds) or sums.n_held_out == 0:
+        if moments.texts_read < MIN_TEXTS:
+            raise LabError(f"corpus: {self._corpus.title} has {moments.texts_read} texts; expected {MIN_TEXTS} or more")
+        if any(fold.count == 0 for fold in moments.folds) or moments.n_held_out == 0:
             raise LabError(
-                f"alignment.folds: got {self._config.folds}, but with {sums.texts_read} texts a fold or the held-out "
-                "part is empty; choose fewer folds or a larger corpus"
+                f"alignment.folds: got {self._config.folds}, but with {moments.texts_read} texts a fold or the "
+                "held-out part is empty; choose fewer folds or a larger corpus"
             )
 
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must have in common with a fit that goes on from it."""
+        """Return the settings that a checkpoint must share with a fit that continues from it."""
         source, target = self._pairing.models
         identity = {
             "source": source.weights_sha256,
             "target": target.weights_sha256,
             "corpus": self._corpus.model_dump(),
             "seed": self._seed,
-            "alignment.site": self._config.site,
+            "alignment.site": self._config.component,
             "alignment.source_layers": self._pairing.layers[0],
             "alignment.target_layers": self._pairing.layers[1],
             "alignment.positions": self._config.positions,
@@ -194,24 +215,24 @@ class Reader:
         }
         return dict(json.loads(json.dumps(identity)))
 
-    def _save(self, sums: Sums) -> float:
-        """Write what has been read so far; returns the seconds that it took."""
+    def _save_checkpoint(self, moments: CorpusMoments) -> float:
+        """Write a checkpoint and return the seconds that it took."""
         start = time.monotonic()
         if self._checkpoint is not None:
-            counts = {name: getattr(sums, name) for name in ("n_held_out", "texts_read", "held_out_texts")}
+            counts = {name: getattr(moments, name) for name in ("n_held_out", "texts_read", "held_out_texts")}
             identity = {"identity": json.dumps(self._identity()), "counts": json.dumps(counts)}
             model = self._pairing.models[0]
-            write_bytes(self._checkpoint, tensor_file(sums.tensors(), model.origin, KIND, **identity))
+            write_bytes(self._checkpoint, tensor_file(moments.tensors(), model.origin, KIND, **identity))
         return time.monotonic() - start
 
-    def _take_up(self, sums: Sums, path: Path) -> None:
+    def _load_checkpoint(self, moments: CorpusMoments, path: Path) -> None:
         provenance, tensors = read_any_tensor_file(path, KIND, "resume_from", "cpu")
         identity, counts = (dict(json.loads(provenance[name])) for name in ("identity", "counts"))
         for name, value in self._identity().items():
             if identity.get(name) != value:
                 raise LabError(
-                    f"resume_from: {str(path)!r} is of another fit: {name} is {identity.get(name)!r} there, "
+                    f"resume_from: {str(path)!r} belongs to another fit: {name} is {identity.get(name)!r} there, "
                     f"{value!r} here"
                 )
-        sums.load(tensors, counts)
-        log.info("going on after %d texts", sums.texts_read)
+        moments.load(tensors, counts)
+        log.info("continuing after %d texts", moments.texts_read)

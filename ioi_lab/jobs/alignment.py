@@ -14,7 +14,6 @@ from typing_extensions import override
 
 from ioi_lab.alignment.config import AlignmentConfig
 from ioi_lab.alignment.corpora import Corpus
-from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.config import LabConfig, instantiate
 from ioi_lab.errors import LabError, called
 from ioi_lab.jobs.experiment import EngineMemory
@@ -40,7 +39,8 @@ class AlignmentKeys(LabConfig):
 
         if self.resume_from is not None and not (Path(self.resume_from) / CHECKPOINT).is_file():
             raise LabError(
-                f"resume_from: {self.resume_from!r} holds no {CHECKPOINT}; expected the folder of an interrupted run"
+                f"resume_from: {self.resume_from!r} does not contain {CHECKPOINT}; expected the folder of an "
+                "interrupted run"
             )
 
 
@@ -100,9 +100,11 @@ class AlignmentJob(Job):
     @override
     def measure(self, folder: Path) -> Outcome:
         """Load, read, fit, try and report; if interrupted, log the command that continues."""
-        from ioi_lab.alignment.align import align
+        from ioi_lab.alignment.align import Maps, align, save_maps
+        from ioi_lab.alignment.measure import measure_alignment
+        from ioi_lab.alignment.pairing import Pairing
         from ioi_lab.alignment.reading import CHECKPOINT, Reader
-        from ioi_lab.alignment.report import AlignmentReport
+        from ioi_lab.alignment.report import alignment_report
 
         with called("model", "source"):
             source = load_model(self.source)
@@ -126,7 +128,10 @@ class AlignmentJob(Job):
                 )
             raise
         checkpoint.unlink(missing_ok=True)
-        report = AlignmentReport(alignment, pairing, self.alignment, self.corpus.title, self.keys.seed).report()
+        maps = Maps.of(alignment, self.alignment, self.corpus.title)
+        counts = {"n_positions": alignment.n_positions, "n_held_out": alignment.n_held_out}
+        result = measure_alignment(alignment, pairing, self.alignment, self.corpus.title, self.keys.seed)
+        report = alignment_report(result, save_maps(maps, pairing.models, **counts))
         return Outcome(report, {"source": source.provenance, "target": target.provenance, "seed": self.keys.seed})
 
 

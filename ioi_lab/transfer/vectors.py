@@ -1,4 +1,4 @@
-"""Steering one model with a vector of another: native, carried over, and controls, swept over scales."""
+"""Steering one model with the vectors of another: native vectors, transferred ones and controls."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from itertools import product
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import numpy as np
+from jaxtyping import Float
+from typing_extensions import override
 
 from ioi_lab.alignment.config import PairOfLayers
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.engine.edits import EditSet, Site
-from ioi_lab.stats.metrics import Readout
-from ioi_lab.stats.responses import Response
+from ioi_lab.stats.metrics import Array
 from ioi_lab.steering.methods import METHODS, Vector, random_direction
 from ioi_lab.steering.vectors import activations_at, add_direction
 from ioi_lab.tasks.prompts import Position
-from ioi_lab.transfer.sides import Side
+from ioi_lab.transfer.shared_prompts import ModelOnPrompts
 from ioi_lab.transfer.vocabulary import SharedVocabulary, Translator, token_readout
 
 if TYPE_CHECKING:
@@ -27,190 +28,214 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
+NATIVE: Final = "native"
+CARRIED: Final = "carried"
 RANDOM: Final = "random map"
 SHIFT: Final = "mean shift"
 SHUFFLED: Final = "shuffled vocabulary"
-_PROBE: Final = (-1.0, 1.0)
+_PROBE_SCALES: Final = (-1.0, 1.0)
 """The scales at which training prompts are steered to choose a pair of layers."""
 
 
 @dataclass(frozen=True)
-class Native:
-    """A model's own vectors of a contrast, by layer."""
+class NativeVectors:
+    """The vectors that a model has itself for a contrast, by layer."""
 
-    side: Side
+    on_prompts: ModelOnPrompts
     component: Component
     position: Position
     vectors: Mapping[int, Vector]
 
     @classmethod
-    def of(cls, side: Side, component: Component, position: Position, layers: Sequence[int], method: str) -> Native:
-        """From the training prompts; a `LabError` for fewer of them than the method needs."""
+    def of(
+        cls, on_prompts: ModelOnPrompts, component: Component, position: Position, layers: Sequence[int], method: str
+    ) -> NativeVectors:
+        """Return the vectors that a method makes from the training prompts.
+
+        Raises a `LabError` for fewer prompts than the method needs.
+        """
         sites = {layer: Site(component, layer, None, position) for layer in layers}
-        positive, negative = (activations_at(side.sides, run, list(sites.values())) for run in ("clean", "corrupted"))
+        positive = activations_at(on_prompts.sides, "clean", list(sites.values()))
+        negative = activations_at(on_prompts.sides, "corrupted", list(sites.values()))
         vectors = {layer: METHODS[method](positive[site], negative[site]) for layer, site in sites.items()}
-        return cls(side, component, position, vectors)
+        return cls(on_prompts, component, position, vectors)
 
     def edits(self, vector: Vector, layer: int, scales: Sequence[float], *, training: bool = False) -> list[EditSet]:
-        """An edit set a scale, which adds a vector towards each prompt's answer."""
-        contrast = self.side.contrast
+        """Return one edit set per scale, which adds a vector towards the answer of each held-out or training prompt."""
+        contrast = self.on_prompts.contrast
         signs = [prompt.sign for prompt in contrast.training] if training else contrast.signs
         return add_direction(Site(self.component, layer, None, self.position), np.outer(signs, vector), scales)
 
 
-class Carrier(ABC):
-    """A way to carry vectors from a model to another, and what to compare it with."""
+class Route(ABC):
+    """A way to carry vectors from one model to another, with its controls."""
+
+    control_noun: str
+    """What the controls are that there are many of, in the plural."""
+
+    many: str
+    """The start of the names of these controls."""
 
     @abstractmethod
     def carry(self, pair: PairOfLayers) -> Vector:
-        """What the vector of the one model's layer becomes in the other's."""
+        """Return the image in the target's layer of the vector of the source's layer."""
 
     @abstractmethod
     def controls(self, pair: PairOfLayers, carried: Vector) -> dict[str, Vector]:
-        """Others to compare it with, as long as it, by name."""
+        """Return vectors to compare the carried one with, by name; they have its norm."""
 
 
 @dataclass(frozen=True)
-class ThroughMaps(Carrier):
+class ThroughMaps(Route):
     """Through the fitted map of the pair of layers. Controls: maps drawn at random, and the one that shifts means."""
 
-    source: Native
+    source: NativeVectors
     maps: Mapping[PairOfLayers, AffineMap]
     n_controls: int
     seed: int
 
+    control_noun = "random maps"
+    many = RANDOM
+
+    @override
     def carry(self, pair: PairOfLayers) -> Vector:
-        """Through the map's matrix: a difference of activations has no mean."""
+        """Return the vector times the map's matrix: a difference of activations is not shifted by the bias."""
         carried: Vector = self.source.vectors[pair[0]] @ self.maps[pair].matrix.cpu().numpy()
         return carried
 
+    @override
     def controls(self, pair: PairOfLayers, carried: Vector) -> dict[str, Vector]:
-        """What random maps make of any vector is a direction drawn at random."""
+        """Return random directions, which are the images of a vector under random maps, and the mean shift's image."""
         vector, norm = self.source.vectors[pair[0]], float(np.linalg.norm(carried))
         drawn = {
             f"{RANDOM} {index}": random_direction(norm, len(carried), [self.seed, *pair, index])
             for index in range(self.n_controls)
         }
-        return {**drawn, SHIFT: as_long_as(vector @ np.eye(len(vector), len(carried)), carried)}
+        return {**drawn, SHIFT: with_norm_of(vector @ np.eye(len(vector), len(carried)), carried)}
 
 
 @dataclass(frozen=True)
-class ThroughVocabulary(Carrier):
-    """Through the tokens that both models have. Controls: each logit given to another token."""
+class ThroughVocabulary(Route):
+    """Through the tokens that both models have. Controls: the same logits, each given to another token."""
 
-    source: Native
+    source: NativeVectors
     translator: Translator
     n_controls: int
     seed: int
 
+    control_noun = "shuffled vocabularies"
+    many = SHUFFLED
+
     @classmethod
-    def of(cls, source: Native, target: Native, n_controls: int, seed: int) -> Self:
-        """A `LabError` where the vocabularies share no token."""
-        shared = SharedVocabulary.of(source.side.model.tokens, target.side.model.tokens)
-        readouts = token_readout(source.side.sides), token_readout(target.side.sides)
-        return cls(source, Translator(*readouts, shared), n_controls, seed)
+    def of(cls, source: NativeVectors, target: NativeVectors, n_controls: int, seed: int) -> Self:
+        """Return the route between two models; raises a `LabError` if their vocabularies share no token."""
+        one, other = source.on_prompts, target.on_prompts
+        shared = SharedVocabulary.of(one.model.tokens, other.model.tokens)
+        return cls(source, Translator(token_readout(one.sides), token_readout(other.sides), shared), n_controls, seed)
 
+    @override
     def carry(self, pair: PairOfLayers) -> Vector:
-        """The same in every layer of the target."""
-        return self._carried(pair[0])
-
-    def _carried(self, layer: int) -> Vector:
-        if layer not in self._done:
-            self._done[layer] = self.translator.translate(self.source.vectors[layer])
-        return self._done[layer]
+        """Return the translated vector, which is the same in every layer of the target."""
+        layer = pair[0]
+        if layer not in self._translated:
+            self._translated[layer] = self.translator.translate(self.source.vectors[layer])
+        return self._translated[layer]
 
     @cached_property
-    def _done(self) -> dict[int, Vector]:
+    def _translated(self) -> dict[int, Vector]:
         return {}
 
+    @override
     def controls(self, pair: PairOfLayers, carried: Vector) -> dict[str, Vector]:
-        """From the same logits in another order."""
         vector, rng = self.source.vectors[pair[0]], np.random.default_rng([self.seed, *pair])
         return {
-            f"{SHUFFLED} {index}": as_long_as(self.translator.translate(vector, rng), carried)
+            f"{SHUFFLED} {index}": with_norm_of(self.translator.translate(vector, rng), carried)
             for index in range(self.n_controls)
         }
 
 
 @dataclass(frozen=True)
-class Crossing:
-    """What came of steering the model `target` with vectors of `source`. Readouts go scale by scale."""
+class SteeringVector:
+    """A vector that the target is steered with in one layer."""
 
-    source: Native
-    target: Native
-    carrier: Carrier
-    scales: list[float]
-    carried: dict[PairOfLayers, Vector]
-    """By layer of the source and layer of the target."""
+    name: str
+    """`native`, `carried`, or the name of a control."""
 
-    clean: Readout
-    corrupted: Readout
-    native: dict[int, Readout]
-    """By layer of the target."""
+    source_layer: int | None
+    """The layer of the source that the vector comes from; None for native vectors."""
 
-    moved: dict[PairOfLayers, Readout]
+    layer: int
+    vector: Vector
+    norm: float
+    """The norm of the vector; that of a control is the carried vector's."""
+
+
+@dataclass(frozen=True)
+class VectorTransfer:
+    """The vectors that a model is steered with to measure what transfers from another model."""
+
+    source: NativeVectors
+    target: NativeVectors
+    route: Route
+    vectors: list[SteeringVector]
+    """Native vectors by layer, carried ones by pair of layers, and the controls of the best pair."""
+
     best: PairOfLayers
-    """Into the layer where the native vector is steepest, from where the carried one is: on the training prompts."""
+    """The pair of layers that was chosen on the training prompts.
 
-    controls: dict[str, Readout]
-    """Of the best pair, by name."""
-
-    def response(self, readout: Readout) -> Response:
-        """The logit difference by scale."""
-        return Response.of(self.scales, readout.logit_diff, self.clean.logit_diff[0])
-
-
-def cross(source: Native, target: Native, carrier: Carrier, scales: list[float]) -> Crossing:
-    """Steer the target's held-out prompts at each pair of layers, natively, and with the best pair's controls."""
-    carried = {pair: carrier.carry(pair) for pair in product(source.vectors, target.vectors)}
-    best = _best_pair(target, carried)
-    controls = carrier.controls(best, carried[best])
-    held_out = target.side.held_out
-    plan = [edits for layer, own in target.vectors.items() for edits in target.edits(own, layer, scales)]
-    plan += [edits for pair, vector in carried.items() for edits in target.edits(vector, pair[1], scales)]
-    plan += [edits for vector in controls.values() for edits in target.edits(vector, best[1], scales)]
-    readout = held_out.run(plan, "clean")
-    parts = iter(readout.select(slice(start, start + len(scales))) for start in range(0, len(plan), len(scales)))
-    return Crossing(
-        source=source,
-        target=target,
-        carrier=carrier,
-        scales=scales,
-        carried=carried,
-        clean=held_out.baseline("clean"),
-        corrupted=held_out.baseline("corrupted"),
-        native={layer: next(parts) for layer in target.vectors},
-        moved={pair: next(parts) for pair in carried},
-        best=best,
-        controls={name: next(parts) for name in controls},
-    )
-
-
-def _best_pair(target: Native, carried: Mapping[PairOfLayers, Vector]) -> PairOfLayers:
-    """The layer where the target's own vector is steepest, and from where the steepest one comes into it.
-
-    Told on the training prompts.
+    It is the target's layer in which the native vector is steepest, and the source's layer whose vector, carried there,
+    is steepest.
     """
+
+    def edit_sets(self, scales: Sequence[float]) -> list[EditSet]:
+        """Return the edit sets that steer the held-out prompts: for each vector, one per scale."""
+        return [edits for each in self.vectors for edits in self.target.edits(each.vector, each.layer, scales)]
+
+
+def transfer_vectors(source: NativeVectors, target: NativeVectors, route: Route) -> VectorTransfer:
+    """Carry the source's vectors into each layer of the target, and choose the best pair of layers.
+
+    Returns the vectors to steer with, controls included.
+    """
+    carried = {pair: route.carry(pair) for pair in product(source.vectors, target.vectors)}
+    best = _best_pair(target, carried)
+    norms = {pair: float(np.linalg.norm(vector)) for pair, vector in carried.items()}
+    vectors = [
+        SteeringVector(NATIVE, None, layer, vector, float(np.linalg.norm(vector)))
+        for layer, vector in target.vectors.items()
+    ]
+    vectors += [SteeringVector(CARRIED, *pair, vector, norms[pair]) for pair, vector in carried.items()]
+    controls = route.controls(best, carried[best])
+    vectors += [SteeringVector(name, *best, vector, norms[best]) for name, vector in controls.items()]
+    return VectorTransfer(source, target, route, vectors, best)
+
+
+def _best_pair(target: NativeVectors, carried: Mapping[PairOfLayers, Vector]) -> PairOfLayers:
     layer = _steepest(target, {layer: (layer, vector) for layer, vector in target.vectors.items()})
     into = {pair: (layer, vector) for pair, vector in carried.items() if pair[1] == layer}
     return _steepest(target, into)
 
 
-def _steepest(target: Native, vectors: Mapping[Key, tuple[int, Vector]]) -> Key:
-    """The key of the vector that moves the training prompts farthest towards their answer, in its layer."""
-    plan = [edits for layer, vector in vectors.values() for edits in target.edits(vector, layer, _PROBE, training=True)]
-    moved = target.side.training.run(plan, "clean").logit_diff.mean(axis=1).reshape(-1, len(_PROBE))
+def _steepest(target: NativeVectors, vectors: Mapping[Key, tuple[int, Vector]]) -> Key:
+    """Return the key of the vector that moves the training prompts farthest towards their answer, in its layer."""
+    plan = [
+        edits
+        for layer, vector in vectors.values()
+        for edits in target.edits(vector, layer, _PROBE_SCALES, training=True)
+    ]
+    readout = target.on_prompts.training.run(plan, "clean")
+    moved: Float[Array, "vector scale"] = readout.logit_diff.mean(axis=1).reshape(-1, len(_PROBE_SCALES))
     return list(vectors)[int((moved[:, 1] - moved[:, 0]).argmax())]
 
 
-def as_long_as(vector: Vector, other: Vector) -> Vector:
-    """A vector of the one's direction and the other's norm; one without a direction stays so."""
+def with_norm_of(vector: Vector, other: Vector) -> Vector:
+    """Return a vector scaled to the norm of the other; a zero vector stays zero."""
     norm = float(np.linalg.norm(vector))
     scaled: Vector = vector * (float(np.linalg.norm(other)) / norm if norm else 0.0)
     return scaled
 
 
 def cosine(one: Vector, other: Vector) -> float:
-    """The cosine between two vectors; 0 where one of them is nothing."""
+    """Return the cosine between two vectors; 0 if one of them is zero."""
     norms = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / norms if norms else 0.0

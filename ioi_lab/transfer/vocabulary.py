@@ -1,4 +1,4 @@
-"""A direction of one model as logits over tokens, and back as a direction of another model with other tokens."""
+"""Directions of one model as logits over tokens, and from these as directions of another model with other tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from ioi_lab.engine.edits import Site
+from ioi_lab.engine.edits import OTHER_PASS, Site
 from ioi_lab.errors import LabError
 from ioi_lab.lenses.direct import readout_direction
 from ioi_lab.stats.metrics import Array
@@ -21,27 +21,33 @@ if TYPE_CHECKING:
     from ioi_lab.tasks.tokens import Tokens
 
 PENALTY: Final = 0.1
-"""Of the ridge regression from logits to a direction, in sums over tokens of the mean square that their logits read.
+"""The penalty of the ridge regression from logits to a direction, as a share of the readout's weighted mean square.
 
-Of 1e-4 to 100 the one with the largest effect beside shuffled vocabularies, between the two tiny models with three
-pairs of names: smaller ones spend the direction's length on tokens that so few dimensions cannot tell apart.
+Of 1e-4 to 100, this value has the largest effect compared with shuffled vocabularies, between the two tiny models with
+three pairs of names: smaller penalties spend the direction's length on tokens that a small number of dimensions cannot
+separate.
 """
 
 
 @dataclass(frozen=True)
 class SharedVocabulary:
-    """Tokens that stand for the same text in both models, by their ids in the one and in the other."""
+    """The tokens that stand for the same text in both models, by their ids in each."""
 
     source: Int[Array, "token"]
     target: Int[Array, "token"]
 
     @classmethod
     def of(cls, source: Tokens, target: Tokens) -> Self:
-        """Texts that several tokens stand for, as for broken characters, are left out; a `LabError` if none is left."""
+        """Return the shared tokens, without texts that several tokens stand for, such as incomplete characters.
+
+        Raises a `LabError` if there are none.
+        """
         first, second = _texts(source), _texts(target)
         common = sorted(first.keys() & second.keys())
         if not common:
-            raise LabError("intervention.source: its vocabulary shares no token with the model's; nothing can be moved")
+            raise LabError(
+                "intervention.source: its vocabulary shares no token with the model's; no direction can be moved"
+            )
         return cls(np.array([first[text] for text in common]), np.array([second[text] for text in common]))
 
 
@@ -55,12 +61,13 @@ def _texts(tokens: Tokens) -> dict[str, int]:
 
 @torch.no_grad()
 def token_readout(engine: Engine) -> Float[Array, "vocab d_model"]:
-    """What each token's logit, less the mean logit, reads of the residual stream behind the last layer at END.
+    """Return the direction of the last layer's output at END that each token's logit, less the mean logit, reads.
 
-    Final norm and unembedding, with the norm's scale held at that of the mean activation of both runs.
+    These are the final norm and the unembedding, with the norm's scale fixed at that of the mean activation of both
+    passes.
     """
     last = Site("resid_post", engine.shape.n_layers - 1, None, "END")
-    means = [activations_at(engine, run, [last])[last].mean(axis=0) for run in ("clean", "corrupted")]
+    means = [activations_at(engine, which, [last])[last].mean(axis=0) for which in OTHER_PASS]
     model = engine.model
     mean = torch.from_numpy(np.mean(means, axis=0)).to(model.bridge.W_U.device).float()
     n_tokens = min(len(model.tokens.tokenizer), model.bridge.cfg.d_vocab)
@@ -71,7 +78,7 @@ def token_readout(engine: Engine) -> Float[Array, "vocab d_model"]:
 
 @dataclass(frozen=True)
 class Translator:
-    """Moves directions through the vocabulary; `source` and `target` are what `token_readout` gives."""
+    """Translates directions through the vocabulary; `source` and `target` are the results of `token_readout`."""
 
     source: Float[Array, "vocab_source d_source"]
     target: Float[Array, "vocab_target d_target"]
@@ -80,10 +87,10 @@ class Translator:
     def translate(
         self, direction: Float[Array, "d_source"], shuffle: np.random.Generator | None = None
     ) -> Float[Array, "d_target"]:
-        """Read a direction as logits, move these to the target's tokens, and find what writes them there.
+        """Return the target's direction that writes the logits of the source's direction, to the same tokens.
 
-        The way back is a ridge regression over the shared tokens, scaled to fit best. Each token weighs as the square
-        of its logit: most tokens of a vocabulary are nothing to a direction, and would outvote those that it is about.
+        It is found by ridge regression over the shared tokens, and scaled to fit best. Each token is weighted by the
+        square of its logit: a direction is about few tokens of a vocabulary, and all others would outweigh them.
         `shuffle`: give each logit to another token.
         """
         from sklearn.linear_model import Ridge
@@ -97,12 +104,12 @@ class Translator:
         weights /= weights.mean()
         readout = self.target[self.shared.target]
         size = float(weights @ np.square(readout - readout.mean(axis=0)).mean(axis=1))
-        found: Array = Ridge(alpha=PENALTY * size).fit(readout, logits, sample_weight=weights).coef_
-        written, wanted = (values - np.average(values, weights=weights) for values in (readout @ found, logits))
-        return found * float((weights * written) @ wanted / ((weights * written) @ written))
+        fitted: Array = Ridge(alpha=PENALTY * size).fit(readout, logits, sample_weight=weights).coef_
+        written, wanted = (values - np.average(values, weights=weights) for values in (readout @ fitted, logits))
+        return fitted * float((weights * written) @ wanted / ((weights * written) @ written))
 
     def shared_mass(self, direction: Float[Array, "d_source"]) -> float:
-        """The share of Σ|logit − mean logit| that lies on shared tokens."""
+        """Return the share of Σ|logit − mean logit| that lies on shared tokens."""
         logits = np.abs(self._logits(direction))
         total = logits.sum()
         return float(logits[self.shared.source].sum() / total) if total else 0.0

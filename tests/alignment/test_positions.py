@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ioi_lab.alignment.positions import HELD_OUT, Shared, Split, activations_of, chunks_of, in_other_model
+from ioi_lab.alignment.positions import HELD_OUT, SharedPiece, Split, activations_of, chunks_of, in_other_model
 from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
 from ioi_lab.tasks.text import pieces_of
@@ -25,7 +25,7 @@ def test_shared_positions_have_read_the_same_characters(text):
     from tests.conftest import model_config
 
     models = tuple(load_model(model_config(tiny_folder(name), name=name)) for name in ("tiny-gpt2", "tiny-pythia"))
-    shared = Shared.of(text, models, 0, 1, last=False)
+    shared = SharedPiece.of(text, models, 0, 1, last=False)
     read = []
     for model, ids, places in zip(models, shared.ids, shared.places, strict=True):
         assert 0 not in places  # BOS
@@ -34,7 +34,7 @@ def test_shared_positions_have_read_the_same_characters(text):
     assert all(text.startswith(part) or "\ufffd" in part for part in read[0])
     if all(len(model.tokens.encode(text)) <= model.shape.n_ctx for model in models):
         assert read[0][-1:] in ([text], [])
-        assert Shared.of(text, models, 0, 1, last=True).places == tuple(places[-1:] for places in shared.places)
+        assert SharedPiece.of(text, models, 0, 1, last=True).places == tuple(places[-1:] for places in shared.places)
 
 
 def test_the_split_is_by_text():

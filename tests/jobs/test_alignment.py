@@ -79,7 +79,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(train_align, tmp_path, mo
     command = next(line for line in outcome.out.splitlines() if "to go on: " in line).split("train_align.py ")[1]
     outcome = train_align(*command.split(), "name=resumed")
     assert outcome.code == 0, outcome.err
-    assert "going on after" in outcome.out
+    assert "continuing after" in outcome.out
     whole, resumed = (next(run for run in run_folders(tmp_path) if name in run.parts) for name in ("whole", "resumed"))
     assert read(whole)[0] == read(resumed)[0]
     assert yaml.safe_load((resumed / "config.yaml").read_text())["resume_from"] == str(cut)
@@ -115,9 +115,9 @@ def test_a_grid_is_one_run_a_method(train_align, tmp_path):
         (["model@source=folder", "source.path=nowhere"], "source.path: 'nowhere' is no folder"),
         (["model@target.device=tpu"], "model@target.device: no such key"),
         (["target.device=tpu"], "target.device: got 'tpu', expected one of auto"),
-        (["corpus=text", "corpus.path=none.txt"], "corpus.path: 'none.txt' is no file"),
+        (["corpus=text", "corpus.path=none.txt"], "corpus.path: 'none.txt' is not a file"),
         (["corpus=text"], "corpus.path: this key has no value yet"),
-        (["resume_from=nowhere"], "resume_from: 'nowhere' holds no checkpoint.safetensors"),
+        (["resume_from=nowhere"], "resume_from: 'nowhere' does not contain checkpoint.safetensors"),
         (["alignment.held_out=1.5"], "alignment.held_out: got 1.5, expected less than 1"),
         (["alignment.layers=1"], "alignment.layers: no such key"),
     ],

@@ -205,15 +205,15 @@ def test_the_position_of_the_answer_steers_it(sweep, tmp_path):
     assert found["controls_inside_band"] > 0.8
 
 
-@pytest.mark.parametrize(("method", "beats"), [("linear", None), ("logit", 1), ("functional", None)])
-def test_things_are_carried_between_it_and_a_tiny_model(sweep, tmp_path, method, beats):
+@pytest.mark.parametrize(("through", "beats"), [("maps", None), ("vocabulary", 1), ("head", None)])
+def test_things_are_transferred_between_it_and_a_tiny_model(sweep, tmp_path, through, beats):
     """Other tokenizers, widths and depths, in both directions."""
     outcome = sweep(
         "tracker=none",
         "experiment=cross_model",
         "model=smollm2-135m",
         "task.n=24",
-        f"intervention.method={method}",
+        f"intervention.through={through}",
         "intervention.scale=[-2,-1,-0.5,0,0.5,1,2]",
         "intervention.controls=5",
         "intervention.corpus.task.n=60",
@@ -223,5 +223,5 @@ def test_things_are_carried_between_it_and_a_tiny_model(sweep, tmp_path, method,
     assert outcome.code == 0, outcome.err
     metrics = json.loads((only_run_folder(tmp_path) / "metrics.json").read_text())
     for way in ("forward", "backward"):
-        assert np.isfinite(metrics[f"{way}_share_of_own" if method == "functional" else f"{way}_share_of_native"])
+        assert np.isfinite(metrics[f"{way}_share_of_own" if through == "head" else f"{way}_share_of_native"])
         assert beats is None or metrics[f"{way}_beats_controls"] == beats

@@ -1,92 +1,102 @@
-"""Across models: a direction or a head of one language model put to work in another.
+"""Across models: a steering vector or a head of one language model put to work in another.
 
 Sources: linear maps between residual streams (arXiv 2506.00653, 2506.06609), transferred activation interventions
-(arXiv 2503.04429). Everything is set against what is native to the target and against controls, on prompts that
+(arXiv 2503.04429). Everything is compared with the target's own vectors or heads and with controls, on prompts that
 neither vectors nor choices were made from, in both directions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import override
 
 from ioi_lab.alignment.config import AlignmentConfig
 from ioi_lab.alignment.corpora import Corpus
-from ioi_lab.alignment.pairing import Pairing
-from ioi_lab.config import instantiate
+from ioi_lab.config import Renamed, instantiate
 from ioi_lab.errors import LabError, called
-from ioi_lab.interventions.base import Intervention, Measurement, Report
-from ioi_lab.interventions.self_checks import check_gap
-from ioi_lab.models.heads import HeadName, head_of
+from ioi_lab.interventions.base import Intervention
+from ioi_lab.models.heads import HeadName
 from ioi_lab.models.loading import ModelConfig
 from ioi_lab.steering.contrasts import ContrastName
 from ioi_lab.steering.vectors import MIN_CONTROLS, SCALES
 
 if TYPE_CHECKING:
-    from ioi_lab.alignment.align import Maps
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.models.loading import LabModel
-    from ioi_lab.transfer.heads import Head, Swap
-    from ioi_lab.transfer.sides import Side
-    from ioi_lab.transfer.vectors import Carrier, Crossing
+    from ioi_lab.interventions.transfer.measure import TransferResult
+    from ioi_lab.reports.report import Report, ReportContext
+
+_TINY_GPT2: Final = ModelConfig(
+    name="tiny-gpt2",
+    source="tiny",
+    path="tiny-gpt2",
+    revision=None,
+    device="auto",
+    dtype="float32",
+    prepend_bos=True,
+)
+_TINY_ENGLISH: Final = {
+    "_target_": "ioi_lab.alignment.corpora.TinyEnglish",
+    "name": "tiny_english",
+    "n": 4000,
+    "seed": 0,
+}
 
 
-@dataclass(frozen=True)
-class Transferred:
-    """What came of it: from the source into the run's own model, then the other way round."""
+class Transfer(Intervention["TransferResult"]):
+    """Transfer a steering vector or a head of `source` to the run's model.
 
-    models: tuple[LabModel, LabModel]
-    """Source and target."""
-
-    results: list[Crossing | Swap]
-    maps: Maps | None
-    """Of `linear` and `functional`."""
-
-
-class Transfer(Intervention):
-    """Carry a steering vector (`linear`, `logit`) or a head (`functional`) of `source` over to the run's model.
-
-    `alignment` says which residual stream, which layers of either model, and how maps are fitted on `corpus`, unless
-    `maps` names a file of them. Vectors are made as `intervention=steer` makes them; `head` and `source_head` are names
-    or `best`.
+    `through`: a vector goes through the fitted `maps` or through the `vocabulary` that both models share; with `head`,
+    the output of a head goes through the fitted maps. `alignment` says which residual stream and which layers are
+    mapped, and how maps are fitted on `corpus`, unless `maps` is a file of them. Vectors are made by `vector_method` as
+    `intervention=steer` makes them; `head` and `source_head` are names or `best`.
     """
 
-    source: ModelConfig
-    corpus: dict[str, Any]
-    alignment: AlignmentConfig
-    method: Literal["linear", "logit", "functional"]
-    maps: str | None
-    position: str
-    scale: Literal["all"] | float | Annotated[list[float], Field(min_length=1)]
-    vector: Literal["mean_difference", "pca", "logistic"]
-    contrast: ContrastName
-    names: Annotated[list[str], Field(min_length=2, max_length=2)]
-    controls: Annotated[int, Field(ge=MIN_CONTROLS)]
-    head: Literal["best"] | HeadName
-    source_head: Literal["best"] | HeadName
-    both: bool
-    seed: Annotated[int, Field(ge=0)]
+    renamed_keys: ClassVar = {
+        "method": Renamed("through", {"linear": "maps", "logit": "vocabulary", "functional": "head"}),
+        "vector": Renamed("vector_method"),
+    }
+
+    name: str = "transfer"
+    source: ModelConfig = _TINY_GPT2
+    corpus: dict[str, Any] = _TINY_ENGLISH
+    alignment: AlignmentConfig = AlignmentConfig()
+    through: Literal["maps", "vocabulary", "head"] = "maps"
+    maps: str | None = None
+    position: str = "END"
+    scale: Literal["all"] | float | Annotated[list[float], Field(min_length=1)] = "all"
+    vector_method: Literal["mean_difference", "pca", "logistic"] = "mean_difference"
+    contrast: ContrastName = "name_pair"
+    names: Annotated[list[str], Field(min_length=2, max_length=2)] = ["James", "Robert"]  # noqa: RUF012  (pydantic copies it)
+    controls: Annotated[int, Field(ge=MIN_CONTROLS)] = 10
+    head: Literal["best"] | HeadName = "best"
+    source_head: Literal["best"] | HeadName = "best"
+    both: bool = True
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("alignment", mode="before")
+    @classmethod
+    def _alignment_has_new_keys(cls, value: Any) -> Any:
+        return AlignmentConfig.from_config(value, "intervention.alignment") if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
-    def _heads_have_a_place(self) -> Transfer:
-        if self.method == "functional" and self.alignment.site != "resid_post":
+    def _heads_fit(self) -> Self:
+        if self.through == "head" and self.alignment.component != "resid_post":
             raise LabError(
-                f"intervention.alignment.site: got {self.alignment.site!r}, but heads write into the stream behind "
-                "their layer; expected 'resid_post' for functional"
+                f"intervention.alignment.component: got {self.alignment.component!r}, but heads write into the "
+                "residual stream after their layer; expected 'resid_post' for head"
             )
-        if self.method == "functional" and self.position == "all":
-            raise LabError(
-                "intervention.position: got 'all'; functional replaces a head at one position, such as 'END'"
-            )
+        if self.through == "head" and self.position == "all":
+            raise LabError("intervention.position: got 'all'; head replaces a head at one position, such as 'END'")
         return self
 
     @property
+    @override
     def title(self) -> str:
-        """Such as `transfer (linear) from tiny-gpt2`."""
-        return f"transfer ({self.method}) from {self.source.label}"
+        return f"transfer ({self.through}) from {self.source.label}"
 
     @property
     def scales(self) -> list[float]:
@@ -94,105 +104,47 @@ class Transfer(Intervention):
         chosen = SCALES if self.scale == "all" else [self.scale] if isinstance(self.scale, float) else self.scale
         return sorted({float(scale) for scale in chosen})
 
+    @override
     def check(self) -> None:
-        """Tell a missing file before any model is loaded."""
         if self.maps is not None and not Path(self.maps).is_file():
-            raise LabError(f"intervention.maps: {self.maps!r} is no file")
+            raise LabError(f"intervention.maps: {self.maps!r} is not a file")
         with called("model", "intervention.source"):
             self.source.check()
         with called("corpus", "intervention.corpus"):
-            self._texts.check()
+            self._corpus.check()
 
     @property
+    @override
     def models(self) -> dict[str, ModelConfig]:
-        """The source."""
         return {"source": self.source}
 
     @property
-    def _texts(self) -> Corpus:
+    def _corpus(self) -> Corpus:
         return instantiate(self.corpus, "corpus", Corpus)
 
-    def observe(self, engine: Engine) -> Transferred:
-        """Load the source, fit or read maps, and carry things over, in one or both directions."""
-        from ioi_lab.models.loading import load_model
-        from ioi_lab.transfer.sides import sides_of
+    @override
+    def measure(self, engine: Engine) -> TransferResult:
+        from ioi_lab.interventions.transfer.measure import HeadOptions, MapSource, measure_transfer
+        from ioi_lab.interventions.transfer.vector_measure import VectorOptions
 
-        engine.prompts.check_position(self.position, "intervention.position")
-        with called("model", "intervention.source"):
-            source_model = load_model(self.source)
-        models = source_model, engine.model
-        with called("alignment", "intervention.alignment"):
-            pairing = Pairing.of(self.alignment, models, engine.memory_gb)
-        contrast: ContrastName = "clean_corrupt" if self.method == "functional" else self.contrast
-        names = self.names[0], self.names[1]
-        source, target = sides_of(models, engine.prompts, contrast, names, self.seed, engine.memory_gb)
-        for side in (source, target):
-            check_gap(side.held_out.baseline("clean"), side.held_out.baseline("corrupted"))
-        heads = (
-            self._head("source_head", source_model, pairing.layers[0]),
-            self._head("head", engine.model, pairing.layers[1]),
+        options: HeadOptions | VectorOptions
+        if self.through == "head":
+            options = HeadOptions(self.source_head, self.head)
+        else:
+            names = self.names[0], self.names[1]
+            options = VectorOptions(self.through, self.vector_method, self.contrast, names, self.scales, self.controls)
+        return measure_transfer(
+            engine,
+            source=self.source,
+            map_source=MapSource(self.alignment, self._corpus, None if self.maps is None else Path(self.maps)),
+            position=self.position,
+            options=options,
+            both=self.both,
+            seed=self.seed,
         )
-        maps = None if self.method == "logit" else self._maps(pairing)
-        results = [self._result(source, target, pairing.layers, maps, heads)]
-        if self.both:
-            turned = None if maps is None else maps.turned
-            results.append(self._result(target, source, pairing.layers[::-1], turned, heads[::-1]))
-        return Transferred(models, results, maps)
 
-    def report(self, measurement: Measurement) -> Report:
-        """A row a vector and scale, or a head; how much of the native effect comes over, and whether controls do."""
+    @override
+    def report(self, result: TransferResult, context: ReportContext) -> Report:
         from ioi_lab.interventions.transfer.report import transfer_report
 
-        return transfer_report(self, measurement)
-
-    def _maps(self, pairing: Pairing) -> Maps:
-        """Those of the file, or new ones."""
-        from ioi_lab.alignment.align import Maps, align, load_maps
-        from ioi_lab.alignment.reading import Reader
-
-        if self.maps is not None:
-            return load_maps(Path(self.maps), pairing.models, "intervention.maps").of_layers(
-                pairing.site, pairing.layers, "intervention.alignment"
-            )
-        corpus = self._texts
-        with called("corpus", "intervention.corpus"), called("alignment", "intervention.alignment"):
-            alignment = align(Reader(pairing, corpus, self.alignment, self.seed), pairing, self.alignment)
-        return Maps.of(alignment, self.alignment, corpus.title)
-
-    def _head(self, key: str, model: LabModel, layers: list[int]) -> Head | None:
-        """The head that a key names, if it names one; a `LabError` for one in a layer without maps."""
-        name = getattr(self, key)
-        if name == "best":
-            return None
-        head = head_of(name, model.shape, "z", f"intervention.{key}")
-        if head[0] not in layers:
-            raise LabError(
-                f"intervention.{key}: got {name}, but its layer is not among those that are mapped, {layers}"
-            )
-        return head
-
-    def _result(
-        self,
-        source: Side,
-        target: Side,
-        layers: tuple[list[int], list[int]],
-        maps: Maps | None,
-        heads: tuple[Head | None, Head | None],
-    ) -> Crossing | Swap:
-        """In one direction."""
-        from ioi_lab.transfer.heads import swap
-        from ioi_lab.transfer.vectors import Native, ThroughMaps, ThroughVocabulary, cross
-
-        if self.method == "functional":
-            assert maps is not None
-            return swap(source, target, maps.forward, heads, self.position)
-        one, other = (
-            Native.of(side, self.alignment.site, self.position, own, self.vector)
-            for side, own in zip((source, target), layers, strict=True)
-        )
-        carrier: Carrier
-        if maps is not None:
-            carrier = ThroughMaps(one, maps.forward, self.controls, self.seed)
-        else:
-            carrier = ThroughVocabulary.of(one, other, self.controls, self.seed)
-        return cross(one, other, carrier, self.scales)
+        return transfer_report(result, context)

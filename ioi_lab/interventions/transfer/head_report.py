@@ -1,231 +1,136 @@
-"""One direction of swapping heads between models: what a foreign head recovers in the place of a native one."""
+"""The report of one direction of swapping heads between models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from ioi_lab.alignment.config import PairOfLayers
-from ioi_lab.interventions.base import Measurement, scalars, tidy_table
+from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
-from ioi_lab.stats.bootstrap import Estimate
-from ioi_lab.stats.metrics import Array
-from ioi_lab.transfer.heads import MEAN, OWN, ZERO, Swap
+from ioi_lab.reports.report import scalars, tidy_table
+from ioi_lab.reports.wording import interval, listed
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from ioi_lab.interventions.transfer.config import Transfer
+    from ioi_lab.reports.report import ReportContext
 
-MAX_OTHER_HEADS = 5
+MAX_OTHER_HEADS: Final = 5
 
 
-@dataclass(frozen=True)
-class SwappedHead:
-    """Recovery is between the target's corrupted and clean run, on its held-out prompts."""
+class HeadSwapReport:
+    """The table, scalars, figures and sentences of one direction; `through` is the route in figure titles."""
 
-    transfer: Transfer
-    measurement: Measurement
-    """Of the model whose head is replaced."""
-
-    through: str
-    swap: Swap
-    r2: Mapping[PairOfLayers, float]
-    """Of the maps, on held-out texts."""
-
-    # What was measured
-
-    @property
-    def name(self) -> str:
-        """Such as `tiny-gpt2 → tiny-pythia`."""
-        return f"{self.swap.source.name} → {self.swap.target.name}"
-
-    @cached_property
-    def _estimates(self) -> dict[str, Estimate]:
-        return self.measurement.estimates(self.swap.readout)
-
-    @cached_property
-    def _moved(self) -> Array:
-        """The change of the logit difference in the corrupted run, `[name, prompt]`."""
-        moved: Array = self.swap.readout.logit_diff - self.swap.corrupted.logit_diff
-        return moved
-
-    @property
-    def _chosen(self) -> int:
-        return self.swap.row(head_name(self.swap.chosen))
-
-    @property
-    def _others(self) -> list[int]:
-        """The rows of the other heads of the source."""
-        named = {OWN, MEAN, ZERO, head_name(self.swap.chosen)}
-        return [row for row, name in enumerate(self.swap.names) if name not in named]
-
-    @cached_property
-    def _shares(self) -> Estimate:
-        """Of what the head's own clean output does."""
-        return self.measurement.bootstrap.ratio(self._moved, self._moved[[self.swap.row(OWN)]])
-
-    @cached_property
-    def _margins(self) -> Estimate:
-        """By how much more the chosen head recovers than each row does."""
-        gap = self.swap.clean.logit_diff - self.swap.corrupted.logit_diff
-        return self.measurement.bootstrap.ratio(self._moved[[self._chosen]] - self._moved, gap)
-
-    @property
-    def _cosine(self) -> Estimate:
-        """Between what the map makes of the foreign head's output and the head's own, over prompts."""
-        return self.measurement.bootstrap.mean(self.swap.cosines[None])
-
-    def _is_beaten(self, row: int) -> bool:
-        """With the whole interval of the difference."""
-        margins = self._margins
-        return bool((margins.low if margins.has_bounds else margins.value)[row] > 0)
-
-    @property
-    def _unbeaten(self) -> list[str]:
-        """Controls that recover as much as the chosen head."""
-        rows = [self.swap.row(MEAN), self.swap.row(ZERO), *self._others]
-        return [self.swap.names[row] for row in rows if not self._is_beaten(row)]
+    def __init__(self, result: HeadSwapResult, through: str, context: ReportContext) -> None:
+        self._result = result
+        self._title = (
+            f"In the place of head {head_name(result.replaced)} of {result.target} at {result.position}: heads of "
+            f"{result.source}\n{through}, clean into corrupted\n{context.task}, {result.n_prompts} held-out prompts"
+        )
 
     # Table and scalars
 
     def table(self) -> pd.DataFrame:
-        """A row for each of what was written in the head's place."""
-        layer, head = self.swap.replaced
+        """Return a row for each thing that is written in the head's place."""
+        result, (layer, head) = self._result, self._result.replaced
+        without_head = {result.names[row] for row in (result.own_row, result.mean_row, result.zero_row)}
         rows: list[dict[str, Any]] = []
-        for name in self.swap.names:
-            is_head = name not in (OWN, MEAN, ZERO)
+        for name in result.names:
+            is_head = name not in without_head
             rows.append(
-                {"component": "z", "layer": layer, "head": head, "position": self.swap.position}
-                | {"direction": self.name, "in_its_place": "source head" if is_head else name}
+                {"component": "z", "layer": layer, "head": head, "position": result.position}
+                | {"direction": result.name, "in_its_place": "source head" if is_head else name}
                 | {"source_head": name if is_head else None}
             )
-        return tidy_table(rows, self._estimates | {"share_of_own": self._shares})
+        return tidy_table(rows, result.estimates | {"share_of_own": result.shares})
 
     def metrics(self) -> dict[str, float]:
-        """The chosen head, the native one, and the controls."""
-        swap, recovery = self.swap, self._estimates["recovery"]
-        others = recovery.value[self._others]
+        """Return the scalars of the chosen head, of the native one, and of the controls."""
+        result, recovery = self._result, self._result.recovery
         metrics: dict[str, float] = {
-            "n_prompts": len(self.measurement.prompts),
-            "n_training_prompts": len(swap.target.contrast.training),
-            "n_dropped_prompts": swap.target.contrast.n_dropped,
-            "source_layer": swap.chosen[0],
-            "source_head": swap.chosen[1],
-            "layer": swap.replaced[0],
-            "head": swap.replaced[1],
-            "source_patching_recovery": swap.found[0][swap.chosen],
-            "patching_recovery": swap.found[1][swap.replaced],
-            "map_r2": self.r2[swap.chosen[0], swap.replaced[0]],
-            "length_to_own": swap.length,
-            "n_other_heads": len(others),
-            "n_unbeaten": len(self._unbeaten),
-            "beats_controls": int(not self._unbeaten),
+            "n_prompts": result.n_prompts,
+            "n_training_prompts": result.n_training_prompts,
+            "n_dropped_prompts": result.n_dropped_prompts,
+            "source_layer": result.chosen[0],
+            "source_head": result.chosen[1],
+            "layer": result.replaced[0],
+            "head": result.replaced[1],
+            "source_patching_recovery": result.source_patching_recovery,
+            "patching_recovery": result.patching_recovery,
+            "map_r2": result.map_r2,
+            "length_to_own": result.length_to_own,
+            "n_other_heads": result.n_others,
+            "n_unbeaten": len(result.unbeaten),
+            "beats_controls": int(result.verdict == "beats every control"),
         }
-        for name, row in (("own", swap.row(OWN)), ("mean", swap.row(MEAN)), ("zero", swap.row(ZERO))):
+        controls = (("own", result.own_row), ("mean", result.mean_row), ("zero", result.zero_row))
+        for name, row in controls:
             metrics |= scalars(f"recovery_{name}", recovery, row)
-        metrics |= scalars("recovery", recovery, self._chosen) | scalars("share_of_own", self._shares, self._chosen)
-        metrics |= scalars("cosine_to_own", self._cosine, 0)
-        metrics |= scalars("margin_over_mean", self._margins, swap.row(MEAN))
-        metrics |= scalars("margin_over_zero", self._margins, swap.row(ZERO))
-        if len(others):
-            metrics |= {"recovery_other_heads": float(others.mean())}
-            metrics |= {"recovery_best_other_head": float(others.max())}
+        metrics |= scalars("recovery", recovery, result.chosen_row)
+        metrics |= scalars("share_of_own", result.shares, result.chosen_row)
+        metrics |= scalars("cosine_to_own", result.cosine_to_own)
+        metrics |= scalars("margin_over_mean", result.margins, result.mean_row)
+        metrics |= scalars("margin_over_zero", result.margins, result.zero_row)
+        if result.others is not None:
+            metrics["recovery_other_heads"] = result.others.mean_recovery
+            metrics["recovery_best_other_head"] = result.others.best_recovery
         return metrics
 
     # Lines for the terminal
 
     def summary(self) -> list[str]:
-        """What was replaced by what, and whether it did more than controls."""
-        swap, recovery = self.swap, self._estimates["recovery"]
-
-        def told(row: int) -> str:
-            bounds = f" [{recovery.low[row]:.3f}, {recovery.high[row]:.3f}]" if recovery.has_bounds else ""
-            return f"{recovery.value[row]:.3f}{bounds}"
-
-        own = swap.row(OWN)
-        others = recovery.value[self._others]
+        """Return lines about what was replaced by what, and whether it did more than controls."""
+        result = self._result
+        own, mean, zero, chosen = (
+            interval(result.recovery, row, ".3f")
+            for row in (result.own_row, result.mean_row, result.zero_row, result.chosen_row)
+        )
+        share = interval(result.shares, result.chosen_row, ".0f", 100)
+        others = ""
+        if result.others is not None:
+            average = f"{result.others.mean_recovery:.3f} on average"
+            others = f", {result.n_others} other heads of {result.source} {average}"
         lines = [
-            f"{self.name}: head {head_name(swap.chosen)} of {swap.source.name} in the place of head "
-            f"{head_name(swap.replaced)} of {swap.target.name} at {swap.position}, {len(self.measurement.prompts)} "
-            "held-out prompts, recovery of the logit difference:",
-            f"  its own clean output {told(own)}, the foreign head's {told(self._chosen)}{self._share()}",
-            f"  its own mean {told(swap.row(MEAN))}, zeroed {told(swap.row(ZERO))}"
-            + (
-                f", {len(others)} other heads of {swap.source.name} {others.mean():.3f} on average"
-                if len(others)
-                else ""
-            ),
+            f"{result.name}: head {head_name(result.chosen)} of {result.source} in the place of head "
+            f"{head_name(result.replaced)} of {result.target} at {result.position}, {result.n_prompts} held-out "
+            "prompts, recovery of the logit difference:",
+            f"  its own clean output {own}, the foreign head's {chosen}"
+            + (f": {share} % of it" if result.own_recovers else ""),
+            f"  its own mean {mean}, zeroed {zero}{others}",
         ]
-        if not self._own_recovers:
+        if not result.own_recovers:
             lines.append("  the head's own clean output recovers nothing here: there is no native effect to replace")
-        cosine = self._cosine
         lines.append(
-            f"  what the map (R² {self.r2[swap.chosen[0], swap.replaced[0]]:.2f}) makes of it has a cosine of "
-            f"{cosine.value[0]:.2f} with the head's own clean output, both less their means, and {swap.length:.2f} of "
-            "its length"
+            f"  the map's image of it (R² of the map {result.map_r2:.2f}) has a cosine of "
+            f"{result.cosine_to_own.value[0]:.2f} with the head's own clean output, both less their means, and "
+            f"{result.length_to_own:.2f} of its length"
         )
         return [*lines, f"  {self._verdict()}"]
 
-    @property
-    def _own_recovers(self) -> bool:
-        """Whether there is a native effect to have a share of."""
-        own, recovery = self.swap.row(OWN), self._estimates["recovery"]
-        return bool((recovery.low if recovery.has_bounds else recovery.value)[own] > 0)
-
-    def _share(self) -> str:
-        if not self._own_recovers:
-            return ""
-        share, row = self._shares, self._chosen
-        bounds = f" [{100 * share.low[row]:.0f}, {100 * share.high[row]:.0f}]" if share.has_bounds else ""
-        return f": {100 * share.value[row]:.0f}{bounds} % of it"
-
     def _verdict(self) -> str:
-        unbeaten = self._unbeaten
-        if not unbeaten:
-            return "the foreign head recovers more than every control: what it holds came over"
-        few = ", ".join(unbeaten[:MAX_OTHER_HEADS]) + (
-            f" and {len(unbeaten) - MAX_OTHER_HEADS} more" if unbeaten[MAX_OTHER_HEADS:] else ""
-        )
-        if MEAN in unbeaten or ZERO in unbeaten:
-            return f"the foreign head recovers no more than controls do ({few}): nothing has been shown to come over"
-        others = f"{len(unbeaten)} of {len(self._others)} other heads do ({few})"
-        return f"the foreign head recovers more than mean and zero, but no more than {others}"
+        result = self._result
+        few = listed(result.unbeaten, MAX_OTHER_HEADS)
+        if result.verdict == "beats every control":
+            return "the foreign head recovers more than every control: its effect transfers"
+        if result.verdict == "beats mean and zero":
+            others = f"{len(result.unbeaten)} of {result.n_others} other heads do ({few})"
+            return f"the foreign head recovers more than mean and zero, but no more than {others}"
+        return f"the foreign head recovers no more than controls do ({few}): no transfer has been shown"
 
     # Figures
 
     def figures(self) -> dict[str, Figure]:
-        """Native, foreign and controls side by side; and every head of the source in the same place."""
+        """Return the native head, the foreign one and controls; and every head of the source in the same place."""
         return {"recovery_in_its_place": self._bars(), "recovery_by_source_head": self._map()}
 
-    @property
-    def _title(self) -> str:
-        swap = self.swap
-        return (
-            f"In the place of head {head_name(swap.replaced)} of {swap.target.name} at {swap.position}: heads of "
-            f"{swap.source.name}\n{self.through}, clean into corrupted\n"
-            f"{self.measurement.task_title}, {len(self.measurement.prompts)} held-out prompts"
-        )
-
     def _bars(self) -> Figure:
-        swap, recovery = self.swap, self._estimates["recovery"]
-        others = sorted(self._others, key=lambda row: -recovery.value[row])[:MAX_OTHER_HEADS]
-        rows = [swap.row(OWN), self._chosen, *others, swap.row(MEAN), swap.row(ZERO)]
-        names = {
-            swap.row(OWN): "its own clean output",
-            self._chosen: f"{swap.names[self._chosen]} of {swap.source.name}",
-        }
-        names |= {swap.row(MEAN): "its own mean", swap.row(ZERO): "zeros"}
-        names |= {row: f"{swap.names[row]} of {swap.source.name}" for row in others}
-        note = (
-            f"\nof {len(self._others)} other heads, the {len(others)} best" if len(others) < len(self._others) else ""
-        )
+        result, recovery = self._result, self._result.recovery
+        others = [] if result.others is None else result.others.rows[:MAX_OTHER_HEADS]
+        rows = [result.own_row, result.chosen_row, *others, result.mean_row, result.zero_row]
+        names = {result.own_row: "its own clean output", result.mean_row: "its own mean", result.zero_row: "zeros"}
+        names |= {row: f"{result.names[row]} of {result.source}" for row in (result.chosen_row, *others)}
+        note = f"\nof {result.n_others} other heads, the {len(others)} best" if len(others) < result.n_others else ""
         return plots.ranked_bars(
             plots.Axis("what is written in its place", [names[row] for row in rows]),
             recovery.value[rows],
@@ -236,15 +141,12 @@ class SwappedHead:
         )
 
     def _map(self) -> Figure:
-        swap, recovery = self.swap, self._estimates["recovery"].value
-        layers = list(dict.fromkeys(layer for layer, _ in swap.found[0]))
-        beyond = [recovery[swap.row(head_name(head))] - recovery[swap.row(MEAN)] for head in swap.found[0]]
-        values = np.array(beyond).reshape(len(layers), -1)
+        result = self._result
         return plots.heat_maps(
-            {"": values},
-            plots.Axis(f"layer of {swap.source.name}", [str(layer) for layer in layers]),
-            plots.Axis.numbered("head", values.shape[1]),
-            f"{self._title}; outlined: head {head_name(swap.chosen)}",
+            {"": result.beyond_mean},
+            plots.Axis(f"layer of {result.source}", [str(layer) for layer in result.source_layers]),
+            plots.Axis.numbered("head", result.beyond_mean.shape[1]),
+            f"{self._title}; outlined: head {head_name(result.chosen)}",
             "recovery of the logit difference\nbeyond that of the head's own mean",
-            outlined=[(layers.index(swap.chosen[0]), swap.chosen[1])],
+            outlined=[(result.source_layers.index(result.chosen[0]), result.chosen[1])],
         )

@@ -1,87 +1,63 @@
-"""What carrying directions and heads across models found, in either direction and as a whole."""
+"""The report of transfer: both directions in one table, with the fitted maps as a file."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from ioi_lab.alignment.align import distance_from_identity, save_maps
-from ioi_lab.interventions.base import Measurement, Report
-from ioi_lab.interventions.transfer.head_report import SwappedHead
-from ioi_lab.interventions.transfer.vector_report import CarriedVector
-from ioi_lab.transfer.heads import Swap
+from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
+from ioi_lab.interventions.transfer.head_report import HeadSwapReport
+from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
+from ioi_lab.reports.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ioi_lab.interventions.transfer.config import Transfer, Transferred
+    from ioi_lab.interventions.transfer.measure import DirectionResult, TransferResult
+    from ioi_lab.reports.report import ReportContext
 
-WAYS: Final = ("forward", "backward")
 
-
-def transfer_report(transfer: Transfer, measurement: Measurement) -> Report:
-    """Both directions (`forward`: into the run's own model) in one report, with new maps as a file."""
+def transfer_report(result: TransferResult, context: ReportContext) -> Report:
+    """Return the report; names of metrics and figures of the direction into the run's own model have `forward`."""
     import pandas as pd
 
-    seen: Transferred = measurement.observed
-    parts = _directions(transfer, measurement, seen)
-    metrics: dict[str, float] = {}
-    for prefix, part in zip(WAYS, parts, strict=False):
-        metrics |= {f"{prefix}_{name}": value for name, value in part.metrics().items()}
-
-    def draw() -> dict[str, Figure]:
-        named = zip(WAYS, parts, strict=False)
-        return {f"{name}_{prefix}": figure for prefix, part in named for name, figure in part.figures().items()}
-
-    is_new = seen.maps is not None and transfer.maps is None
+    through = "through the tokens that both have" if result.map_title is None else f"through a {result.map_title}"
+    parts = {prefix: _direction_report(direction, through, context) for prefix, direction in result.directions.items()}
+    is_head = isinstance(result.forward, HeadSwapResult)
     return Report(
-        table=pd.concat([part.table() for part in parts], ignore_index=True),
-        metrics=metrics,
-        draw=draw,
-        summary=_notes(seen) + [line for part in parts for line in part.summary()],
-        files={"maps.safetensors": save_maps(seen.maps, seen.models)} if is_new and seen.maps is not None else {},
-        prompts=parts[0].measurement.prompt_table(),
-        provenance={"source_model": seen.models[0].provenance},
-        headline="forward_share_of_own" if transfer.method == "functional" else "forward_share_of_native",
+        table=pd.concat([part.table() for part in parts.values()], ignore_index=True),
+        metrics={f"{prefix}_{name}": value for prefix, part in parts.items() for name, value in part.metrics().items()},
+        draw=lambda: _figures(parts),
+        summary=_notes(result) + [line for part in parts.values() for line in part.summary()],
+        files={} if result.new_maps_file is None else {"maps.safetensors": result.new_maps_file},
+        provenance={"source_model": result.source_model},
+        headline="forward_share_of_own" if is_head else "forward_share_of_native",
     )
 
 
-def _directions(transfer: Transfer, measurement: Measurement, seen: Transferred) -> list[CarriedVector | SwappedHead]:
-    through = f"through a {seen.maps.title}" if seen.maps is not None else "through the tokens that both have"
-    found: list[CarriedVector | SwappedHead] = []
-    for way, result in enumerate(seen.results):
-        target = result.target if isinstance(result, Swap) else result.target.side
-        own = replace(
-            measurement,
-            shape=target.model.shape,
-            prompts=target.held_out.prompts,
-            clean=result.clean,
-            corrupted=result.corrupted,
-            bootstrap=measurement.bootstrap.over(len(target.held_out.prompts)),
-        )
-        if isinstance(result, Swap):
-            assert seen.maps is not None
-            found.append(SwappedHead(transfer, own, through, result, seen.maps.r2[way]))
-        else:
-            r2 = None if seen.maps is None else seen.maps.r2[way]
-            found.append(CarriedVector(transfer, own, through, result, r2))
-    return found
+def _direction_report(
+    direction: DirectionResult, through: str, context: ReportContext
+) -> VectorTransferReport | HeadSwapReport:
+    if isinstance(direction, HeadSwapResult):
+        return HeadSwapReport(direction, through, context)
+    return VectorTransferReport(direction, through, context)
 
 
-def _notes(seen: Transferred) -> list[str]:
-    source, target = seen.models
+def _figures(parts: Mapping[str, VectorTransferReport | HeadSwapReport]) -> dict[str, Figure]:
+    return {f"{name}_{prefix}": figure for prefix, part in parts.items() for name, figure in part.figures().items()}
+
+
+def _notes(result: TransferResult) -> list[str]:
     lines = []
-    result = seen.results[0]
-    side = result.target if isinstance(result, Swap) else result.target.side
-    if side.contrast.n_dropped:
+    if result.n_dropped_prompts:
         lines.append(
-            f"{side.contrast.n_dropped} prompts left out: their names stand in both halves, or are no single tokens in "
-            f"{source.shape.name}"
+            f"{result.n_dropped_prompts} prompts are left out: their names are in both halves, or are not single "
+            f"tokens in {result.forward.source}"
         )
-    if source.weights_sha256 == target.weights_sha256:
-        near = ""
-        if seen.maps is not None:
-            same = [distance_from_identity(fitted) for (i, j), fitted in seen.maps.forward.items() if i == j]
-            near = f"; between equal layers they are off by at most {max(same):.2g} of its size" if same else ""
+    if result.is_one_model:
+        distance = result.largest_distance_from_identity
+        near = (
+            f"; between equal layers they are off by at most {distance:.2g} of its size" if distance is not None else ""
+        )
         lines.append(f"note: source and model are the same: maps should be near the identity{near}")
     return lines

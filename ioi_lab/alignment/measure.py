@@ -1,0 +1,159 @@
+"""The numbers of an alignment: how well each map does on held-out texts, next to its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ioi_lab.alignment.align import Alignment, largest_distance_from_identity
+from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
+from ioi_lab.alignment.fitting import Errors, Fit
+from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.stats.metrics import Array
+
+
+@dataclass(frozen=True)
+class AlignmentDirection:
+    """The maps from one model to the other, one row per pair of layers. The intervals are over held-out texts."""
+
+    source: str
+    target: str
+    pairs: list[PairOfLayers]
+    estimates: dict[str, Estimate]
+    """`r2`, `cosine`, and the errors and the R² of controls, on held-out texts."""
+
+    penalties: list[float | None]
+    """The ridge penalty of each map in mean variances of x; None for methods that are not penalized."""
+
+    cka: Float[Array, "pair"]
+    """The linear CKA of each pair of layers, on the positions that maps are fitted to."""
+
+    ranking: list[int]
+    """The rows, from the largest R² to the smallest."""
+
+    rows_from_best_layer: list[int]
+    """The rows of the maps from the same layer as the best one."""
+
+    mean_r2: float
+    highest_r2_shuffled: float
+    """The highest R² of a map that is fitted to shuffled pairs."""
+
+    @property
+    def name(self) -> str:
+        """The direction in figures, such as `tiny-gpt2 → tiny-pythia`."""
+        return f"{self.source} → {self.target}"
+
+    @property
+    def best(self) -> int:
+        """The row with the largest R²."""
+        return self.ranking[0]
+
+
+@dataclass(frozen=True)
+class AlignmentResult:
+    """Every number of an alignment that is reported."""
+
+    forward: AlignmentDirection
+    backward: AlignmentDirection
+    layers: tuple[list[int], list[int]]
+    """The layers of the source and of the target that are mapped."""
+
+    component: str
+    method: str
+    map_title: str
+    """The kind of map, such as `ridge map`."""
+
+    corpus: str
+    n_positions: int
+    n_texts: int
+    n_held_out: int
+    n_held_out_texts: int
+    n_maps: int
+    n_parameters: int
+    """The number of parameters of the largest map."""
+
+    is_underdetermined: bool
+    """Whether a map has more parameters than there are positions that it is fitted to."""
+
+    is_one_model: bool
+    """Whether source and target have the same weights."""
+
+    largest_distance_from_identity: float | None
+    """Over the maps between equal layers, as a share of the identity's norm; None without such maps."""
+
+    @property
+    def directions(self) -> dict[str, AlignmentDirection]:
+        """Both directions, by the prefix of their metrics."""
+        return {"forward": self.forward, "backward": self.backward}
+
+
+def measure_alignment(
+    alignment: Alignment, pairing: Pairing, config: AlignmentConfig, corpus: str, seed: int
+) -> AlignmentResult:
+    """Return the numbers of an alignment that was fitted on the corpus of this title; `seed` is the bootstrap's."""
+    groups = len(next(iter(alignment.forward_errors.values())).total)
+    bootstrap = Bootstrap(groups, seed)
+    names = pairing.names
+    first, second = pairing.models
+    distance = largest_distance_from_identity({pair: fit.map for pair, fit in alignment.forward.items()})
+    return AlignmentResult(
+        forward=_direction(names, alignment.forward, alignment.forward_errors, bootstrap),
+        backward=_direction(names[::-1], alignment.backward, alignment.backward_errors, bootstrap),
+        layers=pairing.layers,
+        component=config.component,
+        method=config.method,
+        map_title=config.title,
+        corpus=corpus,
+        n_positions=alignment.n_positions,
+        n_texts=alignment.n_texts,
+        n_held_out=alignment.n_held_out,
+        n_held_out_texts=alignment.n_held_out_texts,
+        n_maps=len(alignment.forward) + len(alignment.backward),
+        n_parameters=alignment.n_parameters,
+        is_underdetermined=alignment.n_parameters > alignment.n_positions,
+        is_one_model=first.weights_sha256 == second.weights_sha256,
+        largest_distance_from_identity=distance,
+    )
+
+
+def _direction(
+    names: tuple[str, str],
+    fits: Mapping[PairOfLayers, Fit],
+    errors: Mapping[PairOfLayers, Errors],
+    bootstrap: Bootstrap,
+) -> AlignmentDirection:
+    pairs = list(fits)
+    estimates = _estimates(list(errors.values()), bootstrap)
+    ranking = np.argsort(-estimates["r2"].value, kind="stable").tolist()
+    best_layer = pairs[ranking[0]][0]
+    return AlignmentDirection(
+        source=names[0],
+        target=names[1],
+        pairs=pairs,
+        estimates=estimates,
+        penalties=[fit.penalty for fit in fits.values()],
+        cka=np.array([fit.cka for fit in fits.values()]),
+        ranking=ranking,
+        rows_from_best_layer=[row for row, (layer, _) in enumerate(pairs) if layer == best_layer],
+        mean_r2=float(estimates["r2"].value.mean()),
+        highest_r2_shuffled=float(estimates["r2_shuffled"].value.max()),
+    )
+
+
+def _estimates(errors: list[Errors], bootstrap: Bootstrap) -> dict[str, Estimate]:
+    def stacked(name: str) -> Array:
+        return np.stack([getattr(each, name) for each in errors])
+
+    total, ratio = stacked("total"), bootstrap.ratio
+    return {
+        "r2": ratio(total - stacked("map"), total),
+        "cosine": ratio(stacked("cosine"), stacked("count")),
+        "error_to_mean": ratio(stacked("map"), stacked("mean")),
+        "error_to_shuffled": ratio(stacked("map"), stacked("shuffled")),
+        "r2_mean_shift": ratio(total - stacked("mean_shift"), total),
+        "r2_shuffled": ratio(total - stacked("shuffled"), total),
+    }

@@ -1,0 +1,180 @@
+"""One direction of swapping heads between models: what a foreign head recovers in the place of a native one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from ioi_lab.alignment.config import PairOfLayers
+from ioi_lab.interventions.baselines import estimates_of
+from ioi_lab.interventions.self_checks import SelfChecks, checked_run
+from ioi_lab.models.heads import head_name
+from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.stats.metrics import Array, Readout
+from ioi_lab.tasks.prompts import Position
+from ioi_lab.transfer.heads import MEAN, OWN, ZERO, Head, HeadSwap
+
+Verdict = Literal["beats every control", "beats mean and zero", "beats not even mean and zero"]
+"""Which controls the foreign head recovers more than, with the whole interval of each difference."""
+
+
+@dataclass(frozen=True)
+class OtherHeads:
+    """The other heads of the source in the same place, as controls."""
+
+    rows: list[int]
+    """Their rows, from the largest recovery to the smallest."""
+
+    mean_recovery: float
+    best_recovery: float
+
+
+@dataclass(frozen=True)
+class HeadSwapResult:
+    """The numbers of one direction, measured on the held-out prompts of the model whose head is replaced.
+
+    Recovery is that of the target's corrupted pass towards its clean pass. Each row is one thing that is written in the
+    head's place.
+    """
+
+    source: str
+    target: str
+    position: Position
+    n_prompts: int
+    n_training_prompts: int
+    n_dropped_prompts: int
+    chosen: Head
+    """The head of the source that replaces `replaced`."""
+
+    replaced: Head
+    names: list[str]
+    """What is written: `own clean`, `own mean`, `zeroed`, or the name of a head of the source."""
+
+    estimates: dict[str, Estimate]
+    """Each metric of `results.csv`, row by row."""
+
+    shares: Estimate
+    """The effect of each row as a share of that of the head's own clean output."""
+
+    margins: Estimate
+    """The recovery of the chosen head less that of each row."""
+
+    own_row: int
+    mean_row: int
+    zero_row: int
+    chosen_row: int
+    others: OtherHeads | None
+    """The other heads of the source; None if there are none."""
+
+    own_recovers: bool
+    """Whether the head's own clean output recovers more than 0 with its whole interval."""
+
+    unbeaten: list[str]
+    """The controls that the chosen head does not recover more than, with the whole interval of the difference."""
+
+    verdict: Verdict
+    cosine_to_own: Estimate
+    """The cosine between what is written and the head's own clean output, each less its mean."""
+
+    length_to_own: float
+    """The norm of the former as a share of that of the latter."""
+
+    map_r2: float
+    """The R² on held-out texts of the map between the layers of the two heads."""
+
+    source_patching_recovery: float
+    """The recovery on the training prompts from patching the chosen head in the source."""
+
+    patching_recovery: float
+    """The recovery on the training prompts from patching the replaced head in the target."""
+
+    source_layers: list[int]
+    beyond_mean: Float[Array, "source_layer source_head"]
+    """The recovery of each head of the source less that of the replaced head's own mean."""
+
+    @property
+    def name(self) -> str:
+        """The direction, such as `tiny-gpt2 → tiny-pythia`."""
+        return f"{self.source} → {self.target}"
+
+    @property
+    def n_others(self) -> int:
+        """The number of other heads of the source."""
+        return 0 if self.others is None else len(self.others.rows)
+
+    @property
+    def recovery(self) -> Estimate:
+        """The recovery of each row."""
+        return self.estimates["recovery"]
+
+
+def measure_head_swap(swap: HeadSwap, r2: Mapping[PairOfLayers, float]) -> tuple[HeadSwapResult, SelfChecks]:
+    """Evaluate the edits of a swap on the target's held-out prompts; `r2` are the R² of the maps on held-out texts."""
+    engine = swap.target.held_out
+    readout, checks = checked_run(engine, list(swap.edits.values()), "corrupted")
+    estimates = estimates_of(engine, readout)
+    own, mean, zero, chosen = (swap.row(name) for name in (OWN, MEAN, ZERO, head_name(swap.chosen)))
+    other_rows = [row for row in range(len(swap.names)) if row not in (own, mean, zero, chosen)]
+    shares, margins = _shares_and_margins(readout, engine.baseline("clean"), engine.baseline("corrupted"),
+                                          own, chosen, engine.bootstrap)  # fmt: skip
+    beaten = margins.exceeds()
+    unbeaten = [swap.names[row] for row in (mean, zero, *other_rows) if not beaten[row]]
+    source_recoveries, target_recoveries = swap.recoveries
+    source_layers = list(dict.fromkeys(layer for layer, _ in source_recoveries))
+    recovery = estimates["recovery"].value
+    beyond_mean = [recovery[swap.row(head_name(head))] - recovery[mean] for head in source_recoveries]
+    result = HeadSwapResult(
+        source=swap.source.name,
+        target=swap.target.name,
+        position=swap.position,
+        n_prompts=len(engine.prompts),
+        n_training_prompts=len(swap.target.contrast.training),
+        n_dropped_prompts=swap.target.contrast.n_dropped,
+        chosen=swap.chosen,
+        replaced=swap.replaced,
+        names=swap.names,
+        estimates=estimates,
+        shares=shares,
+        margins=margins,
+        own_row=own,
+        mean_row=mean,
+        zero_row=zero,
+        chosen_row=chosen,
+        others=_other_heads(other_rows, recovery),
+        own_recovers=bool(estimates["recovery"].exceeds()[own]),
+        unbeaten=unbeaten,
+        verdict=_verdict(unbeaten),
+        cosine_to_own=engine.bootstrap.mean(swap.cosines[None]),
+        length_to_own=swap.length,
+        map_r2=r2[swap.chosen[0], swap.replaced[0]],
+        source_patching_recovery=source_recoveries[swap.chosen],
+        patching_recovery=target_recoveries[swap.replaced],
+        source_layers=source_layers,
+        beyond_mean=np.array(beyond_mean).reshape(len(source_layers), -1),
+    )
+    return result, checks
+
+
+def _shares_and_margins(
+    readout: Readout, clean: Readout, corrupted: Readout, own: int, chosen: int, bootstrap: Bootstrap
+) -> tuple[Estimate, Estimate]:
+    moved: Float[Array, "row prompt"] = readout.logit_diff - corrupted.logit_diff
+    gap = clean.logit_diff - corrupted.logit_diff
+    return bootstrap.ratio(moved, moved[[own]]), bootstrap.ratio(moved[[chosen]] - moved, gap)
+
+
+def _other_heads(rows: list[int], recovery: Float[Array, "row"]) -> OtherHeads | None:
+    if not rows:
+        return None
+    values = recovery[rows]
+    return OtherHeads(sorted(rows, key=lambda row: -recovery[row]), float(values.mean()), float(values.max()))
+
+
+def _verdict(unbeaten: list[str]) -> Verdict:
+    if not unbeaten:
+        return "beats every control"
+    return "beats not even mean and zero" if MEAN in unbeaten or ZERO in unbeaten else "beats mean and zero"

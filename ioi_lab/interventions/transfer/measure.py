@@ -1,0 +1,228 @@
+"""The measurement of transfer: both models, maps between them, and what is transferred in each direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ioi_lab.alignment.align import Maps, align, largest_distance_from_identity, load_maps, save_maps
+from ioi_lab.alignment.config import AlignmentConfig, Stream
+from ioi_lab.alignment.corpora import Corpus
+from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.alignment.reading import Reader
+from ioi_lab.engine.engine import Engine
+from ioi_lab.errors import LabError, called
+from ioi_lab.interventions.base import Result
+from ioi_lab.interventions.baselines import Baselines
+from ioi_lab.interventions.self_checks import SelfChecks, check_gap
+from ioi_lab.interventions.transfer.head_measure import HeadSwapResult, measure_head_swap
+from ioi_lab.interventions.transfer.vector_measure import VectorOptions, VectorTransferResult, measure_vector_transfer
+from ioi_lab.models.heads import head_of
+from ioi_lab.models.loading import LabModel, ModelConfig, load_model
+from ioi_lab.steering.contrasts import ContrastName
+from ioi_lab.tasks.prompts import Position
+from ioi_lab.transfer.heads import Head, swap_heads
+from ioi_lab.transfer.shared_prompts import ModelOnPrompts, on_shared_prompts
+from ioi_lab.transfer.vectors import NativeVectors, Route, ThroughMaps, ThroughVocabulary, transfer_vectors
+
+PartT = TypeVar("PartT")
+DirectionResult = VectorTransferResult | HeadSwapResult
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """The names of the heads that are swapped, or `best` for the head that recovers most when it is patched."""
+
+    source_head: str | float
+    head: str | float
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """The layers that are mapped, and where the maps come from: a file, or a fit on a corpus."""
+
+    alignment: AlignmentConfig
+    corpus: Corpus
+    file: Path | None
+
+    def maps(self, pairing: Pairing, seed: int) -> Maps:
+        """Read or fit the maps between the layers of a pairing; `seed` is that of the split of the corpus.
+
+        Raises a `LabError` for a file without these maps, and like `align`.
+        """
+        if self.file is not None:
+            return load_maps(self.file, pairing.models, "intervention.maps").of_layers(
+                pairing.component, pairing.layers, "intervention.alignment"
+            )
+        with called("corpus", "intervention.corpus"), called("alignment", "intervention.alignment"):
+            reader = Reader(pairing, self.corpus, self.alignment, seed)
+            return Maps.of(align(reader, pairing, self.alignment), self.alignment, self.corpus.title)
+
+
+@dataclass(frozen=True)
+class TransferResult(Result):
+    """What was transferred from the source to the run's own model, and the other way round.
+
+    The baselines are those of the run's own model on the held-out prompts; the self-checks are the worst of both
+    directions.
+    """
+
+    forward: DirectionResult
+    """From the source to the run's own model."""
+
+    backward: DirectionResult | None
+    """From the run's own model to the source; None if only one direction was asked for."""
+
+    n_dropped_prompts: int
+    """Prompts that are not used: their names are in both halves, or are not single tokens in the source."""
+
+    map_title: str | None
+    """The kind of maps and their corpus, such as `ridge map fitted on tiny english`; None if there are none."""
+
+    new_maps_file: bytes | None
+    """The file of newly fitted maps; None if there are none, or if they were read from a file."""
+
+    is_one_model: bool
+    """Whether source and target have the same weights."""
+
+    largest_distance_from_identity: float | None
+    """Over the maps between equal layers, as a share of the identity's norm; None without such maps."""
+
+    source_model: dict[str, str | None]
+    """The provenance of the source."""
+
+    @property
+    def directions(self) -> dict[str, DirectionResult]:
+        """The measured directions, by the prefix of their metrics."""
+        backward = {} if self.backward is None else {"backward": self.backward}
+        return {"forward": self.forward, **backward}
+
+
+def measure_transfer(
+    engine: Engine,
+    *,
+    source: ModelConfig,
+    map_source: MapSource,
+    position: Position,
+    options: VectorOptions | HeadOptions,
+    both: bool,
+    seed: int,
+) -> TransferResult:
+    """Load the source, read or fit maps, and measure one or both directions.
+
+    Args:
+        engine: The engine of the run's own model, the target, on the task's prompts.
+        source: The model to transfer from.
+        map_source: The layers, and the file or the corpus of the maps.
+        position: The position of vectors and heads.
+        options: What is transferred.
+        both: Whether to measure the direction from the target to the source too.
+        seed: The seed of splits and controls.
+
+    Raises:
+        LabError: A position, layer, head or name does not exist; the models share too few prompts; a clean and a
+            corrupted pass do not differ; or a self-check fails.
+
+    """
+    engine.prompts.check_position(position, "intervention.position")
+    with called("model", "intervention.source"):
+        models = load_model(source), engine.model
+    with called("alignment", "intervention.alignment"):
+        pairing = Pairing.of(map_source.alignment, models, engine.memory_gb)
+    on_prompts = _on_prompts(engine, models, options, seed)
+    heads = _heads(options, pairing)
+    needs_maps = isinstance(options, HeadOptions) or options.through == "maps"
+    maps = map_source.maps(pairing, seed) if needs_maps else None
+    measured: list[tuple[DirectionResult, SelfChecks]] = []
+    for turned in (False, True) if both else (False,):
+        direction = _Direction(
+            on_prompts=_ordered(on_prompts, turned),
+            layers=_ordered(pairing.layers, turned),
+            maps=maps.turned if maps is not None and turned else maps,
+        )
+        if isinstance(options, HeadOptions):
+            measured.append(_measure_head(direction, _ordered(heads, turned), position))
+        else:
+            measured.append(_measure_vectors(direction, pairing.component, position, options, seed))
+    return TransferResult(
+        baselines=Baselines.measure(on_prompts[1].held_out),
+        checks=SelfChecks.worst([checks for _, checks in measured]),
+        forward=measured[0][0],
+        backward=measured[1][0] if both else None,
+        n_dropped_prompts=on_prompts[1].contrast.n_dropped,
+        map_title=None if maps is None else maps.title,
+        new_maps_file=save_maps(maps, models) if maps is not None and map_source.file is None else None,
+        is_one_model=models[0].weights_sha256 == models[1].weights_sha256,
+        largest_distance_from_identity=None if maps is None else largest_distance_from_identity(maps.forward),
+        source_model=models[0].provenance,
+    )
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """Source and target of one direction, their mapped layers, and the maps between these."""
+
+    on_prompts: tuple[ModelOnPrompts, ModelOnPrompts]
+    layers: tuple[list[int], list[int]]
+    maps: Maps | None
+
+
+def _ordered(both: tuple[PartT, PartT], turned: bool) -> tuple[PartT, PartT]:
+    return both[::-1] if turned else both
+
+
+def _on_prompts(
+    engine: Engine, models: tuple[LabModel, LabModel], options: VectorOptions | HeadOptions, seed: int
+) -> tuple[ModelOnPrompts, ModelOnPrompts]:
+    """Return both models on the prompts that they share; raises a `LabError` if a model's passes do not differ."""
+    contrast: ContrastName = "clean_corrupt" if isinstance(options, HeadOptions) else options.contrast
+    names = ("", "") if isinstance(options, HeadOptions) else options.names
+    on_prompts = on_shared_prompts(models, engine.prompts, contrast, names, seed, engine.memory_gb, engine.seed)
+    for each in on_prompts:
+        check_gap(each.held_out.baseline("clean"), each.held_out.baseline("corrupted"))
+    return on_prompts
+
+
+def _heads(options: HeadOptions | VectorOptions, pairing: Pairing) -> tuple[Head | None, Head | None]:
+    if not isinstance(options, HeadOptions):
+        return None, None
+    (source, target), (source_layers, target_layers) = pairing.models, pairing.layers
+    return (
+        _head("source_head", options.source_head, source, source_layers),
+        _head("head", options.head, target, target_layers),
+    )
+
+
+def _head(key: str, name: str | float, model: LabModel, layers: list[int]) -> Head | None:
+    """Return the head that a key names, None for `best`; raises a `LabError` for one in a layer without maps."""
+    if name == "best":
+        return None
+    head = head_of(name, model.shape, "z", f"intervention.{key}")
+    if head[0] not in layers:
+        raise LabError(f"intervention.{key}: got {name}, but its layer is not among those that are mapped, {layers}")
+    return head
+
+
+def _measure_head(
+    direction: _Direction, heads: tuple[Head | None, Head | None], position: Position
+) -> tuple[HeadSwapResult, SelfChecks]:
+    assert direction.maps is not None
+    swap = swap_heads(*direction.on_prompts, direction.maps.forward, heads, position)
+    return measure_head_swap(swap, direction.maps.r2[0])
+
+
+def _measure_vectors(
+    direction: _Direction, component: Stream, position: Position, options: VectorOptions, seed: int
+) -> tuple[VectorTransferResult, SelfChecks]:
+    source, target = (
+        NativeVectors.of(model, component, position, layers, options.method)
+        for model, layers in zip(direction.on_prompts, direction.layers, strict=True)
+    )
+    route: Route
+    if direction.maps is not None:
+        route = ThroughMaps(source, direction.maps.forward, options.n_controls, seed)
+    else:
+        route = ThroughVocabulary.of(source, target, options.n_controls, seed)
+    r2 = None if direction.maps is None else direction.maps.r2[0]
+    return measure_vector_transfer(transfer_vectors(source, target, route), options, r2)

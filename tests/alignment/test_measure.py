@@ -1,0 +1,67 @@
+"""The numbers of an alignment, recomputed from the errors of its maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ioi_lab.alignment.align import distance_from_identity
+from ioi_lab.alignment.measure import measure_alignment
+from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.stats.bootstrap import Bootstrap
+from tests.alignment.conftest import aligned, alignment_config, tiny_english
+
+LAYERS = {"source_layers": [1, 3], "target_layers": [2, 3]}
+
+
+def measured(models, **changes):
+    config, corpus = alignment_config(**LAYERS | changes), tiny_english(100)
+    alignment = aligned(models, config, corpus)
+    return alignment, measure_alignment(alignment, Pairing.of(config, models, "auto"), config, corpus.title, 3)
+
+
+def test_each_direction_has_the_errors_of_its_maps(both):
+    alignment, result = measured(both)
+    assert (result.forward.name, result.backward.name) == ("tiny-gpt2 → tiny-pythia", "tiny-pythia → tiny-gpt2")
+    for direction, fits, errors in (
+        (result.forward, alignment.forward, alignment.forward_errors),
+        (result.backward, alignment.backward, alignment.backward_errors),
+    ):
+        assert direction.pairs == list(fits)
+        r2 = [each.r2() for each in errors.values()]
+        assert direction.estimates["r2"].value == pytest.approx(r2)
+        assert direction.estimates["r2_shuffled"].value == pytest.approx([e.r2("shuffled") for e in errors.values()])
+        to_mean = [each.map.sum() / each.mean.sum() for each in errors.values()]
+        assert direction.estimates["error_to_mean"].value == pytest.approx(to_mean)
+        assert direction.ranking == sorted(range(len(r2)), key=lambda row: -r2[row])
+        assert (direction.best, direction.mean_r2) == (int(np.argmax(r2)), pytest.approx(np.mean(r2)))
+        assert direction.highest_r2_shuffled == pytest.approx(max(each.r2("shuffled") for each in errors.values()))
+        best_layer = direction.pairs[direction.best][0]
+        from_best = [direction.pairs[row] for row in direction.rows_from_best_layer]
+        assert from_best == [pair for pair in fits if pair[0] == best_layer]
+        assert direction.cka.tolist() == [fit.cka for fit in fits.values()]
+        assert direction.penalties == [fit.penalty for fit in fits.values()]
+
+
+def test_intervals_are_over_groups_of_texts_from_the_seed(both):
+    alignment, result = measured(both)
+    errors = alignment.forward_errors[1, 2]
+    expected = Bootstrap(len(errors.total), 3).ratio((errors.total - errors.map)[None], errors.total[None])
+    assert result.forward.estimates["r2"].low[0] == pytest.approx(expected.low[0])
+
+
+def test_counts_and_warnings(both):
+    alignment, result = measured(both)
+    assert (result.n_positions, result.n_texts) == (alignment.n_positions, alignment.n_texts)
+    assert result.n_maps == 8
+    assert result.is_underdetermined == (alignment.n_parameters > alignment.n_positions)
+    assert (result.is_one_model, result.map_title, result.component) == (False, "ridge map", "resid_post")
+    # the widths differ, but layer 3 is mapped to layer 3: the distance is only meaningful for one model
+    assert result.largest_distance_from_identity == distance_from_identity(alignment.forward[3, 3].map)
+
+
+def test_one_model_twice(both):
+    alignment, result = measured((both[0], both[0]), source_layers=[1, 3], target_layers=[1, 3])
+    assert result.is_one_model
+    distances = [distance_from_identity(alignment.forward[layer, layer].map) for layer in (1, 3)]
+    assert result.largest_distance_from_identity == max(distances)

@@ -1,0 +1,56 @@
+"""Measured transfers between the tiny models."""
+
+from __future__ import annotations
+
+import pytest
+
+from ioi_lab.interventions.transfer.head_measure import measure_head_swap
+from ioi_lab.interventions.transfer.vector_measure import VectorOptions, measure_vector_transfer
+from ioi_lab.models.loading import load_model
+from ioi_lab.tiny import tiny_folder
+from ioi_lab.transfer.heads import swap_heads
+from ioi_lab.transfer.vectors import NativeVectors, ThroughMaps, ThroughVocabulary, transfer_vectors
+from tests.conftest import model_config
+from tests.transfer.conftest import on_prompts, random_maps
+
+SCALES = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0]
+
+
+@pytest.fixture(scope="module")
+def tiny_models():
+    return tuple(load_model(model_config(tiny_folder(name), name=name)) for name in ("tiny-gpt2", "tiny-pythia"))
+
+
+def measured_vectors(models, through):
+    """The prepared transfer, its result and its checks."""
+    source, target = (
+        NativeVectors.of(model, "resid_post", "END", [2, 3], "mean_difference")
+        for model in on_prompts(models, n=24, contrast="name_pair")
+    )
+    r2 = None
+    if through == "maps":
+        maps = random_maps(models, (2, 3))
+        route, r2 = ThroughMaps(source, maps, 5, 0), {pair: 0.1 * sum(pair) for pair in maps}
+    else:
+        route = ThroughVocabulary.of(source, target, 5, 0)
+    transfer = transfer_vectors(source, target, route)
+    options = VectorOptions(through, "mean_difference", "name_pair", ("James", "Robert"), SCALES, 5)
+    return transfer, *measure_vector_transfer(transfer, options, r2)
+
+
+def measured_heads(models, heads=((2, 0), (3, 1))):
+    """The prepared swap, its result and its checks."""
+    source, target = on_prompts(models, n=24)
+    maps = random_maps(models, (2, 3))
+    swap = swap_heads(source, target, maps, heads, "END")
+    return swap, *measure_head_swap(swap, {pair: 0.1 * sum(pair) for pair in maps})
+
+
+@pytest.fixture(scope="module", params=["maps", "vocabulary"])
+def vectors(request, tiny_models):
+    return measured_vectors(tiny_models, request.param)
+
+
+@pytest.fixture(scope="module")
+def heads(tiny_models):
+    return measured_heads(tiny_models)

@@ -1,0 +1,69 @@
+"""Derived numbers of swapped heads, recomputed from the readout of each edit alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ioi_lab.interventions.transfer.head_measure import _verdict
+from ioi_lab.transfer.heads import MEAN, OWN, ZERO
+from tests.interventions.transfer.conftest import measured_heads
+
+
+def test_recoveries_shares_and_margins(heads):
+    swap, result, checks = heads
+    engine = swap.target.held_out
+    clean, corrupted = (engine.baseline(which).logit_diff[0] for which in ("clean", "corrupted"))
+    moved = {name: engine.run([edits], "corrupted").logit_diff[0] - corrupted for name, edits in swap.edits.items()}
+    gap = (clean - corrupted).mean()
+    recovery = {name: change.mean() / gap for name, change in moved.items()}
+    assert result.names == list(moved)
+    assert result.recovery.value == pytest.approx(list(recovery.values()), abs=1e-4)
+    assert result.shares.value == pytest.approx(
+        [change.mean() / moved[OWN].mean() for change in moved.values()], abs=1e-3
+    )
+    assert result.margins.value == pytest.approx([recovery["2.0"] - each for each in recovery.values()], abs=1e-4)
+    others = {name: value for name, value in recovery.items() if name not in (OWN, MEAN, ZERO, "2.0")}
+    assert result.others is not None
+    assert result.others.mean_recovery == pytest.approx(np.mean(list(others.values())), abs=1e-4)
+    assert [result.names[row] for row in result.others.rows[:1]] == [max(others, key=lambda name: others[name])]
+    assert result.n_others == len(others) == 7
+    assert result.own_recovers == (result.recovery.low[result.own_row] > 0)
+    assert (checks.everything, checks.nothing) == (pytest.approx(1, abs=1e-3), pytest.approx(0, abs=1e-3))
+
+
+def test_unbeaten_controls_are_those_without_a_sure_margin(heads):
+    _, result, _ = heads
+    controls = [name for name in result.names if name not in (OWN, "2.0")]
+    unsure = {name for name in controls if not result.margins.low[result.names.index(name)] > 0}
+    assert set(result.unbeaten) == unsure
+    assert result.verdict == _verdict(result.unbeaten)
+
+
+@pytest.mark.parametrize(
+    ("unbeaten", "verdict"),
+    [
+        ([], "beats every control"),
+        (["1.2"], "beats mean and zero"),
+        ([MEAN, "1.2"], "beats not even mean and zero"),
+        ([ZERO], "beats not even mean and zero"),
+    ],
+)
+def test_verdicts(unbeaten, verdict):
+    assert _verdict(unbeaten) == verdict
+
+
+def test_every_head_of_the_source_is_in_the_map_of_heads(heads):
+    swap, result, _ = heads
+    assert result.source_layers == [2, 3]
+    for (layer, head), _ in swap.recoveries[0].items():
+        row = result.names.index(f"{layer}.{head}")
+        beyond = result.recovery.value[row] - result.recovery.value[result.mean_row]
+        assert result.beyond_mean[result.source_layers.index(layer), head] == beyond
+
+
+def test_the_best_heads_are_chosen_by_patching(tiny_models):
+    swap, result, _ = measured_heads(tiny_models, (None, None))
+    assert result.source_patching_recovery == max(swap.recoveries[0].values())
+    assert result.patching_recovery == max(swap.recoveries[1].values())
+    assert result.map_r2 == pytest.approx(0.1 * (result.chosen[0] + result.replaced[0]))

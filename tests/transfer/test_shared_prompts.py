@@ -1,0 +1,40 @@
+"""Both models have the same prompts."""
+
+from __future__ import annotations
+
+import pytest
+
+from ioi_lab.errors import LabError
+from tests.transfer.conftest import on_prompts
+
+
+def test_both_models_have_the_same_prompts(both):
+    source, target = on_prompts(both)
+    for one, other in zip(source.contrast.held_out, target.contrast.held_out, strict=True):
+        assert (one.steered.clean, one.steered.answer, one.sign) == (
+            other.steered.clean,
+            other.steered.answer,
+            other.sign,
+        )
+        assert one.sides.corrupted == other.sides.corrupted
+    trained = {prompt.steered.answer for prompt in target.contrast.training}
+    assert not trained & {prompt.steered.answer for prompt in target.contrast.held_out}
+
+
+def test_prompts_that_the_source_cannot_read_are_told(both, monkeypatch):
+    monkeypatch.setattr("ioi_lab.transfer.shared_prompts.in_other_model", lambda *_: None)
+    with pytest.raises(LabError, match=r"intervention\.source: of 24 prompts, 0 have an answer and a distractor"):
+        on_prompts(both)
+
+
+def test_intervals_are_taken_from_the_given_seed(both):
+    from ioi_lab.stats.bootstrap import Bootstrap
+    from ioi_lab.transfer.shared_prompts import on_shared_prompts
+    from tests.conftest import ioi_task
+
+    prompts = ioi_task(n=24).prompt_pairs(both[1].tokens)
+    models = on_shared_prompts(both, prompts, "clean_corrupt", ("", ""), 0, "auto", bootstrap_seed=7)
+    for model in models:
+        readout = model.held_out.baseline("clean")
+        expected = Bootstrap(len(model.held_out.prompts), 7).mean(readout.logit_diff)
+        assert model.held_out.bootstrap.mean(readout.logit_diff).low == expected.low

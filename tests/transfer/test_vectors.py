@@ -1,0 +1,107 @@
+"""Steered prompts against plain hooks, routes between models, and the choice of layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ioi_lab.alignment.maps import AffineMap
+from ioi_lab.engine.edits import Edit, Site
+from ioi_lab.steering.vectors import activations_at
+from ioi_lab.transfer.vectors import (
+    CARRIED,
+    NATIVE,
+    RANDOM,
+    SHIFT,
+    SHUFFLED,
+    NativeVectors,
+    ThroughMaps,
+    ThroughVocabulary,
+    cosine,
+    transfer_vectors,
+    with_norm_of,
+)
+from tests.conftest import hugging_face
+from tests.oracle import edited_end_logits
+from tests.transfer.conftest import on_prompts, random_maps
+
+
+def natives(models, layers=((2, 3), (3,)), n=12):
+    source, target = on_prompts(models, n=n, contrast="name_pair")
+    return [
+        NativeVectors.of(model, "resid_post", "END", own, "mean_difference")
+        for model, own in zip((source, target), layers, strict=True)
+    ]
+
+
+def test_what_is_steered_equals_plain_hooks(both, folders):
+    source, target = natives(both)
+    maps = random_maps(both, (2, 3))
+    transfer = transfer_vectors(source, target, ThroughMaps(source, maps, 5, 0))
+    scales = [-1.0, 2.0]
+    readout = target.on_prompts.held_out.run(transfer.edit_sets(scales), "clean")
+    sites = [Site("resid_post", 2, None, "END")]
+    positive, negative = (
+        next(iter(activations_at(source.on_prompts.sides, which, sites).values())) for which in ("clean", "corrupted")
+    )
+    vector = torch.from_numpy(positive.mean(axis=0) - negative.mean(axis=0)) @ maps[2, 3].matrix
+    rows = [(each.name, each.source_layer, each.layer) for each in transfer.vectors]
+    first = rows.index((CARRIED, 2, 3)) * len(scales)
+    plain = hugging_face(folders["tiny-pythia"])
+    for row, prompt in enumerate(target.on_prompts.contrast.held_out):
+        for index, scale in enumerate(scales):
+            edit = Edit(Site("resid_post", 3, None, "END"), "add", (prompt.sign * vector).float(), scale)
+            logits = edited_end_logits(plain, prompt.steered, row, [edit], "clean")
+            expected = float(logits[prompt.steered.answer_id] - logits[prompt.steered.distractor_id])
+            assert readout.logit_diff[first + index, row] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_vectors_are_native_carried_and_controls_in_this_order(both):
+    source, target = natives(both, ((1, 3), (2, 3)))
+    transfer = transfer_vectors(source, target, ThroughMaps(source, random_maps(both, (1, 2, 3)), 5, 0))
+    rows = [(each.name, each.source_layer, each.layer) for each in transfer.vectors]
+    assert rows[:6] == [
+        (NATIVE, None, 2), (NATIVE, None, 3), (CARRIED, 1, 2), (CARRIED, 1, 3), (CARRIED, 3, 2), (CARRIED, 3, 3)
+    ]  # fmt: skip
+    names = [*(f"{RANDOM} {index}" for index in range(5)), SHIFT]
+    assert rows[6:] == [(name, *transfer.best) for name in names]
+    carried = next(each for each in transfer.vectors if (each.source_layer, each.layer) == transfer.best)
+    for control in transfer.vectors[6:]:
+        assert np.linalg.norm(control.vector) == pytest.approx(carried.norm)
+        assert control.norm == carried.norm
+
+
+def test_the_best_pair_is_the_steepest_on_the_training_prompts(both):
+    """Only one source layer's map carries anything, and only the native vector of the last layer is scaled up."""
+    source, target = natives(both, ((2, 3), (1, 3)))
+    width = both[1].shape.d_model
+    nothing = AffineMap(torch.zeros(both[0].shape.d_model, width, dtype=torch.float64), torch.zeros(width))
+    toward = np.outer(source.vectors[2], target.vectors[3]) / np.square(source.vectors[2]).sum()
+    maps = {(i, j): nothing for i in (2, 3) for j in (1, 3)} | {
+        (2, 3): AffineMap(torch.from_numpy(toward), nothing.bias)
+    }
+    strong = NativeVectors(target.on_prompts, "resid_post", "END", {1: 0.01 * target.vectors[1], 3: target.vectors[3]})
+    transfer = transfer_vectors(source, strong, ThroughMaps(source, maps, 5, 0))
+    assert transfer.best == (2, 3)
+    carried = next(each for each in transfer.vectors if (each.source_layer, each.layer) == (2, 3))
+    assert carried.vector == pytest.approx(target.vectors[3])
+
+
+def test_a_route_through_the_vocabulary_is_the_same_into_every_layer(both):
+    source, target = natives(both, ((2, 3), (1, 3)))
+    route = ThroughVocabulary.of(source, target, 5, 0)
+    assert np.array_equal(route.carry((2, 1)), route.carry((2, 3)))
+    assert not np.array_equal(route.carry((2, 1)), route.carry((3, 1)))
+    controls = route.controls((2, 3), route.carry((2, 3)))
+    assert list(controls) == [f"{SHUFFLED} {index}" for index in range(5)]
+    for control in controls.values():
+        assert np.linalg.norm(control) == pytest.approx(np.linalg.norm(route.carry((2, 3))))
+        assert abs(cosine(control, route.carry((2, 3)))) < 0.9
+
+
+def test_norms_and_cosines_of_zero_vectors():
+    zero, one = np.zeros(2), np.array([3.0, 4.0])
+    assert with_norm_of(one, np.array([0.0, 10.0])).tolist() == [6.0, 8.0]
+    assert with_norm_of(zero, one).tolist() == [0.0, 0.0]
+    assert (cosine(zero, one), cosine(one, one)) == (0.0, pytest.approx(1))
