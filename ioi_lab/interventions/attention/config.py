@@ -19,7 +19,7 @@ from ioi_lab.interventions.base import Intervention
 from ioi_lab.lenses.attention import ELSEWHERE
 from ioi_lab.models.heads import HeadName
 from ioi_lab.models.selectors import IndexSelector
-from ioi_lab.runs.folder import PastRun
+from ioi_lab.runs.past_run import PastRun
 from ioi_lab.tasks.prompts import Position
 
 if TYPE_CHECKING:

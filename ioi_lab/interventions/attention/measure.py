@@ -17,7 +17,7 @@ from ioi_lab.interventions.self_checks import checked_run
 from ioi_lab.lenses.attention import ELSEWHERE, attention_to, patterns_of
 from ioi_lab.models.heads import HeadName, heads_of
 from ioi_lab.models.selectors import IndexSelector, indices_of
-from ioi_lab.runs.folder import PastRun
+from ioi_lab.runs.past_run import PastRun
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.prompts import Position, PromptPair, PromptPairs

@@ -7,7 +7,7 @@ from typing import Self
 
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import KEY_VALUE_COMPONENTS
-from ioi_lab.runs.folder import PastRun
+from ioi_lab.runs.past_run import PastRun
 
 
 @dataclass(frozen=True)
