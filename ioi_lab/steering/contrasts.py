@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Final
 
 from ioi_lab.errors import LabError
@@ -85,22 +86,22 @@ class Contrast:
     n_dropped: int
     """The number of prompts that are left out, since their names occur in both halves."""
 
-    @property
+    @cached_property
     def training_sides(self) -> PromptPairs:
         """The sides of the prompts that the vector is made from. Clean: positive, corrupted: negative."""
         return PromptPairs([prompt.sides for prompt in self.training])
 
-    @property
+    @cached_property
     def held_out_sides(self) -> PromptPairs:
         """The sides of the prompts that are steered. Clean: positive, corrupted: negative."""
         return PromptPairs([prompt.sides for prompt in self.held_out])
 
-    @property
+    @cached_property
     def steered(self) -> PromptPairs:
         """The prompts that are steered."""
         return PromptPairs([prompt.steered for prompt in self.held_out])
 
-    @property
+    @cached_property
     def signs(self) -> list[int]:
         """The direction along the vector in which the answer of each steered prompt lies: 1 or −1."""
         return [prompt.sign for prompt in self.held_out]
@@ -121,7 +122,13 @@ def contrast_of(name: str, prompts: PromptPairs, tokens: Tokens, names: tuple[st
             the contrast needs; or the names are not single tokens.
 
     """
-    kind = CONTRASTS[name]
+    return _contrast_of(CONTRASTS[name], name, prompts, tokens, names, seed)
+
+
+@lru_cache(maxsize=4)  # the jobs of a multirun share their contrasts
+def _contrast_of(
+    kind: ContrastKind, name: str, prompts: PromptPairs, tokens: Tokens, names: tuple[str, str], seed: int
+) -> Contrast:
     if len(prompts) < 2:
         raise LabError(
             f"intervention.contrast: got {len(prompts)} prompt, which leaves one side of the split empty; expected 2 "
@@ -129,8 +136,9 @@ def contrast_of(name: str, prompts: PromptPairs, tokens: Tokens, names: tuple[st
         )
     by_name = None if kind.replaces_names else halves_by_name(prompts, seed)
     training, held_out = by_name or halves_by_prompt(len(prompts), seed)
-    _check_labels([prompts[row] for row in (*training, *held_out)], kind.labels, name)
-    made = kind.function([prompts[row] for row in (*training, *held_out)], tokens, names)
+    pairs = [prompts[row] for row in (*training, *held_out)]
+    _check_labels(pairs, kind.labels, name)
+    made = kind.function(pairs, tokens, names)
     return Contrast(
         training=tuple(made[: len(training)]),
         held_out=tuple(made[len(training) :]),

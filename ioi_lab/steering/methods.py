@@ -65,13 +65,17 @@ class VectorMethod:
         """Make the vector, or the probe, of the two sides of a contrast.
 
         Raises a `LabError` if the method needs the unembedding, and unless both sides are pairs of finite activations
-        of enough prompts.
+        of enough prompts; a `TypeError` if the function does not return what `is_probe` promises.
         """
         if self.needs == "unembedding":
             raise LabError(f"{self.name} makes directions from the unembedding, not a vector from activations")
         self._check(positive, negative)
         seeds = {"seed": seed} if self.needs == "activations and seed" else {}
         made: Vector | Probe = self.function(positive, negative, **seeds)
+        if isinstance(made, Probe) != self.is_probe:
+            raise TypeError(
+                f"{self.name} is registered with is_probe={self.is_probe}, but returns {type(made).__name__}"
+            )
         return made
 
     def _check(self, positive: Activations, negative: Activations) -> None:

@@ -1,4 +1,4 @@
-"""What edits do to ordinary text: how much worse the next token is told, and how often the likeliest one stays."""
+"""The effects of edits on ordinary text: the rise of the next-token loss, and how often the likeliest token stays."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SideEffects:
-    """By passage: `loss_change` is in nats a token, `agreement` the share of tokens whose top-1 stays."""
+    """The effects of each edit set on each passage."""
 
     loss_change: Float[Array, "edit_set passage"]
+    """The change of the next-token loss, in nats per token."""
+
     agreement: Float[Array, "edit_set passage"]
+    """The share of tokens after which the likeliest next token stays the same."""
+
     loss: Float[Array, "passage"]
-    """The next-token loss without edits, in nats a token."""
+    """The next-token loss without edits, in nats per token."""
 
 
 def side_effects(engine: Engine, edit_sets: Sequence[EditSet]) -> SideEffects:
-    """Run the passages that the engine holds (`tasks.text.passages`) with and without the edits.
+    """Measure the effects of edit sets on the engine's passages (`tasks.text.passages`).
 
-    The residual stream after the last layer is read through the final norm and the unembedding: a model's own logits
-    where `check_readout`, on prompts with an answer, says so.
+    The residual stream after the last layer is read through the final norm and the unembedding. If `check_readout`, on
+    prompts with an answer, has passed, these are the model's own logits.
     """
     before = _read(engine, ())
     loss = np.array([passage.loss for passage in before])
@@ -58,11 +62,11 @@ class _Passage:
 def _read(engine: Engine, edits: EditSet) -> list[_Passage]:
     last = Site("resid_post", engine.shape.n_layers - 1)
     passages: dict[int, _Passage] = {}
-    for rows, held in engine.stream("clean", [last], edits):
+    for rows, activations in engine.stream("clean", [last], edits):
         for index, row in enumerate(rows):  # one at a time: log-probabilities over the vocabulary are large
             ids = torch.tensor(engine.prompts[row].clean_tokens, device=engine.model.device)
-            stream = held[last][index, : len(ids) - 1]
+            stream = activations[last][index, : len(ids) - 1]
             log_probs = lens_log_probs(engine.model.bridge, stream[None], [last], {})[0]
-            told = log_probs.gather(-1, ids[1:, None])
-            passages[row] = _Passage(-float(told.double().mean()), log_probs.argmax(dim=-1))
+            next_token = log_probs.gather(-1, ids[1:, None])
+            passages[row] = _Passage(-float(next_token.double().mean()), log_probs.argmax(dim=-1))
     return [passages[row] for row in range(len(engine.prompts))]

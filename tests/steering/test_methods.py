@@ -15,6 +15,7 @@ from steering_vectors.aggregators import mean_aggregator, pca_aggregator
 from ioi_lab.errors import LabError
 from ioi_lab.steering.methods import (
     VECTOR_METHODS,
+    VectorMethod,
     logistic,
     make_vector,
     mean_difference,
@@ -125,6 +126,9 @@ def test_methods_that_need_more_than_activations():
         make_vector("unembedding", positive, negative)
     with pytest.raises(LabError, match="vector method: got 'median', expected 'mean_difference', 'pca', 'logistic'"):
         make_vector("median", positive, negative)
+    wrong = VectorMethod("wrong", logistic, "activations", min_prompts=1, is_probe=False)
+    with pytest.raises(TypeError, match="wrong is registered with is_probe=False, but returns Probe"):
+        wrong.make(positive, negative)
     assert [name for name in VECTOR_METHODS.names if VECTOR_METHODS[name].is_probe] == ["logistic"]
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 
 
 def steer(sweep, *arguments):
-    """Run without side effects unless they are asked for: they take most of the time."""
-    return sweep("tracker=none", "intervention=steer", "task.n=12", "intervention.side_effects=0", *arguments)
+    """Run without side effects and figures unless they are asked for: they take most of the time."""
+    quick = ("task.n=12", "intervention.side_effects=0", "figures=false")
+    return sweep("tracker=none", "intervention=steer", *quick, *arguments)
 
 
 def results(run):

@@ -84,7 +84,7 @@ def test_an_earlier_key_on_the_command_line_is_named(sweep):
 
 
 def test_a_run_of_an_earlier_version_is_rerun_from_its_folder(sweep, tmp_path):
-    assert steer(sweep, "name=new", "intervention.component=z", "intervention.layer=2", "figures=false").code == 0
+    assert steer(sweep, "name=new", "intervention.component=z", "intervention.layer=2").code == 0
     new = only_run_folder(tmp_path)
     config = safe_load((new / "config.yaml").read_text())
     config["intervention"]["site"] = config["intervention"].pop("component")
@@ -120,7 +120,7 @@ def parts(monkeypatch):
 @pytest.mark.usefixtures("parts")
 def test_a_vector_method_and_a_contrast_of_ones_own(sweep, tmp_path):
     own = ["intervention.method=median_difference", "intervention.contrast=corrupt_clean"]
-    outcome = steer(sweep, *own, "intervention.layer=3", "figures=false")
+    outcome = steer(sweep, *own, "intervention.layer=3")
     assert outcome.code == 0, outcome.err
     assert "steer resid_pre (median difference, corrupt clean)" in outcome.out
     assert "(corrupted " in outcome.out

@@ -26,7 +26,7 @@ def test_scales_that_cannot_flip_anything_are_reported(sweep):
 
 def test_figures_fit_the_grid(sweep, tmp_path):
     def figures(*arguments):
-        assert steer(sweep, *arguments).code == 0
+        assert steer(sweep, "figures=true", *arguments).code == 0
         return {path.stem for path in max(run_folders(tmp_path)).joinpath("plots").iterdir()}
 
     curves = {"logit_diff_by_scale", "probabilities_by_scale"}
