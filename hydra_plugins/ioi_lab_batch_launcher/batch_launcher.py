@@ -90,7 +90,9 @@ class BatchLauncher(Launcher):
         folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder.absolute())
-        task_function = self._task_function if prepared is None else partial(self._task_function, prepared=prepared)
+        task_function = (
+            self._task_function if prepared is None else partial(cast(Any, self._task_function), prepared=prepared)
+        )
         before = HydraConfig.instance().cfg
         HydraConfig.instance().cfg = cast(Any, _hydra_node(config))
         own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
