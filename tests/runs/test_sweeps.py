@@ -136,7 +136,7 @@ def test_without_a_finished_run_there_are_no_metrics_and_no_figures(leave, tmp_p
     for number in range(2):
         leave(f"sweep/now/{number}", {"intervention.layer": number}, status="failed", error="no")
     sweep = Sweep.read(tmp_path)
-    assert (sweep.metrics, sweep.shown, sweep.figures()) == ([], "best_recovery", {})
+    assert (sweep.metrics, sweep.shown, sweep.figures()) == ([], None, {})
     with pytest.raises(LabError, match=r"^metric: got 'x', but no run in .* is done, so there are no metrics$"):
         Sweep.read(tmp_path, "x")
 
