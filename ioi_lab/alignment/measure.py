@@ -83,7 +83,7 @@ class AlignmentResult:
     """Whether source and target have the same weights."""
 
     largest_distance_from_identity: float | None
-    """Over the maps between equal layers, as a share of the identity's norm; None without such maps."""
+    """The largest distance over the maps between equal layers, in norms of the identity; None without such maps."""
 
     @property
     def directions(self) -> dict[str, AlignmentDirection]:

@@ -71,9 +71,9 @@ class Route(ABC):
     """A way to carry vectors from one model to another, with its controls."""
 
     control_noun: str
-    """What the controls are that there are many of, in the plural."""
+    """The noun, in the plural, for the controls that are drawn at random."""
 
-    many: str
+    drawn_prefix: str
     """The start of the names of these controls."""
 
     @abstractmethod
@@ -95,7 +95,7 @@ class ThroughMaps(Route):
     seed: int
 
     control_noun = "random maps"
-    many = RANDOM
+    drawn_prefix = RANDOM
 
     @override
     def carry(self, pair: PairOfLayers) -> Vector:
@@ -124,7 +124,7 @@ class ThroughVocabulary(Route):
     seed: int
 
     control_noun = "shuffled vocabularies"
-    many = SHUFFLED
+    drawn_prefix = SHUFFLED
 
     @classmethod
     def of(cls, source: NativeVectors, target: NativeVectors, n_controls: int, seed: int) -> Self:

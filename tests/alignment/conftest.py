@@ -52,9 +52,9 @@ def all_activations(models, config, corpus):
     pairing = Pairing.of(config, models, "auto")
     split = Split(config.held_out, config.folds, 0, last=config.positions == "last")
     chunks = list(chunks_of(corpus.texts(models[0].tokens), models, split))
-    held = [pairing.activations(chunk) for chunk in chunks]
+    activations = [pairing.activations(chunk) for chunk in chunks]
     folds = torch.cat([chunk.folds for chunk in chunks])
-    return torch.cat([x for x, _ in held]), torch.cat([y for _, y in held]), folds
+    return torch.cat([x for x, _ in activations]), torch.cat([y for _, y in activations]), folds
 
 
 def correlated(n=400, width=6, other=5, noise=0.5, seed=0):

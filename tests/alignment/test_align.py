@@ -26,7 +26,7 @@ def copy_of(x, scale=3.0):
 
 
 class WithItsCopy(Pairing):
-    """A model beside a rotated, scaled and shifted copy of its own activations."""
+    """A model next to a rotated, scaled and shifted copy of its own activations."""
 
     def activations(self, chunk):
         x, _ = super().activations(chunk)

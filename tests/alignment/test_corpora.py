@@ -1,13 +1,17 @@
-"""Corpora give their texts, the same each time, and tell what is wrong with them."""
+"""Corpora give the same texts each time, and name the key of a mistake."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
-from ioi_lab.alignment.corpora import HubDataset, TaskPrompts, TextFile
+from ioi_lab.alignment.corpora import Corpus, HubDataset, TaskPrompts, TextFile, TinyEnglish
+from ioi_lab.config import CONFIG_FOLDER, instantiate
 from ioi_lab.errors import LabError
+from ioi_lab.tasks.prompts import Task
 from tests.alignment.conftest import tiny_english
 from tests.conftest import ioi_task
 
@@ -65,3 +69,23 @@ def test_a_data_set_is_read_by_its_library(both, tmp_path):
         list(hub(tmp_path, split="none").texts(both[0].tokens))
     with pytest.raises(LabError, match=r"corpus\.path: cannot read the data set"):
         list(hub("nobody/nothing-at-all").texts(both[0].tokens))
+
+
+@pytest.mark.parametrize(
+    ("name", "corpus"),
+    [
+        ("tiny_english", TinyEnglish()),
+        ("task", TaskPrompts()),
+        ("hub", HubDataset()),
+        ("text", TextFile(path="text.txt")),
+    ],
+)
+def test_the_defaults_are_those_of_the_yaml(name, corpus):
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base=None):
+        composed = compose("train_align", [f"corpus={name}", *(["corpus.path=text.txt"] if name == "text" else [])])
+    from_yaml = instantiate(OmegaConf.to_container(composed.corpus, resolve=True), "corpus", Corpus)
+    assert type(from_yaml) is type(corpus)
+    if name == "task":
+        assert instantiate(from_yaml.task, "task", Task) == instantiate(corpus.task, "task", Task)
+    else:
+        assert from_yaml == corpus

@@ -50,8 +50,8 @@ def test_the_readout_of_a_small_step_is_the_models_own(both, name):
     step = 1e-2 * direction
     with torch.no_grad():
         logits = [
-            model.bridge.unembed(model.bridge.ln_final(torch.from_numpy(held).float()[None, None]))[0, 0].double()
-            for held in (mean + step, mean - step)
+            model.bridge.unembed(model.bridge.ln_final(torch.from_numpy(stream).float()[None, None]))[0, 0].double()
+            for stream in (mean + step, mean - step)
         ]
     change = ((logits[0] - logits[1]) / 2).numpy()[: len(read)]
     assert read @ step == pytest.approx(change - change.mean(), abs=5e-4)

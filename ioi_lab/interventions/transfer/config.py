@@ -127,18 +127,17 @@ class Transfer(Intervention["TransferResult"]):
         from ioi_lab.interventions.transfer.measure import HeadOptions, MapSource, measure_transfer
         from ioi_lab.interventions.transfer.vector_measure import VectorOptions
 
-        options: HeadOptions | VectorOptions
-        if self.through == "head":
-            options = HeadOptions(self.source_head, self.head)
-        else:
+        vectors = None
+        if self.through != "head":
             names = self.names[0], self.names[1]
-            options = VectorOptions(self.through, self.vector_method, self.contrast, names, self.scales, self.controls)
+            vectors = VectorOptions(self.through, self.vector_method, self.contrast, names, self.scales, self.controls)
         return measure_transfer(
             engine,
             source=self.source,
             map_source=MapSource(self.alignment, self._corpus, None if self.maps is None else Path(self.maps)),
             position=self.position,
-            options=options,
+            vectors=vectors,
+            heads=HeadOptions(self.source_head, self.head),
             both=self.both,
             seed=self.seed,
         )

@@ -52,7 +52,7 @@ class HeadSwapResult:
 
     replaced: Head
     names: list[str]
-    """What is written: `own clean`, `own mean`, `zeroed`, or the name of a head of the source."""
+    """The names of what is written: `own clean`, `own mean`, `zeroed`, or the name of a head of the source."""
 
     estimates: dict[str, Estimate]
     """Each metric of `results.csv`, row by row."""

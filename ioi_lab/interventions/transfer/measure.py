@@ -11,6 +11,7 @@ from ioi_lab.alignment.config import AlignmentConfig, Stream
 from ioi_lab.alignment.corpora import Corpus
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.reading import Reader
+from ioi_lab.engine.edits import OTHER_PASS
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError, called
 from ioi_lab.interventions.base import Result
@@ -62,20 +63,20 @@ class MapSource:
 
 @dataclass(frozen=True)
 class TransferResult(Result):
-    """What was transferred from the source to the run's own model, and the other way round.
+    """The transfer from the source to the run's own model, and the other way round.
 
     The baselines are those of the run's own model on the held-out prompts; the self-checks are the worst of both
     directions.
     """
 
     forward: DirectionResult
-    """From the source to the run's own model."""
+    """The direction from the source to the run's own model."""
 
     backward: DirectionResult | None
-    """From the run's own model to the source; None if only one direction was asked for."""
+    """The direction from the run's own model to the source; None if only one direction was asked for."""
 
     n_dropped_prompts: int
-    """Prompts that are not used: their names are in both halves, or are not single tokens in the source."""
+    """The number of prompts that are not used: their names are in both halves, or not single tokens in the source."""
 
     map_title: str | None
     """The kind of maps and their corpus, such as `ridge map fitted on tiny english`; None if there are none."""
@@ -87,7 +88,7 @@ class TransferResult(Result):
     """Whether source and target have the same weights."""
 
     largest_distance_from_identity: float | None
-    """Over the maps between equal layers, as a share of the identity's norm; None without such maps."""
+    """The largest distance over the maps between equal layers, in norms of the identity; None without such maps."""
 
     source_model: dict[str, str | None]
     """The provenance of the source."""
@@ -105,7 +106,8 @@ def measure_transfer(
     source: ModelConfig,
     map_source: MapSource,
     position: Position,
-    options: VectorOptions | HeadOptions,
+    vectors: VectorOptions | None,
+    heads: HeadOptions,
     both: bool,
     seed: int,
 ) -> TransferResult:
@@ -116,7 +118,8 @@ def measure_transfer(
         source: The model to transfer from.
         map_source: The layers, and the file or the corpus of the maps.
         position: The position of vectors and heads.
-        options: What is transferred.
+        vectors: How vectors are transferred; None to swap heads instead.
+        heads: Which heads are swapped; their names are checked in any case.
         both: Whether to measure the direction from the target to the source too.
         seed: The seed of splits and controls.
 
@@ -130,10 +133,11 @@ def measure_transfer(
         models = load_model(source), engine.model
     with called("alignment", "intervention.alignment"):
         pairing = Pairing.of(map_source.alignment, models, engine.memory_gb)
-    on_prompts = _on_prompts(engine, models, options, seed)
-    heads = _heads(options, pairing)
-    needs_maps = isinstance(options, HeadOptions) or options.through == "maps"
-    maps = map_source.maps(pairing, seed) if needs_maps else None
+    on_prompts = _on_prompts(engine, models, vectors, seed)
+    check_gap(*(on_prompts[0].held_out.baseline(which) for which in OTHER_PASS))
+    baselines = Baselines.measure(on_prompts[1].held_out)
+    chosen = _heads(heads, pairing)
+    maps = map_source.maps(pairing, seed) if vectors is None or vectors.through == "maps" else None
     measured: list[tuple[DirectionResult, SelfChecks]] = []
     for turned in (False, True) if both else (False,):
         direction = _Direction(
@@ -141,12 +145,12 @@ def measure_transfer(
             layers=_ordered(pairing.layers, turned),
             maps=maps.turned if maps is not None and turned else maps,
         )
-        if isinstance(options, HeadOptions):
-            measured.append(_measure_head(direction, _ordered(heads, turned), position))
+        if vectors is None:
+            measured.append(_measure_heads(direction, _ordered(chosen, turned), position))
         else:
-            measured.append(_measure_vectors(direction, pairing.component, position, options, seed))
+            measured.append(_measure_vectors(direction, pairing.component, position, vectors, seed))
     return TransferResult(
-        baselines=Baselines.measure(on_prompts[1].held_out),
+        baselines=baselines,
         checks=SelfChecks.worst([checks for _, checks in measured]),
         forward=measured[0][0],
         backward=measured[1][0] if both else None,
@@ -173,20 +177,15 @@ def _ordered(both: tuple[PartT, PartT], turned: bool) -> tuple[PartT, PartT]:
 
 
 def _on_prompts(
-    engine: Engine, models: tuple[LabModel, LabModel], options: VectorOptions | HeadOptions, seed: int
+    engine: Engine, models: tuple[LabModel, LabModel], vectors: VectorOptions | None, seed: int
 ) -> tuple[ModelOnPrompts, ModelOnPrompts]:
-    """Return both models on the prompts that they share; raises a `LabError` if a model's passes do not differ."""
-    contrast: ContrastName = "clean_corrupt" if isinstance(options, HeadOptions) else options.contrast
-    names = ("", "") if isinstance(options, HeadOptions) else options.names
-    on_prompts = on_shared_prompts(models, engine.prompts, contrast, names, seed, engine.memory_gb, engine.seed)
-    for each in on_prompts:
-        check_gap(each.held_out.baseline("clean"), each.held_out.baseline("corrupted"))
-    return on_prompts
+    """Return both models on the prompts that they share."""
+    contrast: ContrastName = "clean_corrupt" if vectors is None else vectors.contrast
+    names = ("", "") if vectors is None else vectors.names
+    return on_shared_prompts(models, engine.prompts, contrast, names, seed, engine.memory_gb, engine.seed)
 
 
-def _heads(options: HeadOptions | VectorOptions, pairing: Pairing) -> tuple[Head | None, Head | None]:
-    if not isinstance(options, HeadOptions):
-        return None, None
+def _heads(options: HeadOptions, pairing: Pairing) -> tuple[Head | None, Head | None]:
     (source, target), (source_layers, target_layers) = pairing.models, pairing.layers
     return (
         _head("source_head", options.source_head, source, source_layers),
@@ -204,7 +203,7 @@ def _head(key: str, name: str | float, model: LabModel, layers: list[int]) -> He
     return head
 
 
-def _measure_head(
+def _measure_heads(
     direction: _Direction, heads: tuple[Head | None, Head | None], position: Position
 ) -> tuple[HeadSwapResult, SelfChecks]:
     assert direction.maps is not None

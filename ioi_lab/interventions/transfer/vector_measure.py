@@ -31,7 +31,7 @@ from ioi_lab.transfer.vectors import (
 
 @dataclass(frozen=True)
 class VectorOptions:
-    """How steering vectors are made, transferred and compared."""
+    """The options for making, transferring and comparing steering vectors."""
 
     through: Literal["maps", "vocabulary"]
     method: str
@@ -64,7 +64,7 @@ class StrongestScale:
 
 @dataclass(frozen=True)
 class SharedTokens:
-    """What the two vocabularies share."""
+    """The tokens that the two vocabularies share."""
 
     n_tokens: int
     mass: float
@@ -95,7 +95,7 @@ class VectorTransferResult:
     n_training_prompts: int
     n_dropped_prompts: int
     rows: list[VectorRows]
-    """Of native vectors by layer, of carried ones by pair of layers, and of the controls of the best pair."""
+    """The native vectors by layer, the carried ones by pair of layers, and the controls of the best pair."""
 
     source_layers: list[int]
     layers: list[int]
@@ -134,7 +134,7 @@ class VectorTransferResult:
     """The number of controls that are drawn at random."""
 
     control_noun: str
-    """What the drawn controls are, such as `random maps`."""
+    """The noun for the drawn controls, such as `random maps`."""
 
     drawn_logit_diff: Float[Array, "scale"]
     """The mean logit difference of the drawn controls."""
@@ -159,7 +159,7 @@ class VectorTransferResult:
     """The R² of the best pair's map on held-out texts."""
 
     shared_tokens: SharedTokens | None
-    """What the vocabularies share, if vectors go through the vocabulary."""
+    """The tokens that the vocabularies share, if vectors go through the vocabulary."""
 
     @property
     def name(self) -> str:
@@ -196,7 +196,7 @@ class _Measured:
         native = {each.layer: index for index, each in enumerate(vectors) if each.name == NATIVE}
         carried = {(each.source_layer, each.layer): index for index, each in enumerate(vectors) if each.name == CARRIED}
         controls = [index for index, each in enumerate(vectors) if each.name not in (NATIVE, CARRIED)]
-        drawn = [index for index in controls if vectors[index].name.startswith(transfer.route.many)]
+        drawn = [index for index in controls if vectors[index].name.startswith(transfer.route.drawn_prefix)]
         at_native, at_carried = native[best[1]], carried[best]
 
         responses = {layer: self._response(index) for layer, index in native.items()}
