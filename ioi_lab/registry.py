@@ -51,25 +51,23 @@ class Registry(Generic[PartT]):
 
     def __getitem__(self, name: str) -> PartT:
         """Return the part called `name`; raises a `LabError` if there is none."""
-        module, _, short = name.rpartition(".")
-        if module and short not in self._parts:
-            try:
-                importlib.import_module(module)
-            except ImportError as error:
-                raise LabError(f"{self._kind}: cannot import {module!r} to find {short!r}: {error}") from error
-        if short not in self._parts:
-            raise LabError(f"{self._kind}: got {name!r}, expected {self._choices()}")
-        return self._parts[short]
+        try:
+            return self._parts[self.check(name).rpartition(".")[2]]
+        except ValueError as error:
+            raise LabError(f"{self._kind}: got {name!r}, expected {error}") from error
 
     def check(self, name: object) -> str:
         """Return `name`; raises a `ValueError` with the choices if there is no such part: for pydantic."""
         if not isinstance(name, str):
             raise ValueError(self._choices())
-        try:
-            self[name]
-        except LabError as error:
-            is_import = "cannot import" in str(error)
-            raise ValueError(str(error).split(": ", 1)[1] if is_import else self._choices()) from error
+        module, _, short = name.rpartition(".")
+        if module and short not in self._parts:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise ValueError(f"{self._choices()} (cannot import {module!r}: {error})") from error
+        if short not in self._parts:
+            raise ValueError(self._choices())
         return name
 
     def _choices(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -23,7 +23,7 @@ class AlignmentConfig(LabConfig):
     `method`: the name of a map method. `component`: which residual stream. `positions`: all positions that both models
     have, or only the last one of each text. `held_out`: the share of the texts that maps are tried on. `folds`: the
     number of parts of the other texts, for choosing the ridge penalty by cross-validation. `rank`: the rank of the maps
-    of `lowrank`.
+    of `lowrank`. `options`: the keys of a map method of your own.
     """
 
     renamed_keys: ClassVar = {"site": Renamed("component")}
@@ -36,6 +36,7 @@ class AlignmentConfig(LabConfig):
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
     folds: Annotated[int, Field(ge=2)] = 5
     rank: Annotated[int, Field(ge=1)] = 16
+    options: dict[str, Any] = Field({})
 
     @property
     def title(self) -> str:

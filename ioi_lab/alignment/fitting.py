@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Final, Self
 
@@ -102,13 +102,13 @@ def fit_pair(
     spectra = [] if spectra is None else spectra
     method = MAP_METHODS[config.method]
     whole = joined(folds)
-    settings, penalty = FitSettings(rank=config.rank), None
+    settings, penalty = FitSettings(rank=config.rank, options=config.options), None
     if method.is_penalized:
         rests = [whole.without(fold) for fold in folds]
         if not spectra:
             spectra += [Spectrum.of(part) for part in (*rests, whole)]
         penalty = cross_validated_penalty(list(zip(rests, folds, spectra[:-1], strict=True)))
-        settings = FitSettings(rank=config.rank, penalty=penalty, spectrum=spectra[-1])
+        settings = replace(settings, penalty=penalty, spectrum=spectra[-1])
     return Fit(
         map=method.fit(whole, settings),
         penalty=penalty,

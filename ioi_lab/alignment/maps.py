@@ -14,9 +14,9 @@ torch is imported inside the functions, since configs check the names of the met
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from jaxtyping import Float
 
@@ -85,6 +85,9 @@ class FitSettings:
 
     rank: int = 16
     """The config key `alignment.rank`."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The keys below `alignment.options`, for a map method of your own."""
 
     penalty: float = 0.0
     """The cross-validated ridge penalty in mean variances of x; 0 for a method that is not penalized."""

@@ -252,7 +252,3 @@ def _check_labels(pairs: Sequence[PromptPair], labels: Sequence[str], name: str)
                 f"intervention.contrast: {name} needs prompts with the label {missing[0]}, as those of task=ioi have; "
                 "expected clean_corrupt for prompts of any kind"
             )
-
-
-Prompt = ContrastPrompt
-"""The earlier name of `ContrastPrompt`."""

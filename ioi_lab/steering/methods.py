@@ -5,9 +5,8 @@ A method is one function, which the decorator `vector_method` registers together
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -192,9 +191,3 @@ def _with_the_distance_of_the_sides(direction: Vector, positive: Activations, ne
         return np.zeros_like(direction)
     unit = direction / norm
     return unit * float((positive - negative).mean(axis=0) @ unit)
-
-
-METHODS: Final[Mapping[str, Callable[[Activations, Activations], Vector]]] = {
-    name: partial(make_vector, name) for name in ("mean_difference", "pca", "logistic")
-}
-"""The methods that need activations alone, by name."""

@@ -17,7 +17,7 @@ from ioi_lab.alignment.config import PairOfLayers
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.engine.edits import EditSet, Site
 from ioi_lab.stats.metrics import Array
-from ioi_lab.steering.methods import METHODS, Vector, random_direction
+from ioi_lab.steering.methods import Vector, make_vector, random_direction
 from ioi_lab.steering.vectors import activations_at, add_direction
 from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
@@ -57,7 +57,7 @@ class NativeVectors:
         sites = {layer: Site(component, layer, None, position) for layer in layers}
         positive = activations_at(on_prompts.sides, "clean", list(sites.values()))
         negative = activations_at(on_prompts.sides, "corrupted", list(sites.values()))
-        vectors = {layer: METHODS[method](positive[site], negative[site]) for layer, site in sites.items()}
+        vectors = {layer: make_vector(method, positive[site], negative[site]) for layer, site in sites.items()}
         return cls(on_prompts, component, position, vectors)
 
     def edits(self, vector: Vector, layer: int, scales: Sequence[float], *, training: bool = False) -> list[EditSet]:

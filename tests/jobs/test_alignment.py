@@ -112,7 +112,7 @@ def test_a_grid_is_one_run_a_method(train_align, tmp_path):
         (["alignment=none"], "alignment: got 'none', expected one of lowrank, mean_shift, procrustes, ridge"),
         (["alignment.rank=0"], "alignment.rank: got 0, expected greater than or equal to 1"),
         (["alignment.source_layers=9"], "alignment.source_layers: got 9, expected 0 to 3 (tiny-gpt2)"),
-        (["model@source=folder", "source.path=nowhere"], "source.path: 'nowhere' is no folder"),
+        (["model@source=folder", "source.path=nowhere"], "source.path: 'nowhere' is not a folder"),
         (["model@target.device=tpu"], "model@target.device: no such key"),
         (["target.device=tpu"], "target.device: got 'tpu', expected one of auto"),
         (["corpus=text", "corpus.path=none.txt"], "corpus.path: 'none.txt' is not a file"),

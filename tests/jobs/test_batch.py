@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from hydra_plugins.ioi_lab_batch_launcher import batch_launcher
-from hydra_plugins.ioi_lab_batch_launcher.batch_launcher import JobConfigs
+from hydra_plugins.ioi_lab_batch_launcher._core import JobConfigs
 from ioi_lab.config import CONFIG_FOLDER
 from ioi_lab.engine.engine import Engine
 from ioi_lab.interventions.patch import Patch

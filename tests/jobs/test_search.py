@@ -42,7 +42,7 @@ def test_a_search_in_other_places_lands_elsewhere(sweep, tmp_path):
     preset = tmp_path / "mine" / "hparams_search" / "layers.yaml"
     preset.parent.mkdir(parents=True)
     command = ("--config-dir", str(tmp_path / "mine"), "-m", "hparams_search=layers", "tracker=none", "task.n=4")
-    for layers, told in (("0,1", "2 runs (2 done)"), ("1,2", "2 runs (2 done, 1 of them taken from earlier ones)")):
+    for layers, told in (("0,1", "2 runs (2 done)"), ("1,2", "2 runs (2 done, 1 of them taken from earlier runs)")):
         preset.write_text(f"# @package _global_\nhydra:\n  sweeper:\n    params:\n      intervention.layer: {layers}\n")
         outcome = sweep(*command)
         assert outcome.code == 0, outcome.err

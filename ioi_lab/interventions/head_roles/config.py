@@ -7,7 +7,7 @@ compared with random heads of the same layers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 from typing_extensions import override
@@ -28,16 +28,13 @@ class HeadRoles(Intervention["HeadRolesResult"]):
     sequences, the other prompt of each prompt, and the random sets.
     """
 
+    title: ClassVar[str] = "head roles"
+
     name: str = "head_roles"
     thresholds: Thresholds = Thresholds()
     repeats: int = Field(16, ge=1)
     controls: int = Field(20, ge=1)
     seed: int = Field(0, ge=0)
-
-    @property
-    @override
-    def title(self) -> str:
-        return "head roles"
 
     @override
     def measure(self, engine: Engine) -> HeadRolesResult:

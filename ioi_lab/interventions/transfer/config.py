@@ -21,7 +21,9 @@ from ioi_lab.errors import LabError, called
 from ioi_lab.interventions.base import Intervention
 from ioi_lab.models.heads import HeadName
 from ioi_lab.models.loading import ModelConfig
+from ioi_lab.registry import name_in
 from ioi_lab.steering.contrasts import ContrastName
+from ioi_lab.steering.methods import VECTOR_METHODS
 from ioi_lab.steering.vectors import MIN_CONTROLS, SCALES
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class Transfer(Intervention["TransferResult"]):
     maps: str | None = None
     position: str = "END"
     scale: Literal["all"] | float | Annotated[list[float], Field(min_length=1)] = "all"
-    vector_method: Literal["mean_difference", "pca", "logistic"] = "mean_difference"
+    vector_method: name_in(VECTOR_METHODS) = "mean_difference"
     contrast: ContrastName = "name_pair"
     names: Annotated[list[str], Field(min_length=2, max_length=2)] = ["James", "Robert"]  # noqa: RUF012  (pydantic copies it)
     controls: Annotated[int, Field(ge=MIN_CONTROLS)] = 10
@@ -81,6 +83,13 @@ class Transfer(Intervention["TransferResult"]):
     @classmethod
     def _alignment_has_new_keys(cls, value: Any) -> Any:
         return AlignmentConfig.from_config(value, "intervention.alignment") if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _vectors_need_activations_alone(self) -> Self:
+        if VECTOR_METHODS[self.vector_method].needs != "activations":
+            usable = [name for name in VECTOR_METHODS.names if VECTOR_METHODS[name].needs == "activations"]
+            raise LabError(f"intervention.vector_method: got {self.vector_method!r}, expected {' or '.join(usable)}")
+        return self
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:

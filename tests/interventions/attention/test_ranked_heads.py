@@ -7,7 +7,7 @@ import pytest
 
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.attention.ranked_heads import RankedHeads
-from ioi_lab.runs.folder import PastRun
+from ioi_lab.runs.past_run import PastRun
 
 ROWS = {"layer": [0, 0, 1, 1], "head": [0, 1, 0, 1], "recovery": [0.1, -0.7, 0.95, 0.4]}
 

@@ -150,7 +150,7 @@ def test_one_direction_alone(sweep, tmp_path):
     ("arguments", "line"),
     [
         (["intervention.maps=none"], "intervention.maps: 'none' is not a file"),
-        (["model@intervention.source=folder", "intervention.source.path=x"], "source.path: 'x' is no folder"),
+        (["model@intervention.source=folder", "intervention.source.path=x"], "source.path: 'x' is not a folder"),
         (
             ["corpus@intervention.corpus=text", "intervention.corpus.path=x"],
             "intervention.corpus.path: 'x' is not a file",

@@ -1,0 +1,128 @@
+"""The work of the batch launcher: the configs of its jobs, and one job after another in this process."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.utils import JobReturn, JobStatus, configure_log, env_override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+if TYPE_CHECKING:
+    from ioi_lab.jobs.job import PreparedJob
+
+
+def run_job(
+    context: HydraContext, task_function: TaskFunction, config: DictConfig, prepared: PreparedJob | None
+) -> JobReturn:
+    """Do the same as `hydra.core.utils.run_job`, without copying the config, which belongs to this job alone.
+
+    Hydra's function copies the config four times, which takes longer than a small job. The returned object does not
+    have the config: no sweeper reads it, and those of thousands of jobs are many megabytes. A `prepared` job is
+    passed on to the task function.
+    """
+    folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = str(folder.absolute())
+    work: Any = task_function  # the lab's own takes a prepared job as well
+    if prepared is not None:
+        work = partial(work, prepared=prepared)
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().cfg = cast(Any, _hydra_node(config))
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    result = JobReturn(
+        overrides=list(config.hydra.overrides.task),
+        working_dir=str(Path.cwd()),
+        task_name=config.hydra.job.name,
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        configure_log(config.hydra.job_logging, config.hydra.verbose)
+        if config.hydra.output_subdir is not None:
+            _save(folder / config.hydra.output_subdir, own, HydraConfig.instance().cfg, config)
+        with env_override(config.hydra.job.env_set):
+            context.callbacks.on_job_start(config=config, task_function=task_function)
+            try:
+                result.return_value = work(own)
+                result.status = JobStatus.COMPLETED
+            except Exception as error:
+                result.return_value = error
+                result.status = JobStatus.FAILED
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        context.callbacks.on_job_end(config=config, job_return=result)
+    finally:
+        HydraConfig.instance().cfg = before
+    return result
+
+
+def _hydra_node(config: DictConfig) -> DictConfig:
+    """Return what `HydraConfig.set_config` stores, without a copy: Hydra's node, with the whole config as parent."""
+    OmegaConf.set_readonly(config.hydra, True)
+    node = OmegaConf.create({}, flags={"no_deepcopy_set_nodes": True})
+    node.hydra = config.hydra
+    node.hydra._set_parent(config)
+    return node
+
+
+def _save(folder: Path, own: DictConfig, hydra: Any, config: DictConfig) -> None:
+    """Write Hydra's own record of a job (`.hydra/`)."""
+    from ioi_lab.storage.files import yaml_text
+
+    folder.mkdir(exist_ok=True)
+    for name, part in (("config", own), ("hydra", hydra), ("overrides", config.hydra.overrides.task)):
+        plain = OmegaConf.to_container(part, resolve=False, enum_to_str=True)
+        (folder / f"{name}.yaml").write_text(yaml_text(plain))
+
+
+class JobConfigs:
+    """A config loader that composes the config groups of a sweep's jobs once, and sets each job's values in a copy.
+
+    The configs equal those of Hydra's own loader, in a tenth of the time.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+        self._composed: dict[tuple[str, ...], bytes] = {}
+        self._parsed: dict[str, Override] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Return the config of the job with these overrides."""
+        overrides = [self._parse(line) for line in sweep_overrides]
+        values = [override for override in overrides if self._sets_a_value(override)]
+        groups = tuple(str(override.input_line) for override in overrides if override not in values)
+        if groups not in self._composed:
+            composed = self._loader.load_sweep_config(master_config, list(groups))
+            self._composed[groups] = pickle.dumps(composed)  # unpickling takes a fifth of the time of a deepcopy
+        config: DictConfig = pickle.loads(self._composed[groups])
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        own = [override for override in overrides if not override.is_hydra_override()]
+        config.hydra.overrides.task = [override.input_line for override in own]
+        form = config.hydra.job.config.override_dirname
+        config.hydra.job.override_dirname = get_overrides_dirname(
+            overrides=own, kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
+        )
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)  # such as the time in the folder's name
+        return config
+
+    def _parse(self, line: str) -> Override:
+        if line not in self._parsed:  # jobs share most of their overrides
+            self._parsed[line] = OverridesParser.create().parse_override(line)
+        return self._parsed[line]
+
+    def _sets_a_value(self, override: Override) -> bool:
+        """Return whether an override changes one value, and not the choice of a config group."""
+        key = override.key_or_group
+        is_plain = override.type == OverrideType.CHANGE and override.package is None
+        return is_plain and not override.is_hydra_override() and not self._loader.repository.group_exists(key)
