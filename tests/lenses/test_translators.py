@@ -84,7 +84,7 @@ def test_another_models_translators_are_refused(lens, tiny, text, tmp_path):
     file = tmp_path / "translators.safetensors"
     file.write_bytes(save_translators(lens.translators, tiny, text, TRAINING))
     sites = stream_sites(other.shape, sublayers=False)
-    with pytest.raises(LabError, match=r"is of another model \(tiny-pythia\); expected one of tiny-gpt2"):
+    with pytest.raises(LabError, match=r"belongs to another model \(tiny-pythia\); expected tiny-gpt2"):
         load_translators(file, other, sites)
     file.write_bytes(b"not tensors")
     with pytest.raises(LabError, match=r"cannot read .* as safetensors"):

@@ -53,7 +53,7 @@ def test_a_file_has_its_provenance_and_steers_the_same_again(sweep, tmp_path, sa
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["model=tiny-pythia"], r"is of another model (tiny-gpt2); expected one of tiny-pythia"),
+        (["model=tiny-pythia"], r"belongs to another model (tiny-gpt2); expected tiny-pythia"),
         (["intervention.layer=3"], "has no vector for resid_pre.3.END; it has resid_pre.1.END, resid_pre.2.END"),
         (
             ["intervention.method=pca", "intervention.layer=2"],
@@ -74,7 +74,7 @@ def test_a_vector_of_something_else_is_refused(sweep, saved, arguments, line):
 def test_a_file_without_vectors_is_refused(sweep, tmp_path):
     save_file({"x": torch.zeros(3)}, tmp_path / "x.safetensors")
     outcome = steer(sweep, "intervention.vector=x.safetensors")
-    assert outcome.error_line.endswith("holds a file that no run of this lab has left; expected steering vectors")
+    assert outcome.error_line.endswith("was not written by a run of this lab; expected steering vectors")
     (tmp_path / "y.safetensors").write_text("nothing")
     outcome = steer(sweep, "intervention.vector=y.safetensors")
     assert "y.safetensors' as safetensors" in outcome.error_line

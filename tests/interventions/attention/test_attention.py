@@ -77,7 +77,7 @@ def test_runs_that_give_no_heads(sweep, tmp_path):
     assert line("nowhere") == "error: intervention.from_run: 'nowhere' is not a run folder: it has no status.json"
     assert sweep("tracker=none", "task.n=4", "name=patch").code == 0
     (patched,) = (tmp_path / "runs" / "patch").iterdir()
-    assert "used another model, tiny-gpt2; expected one of tiny-pythia" in line(patched, "model=tiny-pythia")
+    assert "used another model, tiny-gpt2; expected a run of tiny-pythia" in line(patched, "model=tiny-pythia")
     status = (patched / "status.json").read_text()
     (patched / "status.json").write_text(status.replace("done", "running"))
     assert "is not finished; its status.json does not say done" in line(patched)
