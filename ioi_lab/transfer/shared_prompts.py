@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ioi_lab.alignment.positions import in_other_model
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
-from ioi_lab.steering.contrasts import Contrast, ContrastName, Prompt, contrast_of
+from ioi_lab.steering.contrasts import Contrast, ContrastName, ContrastPrompt, contrast_of
 from ioi_lab.tasks.prompts import PromptPairs
 from ioi_lab.tasks.tokens import Tokens
 
@@ -62,7 +62,7 @@ def on_shared_prompts(
 
     Args:
         models: The source and the target.
-        prompts: Prompt pairs in the tokens of the target.
+        prompts: ContrastPrompt pairs in the tokens of the target.
         contrast: The contrast that vectors are made from, and its two `names` if it is `name_pair`.
         names: See `contrast`.
         seed: The seed of the split into training and held-out prompts.
@@ -104,7 +104,9 @@ def on_shared_prompts(
     return source, target
 
 
-def _in_both(prompts: Sequence[Prompt], tokens: Tokens, other: Tokens) -> list[tuple[Prompt, Prompt]]:
+def _in_both(
+    prompts: Sequence[ContrastPrompt], tokens: Tokens, other: Tokens
+) -> list[tuple[ContrastPrompt, ContrastPrompt]]:
     """Return each prompt in the other model's tokens and as it is, without those that the other model cannot read."""
     both = []
     for prompt in prompts:
