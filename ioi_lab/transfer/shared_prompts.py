@@ -62,7 +62,7 @@ def on_shared_prompts(
 
     Args:
         models: The source and the target.
-        prompts: ContrastPrompt pairs in the tokens of the target.
+        prompts: Prompt pairs in the tokens of the target.
         contrast: The contrast that vectors are made from, and its two `names` if it is `name_pair`.
         names: See `contrast`.
         seed: The seed of the split into training and held-out prompts.
