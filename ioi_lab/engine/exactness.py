@@ -119,4 +119,4 @@ def _check_resid_mid(passes: Passes, bucket: Bucket) -> None:
     before, added, middle = (activations[site] for site in sites)
     if not torch.allclose(before + added, middle, rtol=1e-2 if middle.dtype != torch.float32 else 1e-4, atol=1e-4):
         name = passes.model.shape.name
-        raise LabError(f"component: got 'resid_mid', which cannot be told apart in the blocks of {name}")
+        raise LabError(f"component: got 'resid_mid', which cannot be distinguished in the blocks of {name}")
