@@ -6,12 +6,13 @@ scrubbing). After zeros the activations are far from anything that the model was
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from ioi_lab.config import Renamed
 from ioi_lab.engine.edits import OTHER_PASS, EditSet, Pass
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.grid import GridIntervention
@@ -29,23 +30,24 @@ class Ablate(GridIntervention):
     sites are not labelled, over prompts of one length at each token index; `resample`, another prompt's activation.
     `reference`: the prompts that means are taken over (`clean` or `corrupted`); for `resample` the `corrupted` (or
     `clean`) twin of each prompt, or a `random` other prompt of the same pass, of the same length if positions are token
-    indices. `run`: the pass that is edited.
+    indices. `prompts`: the clean or the corrupted prompts, whose pass is edited.
     """
 
     action: ClassVar[str] = "Ablating"
+    renamed_keys: ClassVar[Mapping[str, Renamed]] = {"run": Renamed("prompts")}
 
     name: str = "ablate"
     method: Literal["zero", "mean", "mean_by_position", "resample"] = "mean"
     reference: Literal["clean", "corrupted", "random"] = "corrupted"
-    run: Pass = "clean"
+    prompts: Pass = "clean"
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _reference_fits_method(self) -> Self:
-        if self.method == "resample" and self.reference == self.run:
+        if self.method == "resample" and self.reference == self.prompts:
             raise LabError(
-                f"intervention.reference: got {self.reference!r}, the edited run itself, which changes nothing; "
-                f"expected {OTHER_PASS[self.run]} or random"
+                f"intervention.reference: got {self.reference!r}, the edited pass itself, which changes nothing; "
+                f"expected {OTHER_PASS[self.prompts]} or random"
             )
         if self.method.startswith("mean") and self.reference == "random":
             raise LabError(
@@ -72,16 +74,16 @@ class Ablate(GridIntervention):
             "mean_by_position": f"mean of {self.reference} prompts by position",
             "resample": f"{self.reference} {'other prompt' if self.reference == 'random' else 'twin'}",
         }[self.method]
-        return f"{what} → {self.run}"
+        return f"{what} → {self.prompts}"
 
     @property
     @override
     def base(self) -> Pass:
-        return self.run
+        return self.prompts
 
     @override
     def plan(self, rows: Sequence[Row], engine: Engine) -> list[EditSet]:
         from ioi_lab.engine.ablation import ablation_edits
 
         site_sets = [row.sites for row in rows]
-        return ablation_edits(engine, site_sets, self.method, self.reference, self.run, self.seed)
+        return ablation_edits(engine, site_sets, self.method, self.reference, self.prompts, self.seed)

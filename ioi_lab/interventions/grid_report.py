@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row
-from ioi_lab.models.selectors import shared_position
+from ioi_lab.models.selectors import label_at, shared_position
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
 from ioi_lab.reports.wording import interval_column
@@ -38,7 +38,8 @@ class GridReport:
         self._where = shared_position([row.position for row in result.rows], result.prompts)
         what = f"{title.action} {title.component}{self._where}, {title.details}"
         self.title = f"{what}\n{context.data_title(len(result.prompts))}"
-        self.labels = [self._label(row) for row in result.rows]
+        positions = [row.position for row in result.rows]
+        self.labels = [label_at(row.label, row.position, positions, result.prompts) for row in result.rows]
 
     def report(self) -> Report:
         """Return the whole report."""
@@ -141,12 +142,6 @@ class GridReport:
         if self._title.base == "corrupted":
             return RECOVERY
         return "change of recovery\n(0 = clean, −1 = corrupted)"
-
-    def _label(self, row: Row) -> str:
-        """The row's label, with the position if positions differ."""
-        if len({other.position for other in self._result.rows}) == 1:
-            return row.label
-        return f"{row.label} @ {self._result.prompts.position_name(row.position)}"
 
 
 def _axis(label: str, ticks: Sequence[object]) -> plots.Axis:

@@ -78,6 +78,11 @@ def positions_of(selector: PositionSelector, prompts: PromptPairs) -> list[Posit
     return list(dict.fromkeys(chosen))
 
 
+def label_at(label: str, position: Position, positions: list[Position], prompts: PromptPairs) -> str:
+    """Return a label with its position, `9.9 @ S2`, if the `positions` of all labels differ."""
+    return label if len(set(positions)) == 1 else f"{label} @ {prompts.position_name(position)}"
+
+
 def shared_position(positions: list[Position], prompts: PromptPairs) -> str:
     """Return ` at S2` if all of some positions are one that is not the whole prompt, else nothing: for titles."""
     distinct = set(positions)

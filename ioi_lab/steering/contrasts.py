@@ -209,7 +209,8 @@ def _answer_position(pair: PromptPair, tokens: Tokens) -> ContrastPrompt:
 def name_pair(pairs: Sequence[PromptPair], tokens: Tokens, names: tuple[str, str]) -> list[ContrastPrompt]:
     """Return each prompt with the two `names` in place of its own: the first as the answer, against the second.
 
-    In the steered prompts, each name is the answer equally often, whichever is named first.
+    Over all `pairs`, in their order, the two names take turns as the answer, for each order of the names by itself: a
+    part of the pairs may have one name more often.
     """
     texts = [f" {name.strip()}" for name in names]
     ids = [single_token(tokens, text, "intervention.names:") for text in texts]

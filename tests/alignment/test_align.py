@@ -75,7 +75,7 @@ def test_the_last_positions_alone(both):
     assert len(x) == 150
 
 
-def test_sums_that_do_not_fit_are_told_before_anything_is_read(both):
+def test_sums_that_do_not_fit_are_reported_before_anything_is_read(both):
     config = alignment_config()
     pairing = Pairing.of(config, both, 1e-4)
     with pytest.raises(LabError, match=r"engine\.memory_gb: the sums of 16 pairs of layers in 3 folds take"):

@@ -62,7 +62,7 @@ def test_a_map_method_in_a_file_of_ones_own_is_named_with_the_file(train_align, 
     del MAP_METHODS._parts["plain"]
 
 
-def test_a_wrong_method_is_told_with_the_choices():
+def test_a_wrong_method_is_reported_with_the_choices():
     with pytest.raises(LabError) as caught:
         alignment_config(method="linear")
     expected = "expected 'ridge', 'procrustes', 'lowrank' or 'mean_shift'"

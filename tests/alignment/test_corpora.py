@@ -50,7 +50,7 @@ def test_a_text_file_in_paragraphs_or_lines(both, tmp_path):
     assert len(list(TextFile(name="text", path=str(path), unit="paragraph", n=1).texts(both[0].tokens))) == 1
 
 
-def test_a_text_file_that_cannot_be_read_is_told(both, tmp_path):
+def test_a_text_file_that_cannot_be_read_is_reported(both, tmp_path):
     with pytest.raises(LabError, match=r"corpus\.path: .* is not a file"):
         TextFile(name="text", path=str(tmp_path / "none.txt"), unit="line", n="all").check()
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00bad")

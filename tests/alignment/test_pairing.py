@@ -9,7 +9,7 @@ from ioi_lab.errors import LabError
 from tests.alignment.conftest import alignment_config
 
 
-def test_a_layer_that_a_model_lacks_is_told(both):
+def test_a_layer_that_a_model_lacks_is_reported(both):
     with pytest.raises(LabError, match=r"alignment\.target_layers: got 4, expected 0 to 3 \(tiny-pythia\)"):
         Pairing.of(alignment_config(target_layers=[4]), both, "auto")
 

@@ -104,7 +104,7 @@ def test_a_prompt_that_the_other_model_cannot_read_is_none(both):
     assert in_other_model(pair, own, Blind(other.tokenizer, other.prepend_bos)) is None
 
 
-def test_a_tokenizer_without_offsets_is_told(both):
+def test_a_tokenizer_without_offsets_is_reported(both):
     class Slow:
         is_fast = False
         bos_token_id = 0

@@ -71,7 +71,7 @@ def test_a_checkpoint_of_another_fit_is_refused(both, tmp_path, monkeypatch):
         ("", {}, "there is nothing to align"),
     ],
 )
-def test_a_corpus_that_is_too_small_is_told(both, tmp_path, text, config, line):
+def test_a_corpus_that_is_too_small_is_reported(both, tmp_path, text, config, line):
     (tmp_path / "text.txt").write_text(text)
     corpus = TextFile(name="text", path=str(tmp_path / "text.txt"), unit="line", n="all")
     with pytest.raises(LabError, match=line):

@@ -34,7 +34,7 @@ PROMPTS = PromptPairs([PAIR, PAIR])
         (Edit(Site("z", 0), "add", torch.zeros(3, 12)), r"expected \[12\], \[2, 12\] or"),
     ],
 )
-def test_an_edit_that_cannot_be_made_is_told(edit, line):
+def test_an_edit_that_cannot_be_made_is_reported(edit, line):
     with pytest.raises(LabError, match=line):
         edit.check(SHAPE, PROMPTS)
 

@@ -245,7 +245,7 @@ def test_low_precision_weights_give_metrics_near_those_of_full_precision(setups,
     assert all(proofs_of(low).proved.values())
 
 
-def test_no_edits_is_told(setups):
+def test_no_edits_is_reported(setups):
     model, _, prompts = setups["tiny-gpt2"]
     with pytest.raises(LabError, match="edits: the list is empty"):
         Engine(model, prompts).run([], "clean")
@@ -261,7 +261,7 @@ def test_the_first_site_that_is_not_finite_is_named(setups, readout):
         Engine(model, prompts, readout=readout).run([(), (explosion,)], "clean", progress=False)
 
 
-def test_prompt_longer_than_the_context_is_told(setups):
+def test_prompt_longer_than_the_context_is_reported(setups):
     model, _, prompts = setups["tiny-gpt2"]
     pair = prompts[0]
     long = (*pair.clean_tokens * 10,)
@@ -392,7 +392,7 @@ def other_model(folder, tmp_path, plain):
     return load_model(model_config(target)), hugging_face(target)
 
 
-def test_a_component_that_is_only_shown_is_told(folders, tmp_path):
+def test_a_component_that_is_only_shown_is_reported(folders, tmp_path):
     """TransformerLens runs GPT-J's own attention, and shows its pattern afterwards."""
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "rotary_dim": 4, "initializer_range": 0.2}
     plain = GPTJForCausalLM(GPTJConfig(vocab_size=1082, bos_token_id=0, eos_token_id=0, **sizes))
@@ -415,7 +415,7 @@ def test_a_model_of_one_layer(folders, tmp_path):
     assert_matches_brute_force((model, plain, prompts), plan, "clean")
 
 
-def test_logits_of_other_tokens_that_are_not_finite_are_told(folders, tmp_path):
+def test_logits_of_other_tokens_that_are_not_finite_are_reported(folders, tmp_path):
     plain = hugging_face(folders["tiny-gpt2"])
     plain.config.tie_word_embeddings = False
     plain.lm_head.weight = torch.nn.Parameter(plain.lm_head.weight.clone())

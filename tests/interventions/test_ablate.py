@@ -19,7 +19,7 @@ from tests.oracle import activation, edited_end_logits, tokens
 def ablate(**changes):
     values = {
         "name": "ablate", "component": "z", "layer": 1, "head": 2, "position": "all", "sets": "each",
-        "method": "mean", "reference": "corrupted", "run": "clean", "seed": 0,
+        "method": "mean", "reference": "corrupted", "prompts": "clean", "seed": 0,
     }  # fmt: skip
     return Ablate.from_config(values | changes, "intervention")
 
@@ -59,9 +59,9 @@ def held(setup, run):
     return [activation(plain, tokens(pair, run), Site("z", 1))[:, columns] for pair in prompts]
 
 
-@pytest.mark.parametrize("run", ["clean", "corrupted"])
-def test_zero(setup, run):
-    assert_writes(setup, ablate(method="zero", run=run), lambda row: torch.tensor(0.0))
+@pytest.mark.parametrize("prompts", ["clean", "corrupted"])
+def test_zero(setup, prompts):
+    assert_writes(setup, ablate(method="zero", prompts=prompts), lambda row: torch.tensor(0.0))
 
 
 @pytest.mark.parametrize("reference", ["clean", "corrupted"])
@@ -142,7 +142,7 @@ def test_resampling_takes_each_other_prompt_once(setup):
     [
         (
             {"method": "resample", "reference": "clean"},
-            "reference: got 'clean', the edited run itself.* corrupted or ran",
+            "reference: got 'clean', the edited pass itself.* corrupted or ran",
         ),
         ({"reference": "random"}, "reference: got 'random', which is for resample"),
         ({"component": "pattern"}, "method: got 'mean', but a pattern's keys differ"),
@@ -176,3 +176,9 @@ def test_at_a_label_prompts_of_any_length_are_company(setup):
     assert torch.allclose(edit.value, expected, atol=1e-5)
     with pytest.raises(LabError, match="needs two prompts, but there is one"):
         plan_of(at_end, Engine(model, one))
+
+
+def test_the_old_name_of_a_key_is_understood_in_an_old_config():
+    assert Ablate.from_config({"run": "corrupted"}, "intervention") == Ablate(prompts="corrupted")
+    with pytest.raises(LabError, match=r"intervention.run: this key is now intervention.prompts"):
+        Ablate.from_config({"run": "corrupted", "prompts": "clean"}, "intervention")

@@ -85,7 +85,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(train_align, tmp_path, mo
     assert yaml.safe_load((resumed / "config.yaml").read_text())["resume_from"] == str(cut)
 
 
-def test_more_parameters_than_positions_are_told_with_both_counts(train_align, tmp_path):
+def test_more_parameters_than_positions_are_reported_with_both_counts(train_align, tmp_path):
     outcome = train_align(*SMALL, "corpus.n=40")
     assert outcome.code == 0, outcome.err
     found, _ = read(only_run_folder(tmp_path))

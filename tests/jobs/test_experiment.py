@@ -159,7 +159,7 @@ def test_the_prompts_are_kept_and_can_be_used_again(sweep, tmp_path):
     assert metrics(again) == metrics(first)
 
 
-def test_a_model_that_does_not_do_the_task_is_told(sweep, tmp_path):
+def test_a_model_that_does_not_do_the_task_is_reported(sweep, tmp_path):
     arguments = csv_file(
         tmp_path, "clean,corrupt,answer,distractor\nThen John met Mary and,Then Mary met John and, park, John\n"
     )
@@ -350,26 +350,26 @@ def test_every_intervention_leaves_a_complete_checked_run(sweep, tmp_path, argum
     )
 
 
-def test_a_folder_that_is_no_model_is_told(sweep, tmp_path):
+def test_a_folder_that_is_no_model_is_reported(sweep, tmp_path):
     outcome = sweep("model=folder", f"model.path={tmp_path}", "tracker=none")
     assert outcome.code == 1
     assert "is not a Hugging Face model folder: it lacks config.json" in outcome.error_line
 
 
-def test_a_csv_without_a_column_is_told(sweep, tmp_path):
+def test_a_csv_without_a_column_is_reported(sweep, tmp_path):
     outcome = sweep(*csv_file(tmp_path, "clean,answer,distractor\na,b,c\n"), "tracker=none")
     assert outcome.code == 1
     assert "lacks the column 'corrupt'; found clean, answer, distractor" in outcome.error_line
 
 
-def test_rows_that_do_not_line_up_are_told(sweep, tmp_path):
+def test_rows_that_do_not_line_up_are_reported(sweep, tmp_path):
     content = "clean,corrupt,answer,distractor\nThen John met,Then John and Mary met, Mary, John\n"
     outcome = sweep(*csv_file(tmp_path, content), "tracker=none")
     assert outcome.code == 1
     assert "row 1: clean has 4 tokens and corrupt 6; they must be equally long" in outcome.error_line
 
 
-def test_prompts_that_measure_nothing_are_told(sweep, tmp_path):
+def test_prompts_that_measure_nothing_are_reported(sweep, tmp_path):
     content = "clean,corrupt,answer,distractor\nThen John met,Then John met, Mary, John\n"
     outcome = sweep(*csv_file(tmp_path, content), "tracker=none")
     assert outcome.code == 1
@@ -377,7 +377,7 @@ def test_prompts_that_measure_nothing_are_told(sweep, tmp_path):
     assert status(only_run_folder(tmp_path)) == "failed"
 
 
-def test_a_read_only_output_folder_is_told(sweep, tmp_path, monkeypatch):
+def test_a_read_only_output_folder_is_reported(sweep, tmp_path, monkeypatch):
     """Root may write anywhere, so the refusal is the file system's answer put in by hand."""
 
     def refuse(self, *arguments, **keywords):
@@ -390,7 +390,7 @@ def test_a_read_only_output_folder_is_told(sweep, tmp_path, monkeypatch):
     assert outcome.error_line.endswith("Permission denied")
 
 
-def test_failed_jobs_are_told_and_do_not_stop_the_others(sweep, tmp_path):
+def test_failed_jobs_are_reported_and_do_not_stop_the_others(sweep, tmp_path):
     outcome = sweep("-m", "intervention.layer=9,1,8", "task.n=4", "tracker=none")
     assert outcome.code == 1
     assert outcome.err.splitlines() == [
@@ -478,7 +478,7 @@ def test_a_disk_that_fills_up_costs_only_the_jobs_that_it_hits(sweep, tmp_path, 
     assert "3 runs (3 done)" in sweep("-m", "tracker=none", "task.n=4", "intervention.layer=0,1,2").out
 
 
-def test_an_empty_grid_is_told(sweep):
+def test_an_empty_grid_is_reported(sweep):
     outcome = sweep("-m", "tracker=none", "intervention.layer=range(0,0)")
     assert outcome.code == 1
     assert outcome.error_line == "error: intervention.layer=range(0,0): stands for no value, so there is nothing to run"

@@ -78,7 +78,7 @@ def test_launchers_are_there_by_name(launcher, key, value):
     assert OmegaConf.select(config.hydra.launcher, key, default="missing") == value
 
 
-def test_a_mistake_in_one_job_is_told_by_other_launchers_too(tmp_path):
+def test_a_mistake_in_one_job_is_reported_by_other_launchers_too(tmp_path):
     outcome = run(tmp_path, *GRID[:2], "intervention.layer=0,9", "hydra/launcher=joblib")
     assert outcome.returncode == 1
     assert "2 runs (1 done, 1 failed)" in outcome.stdout

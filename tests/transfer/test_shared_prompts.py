@@ -21,7 +21,7 @@ def test_both_models_have_the_same_prompts(both):
     assert not trained & {prompt.steered.answer for prompt in target.contrast.held_out}
 
 
-def test_prompts_that_the_source_cannot_read_are_told(both, monkeypatch):
+def test_prompts_that_the_source_cannot_read_are_reported(both, monkeypatch):
     monkeypatch.setattr("ioi_lab.transfer.shared_prompts.in_other_model", lambda *_: None)
     with pytest.raises(LabError, match=r"intervention\.source: of 24 prompts, 0 have an answer and a distractor"):
         on_prompts(both)

@@ -24,7 +24,7 @@ def test_shared_tokens_stand_for_the_same_text(both):
     assert not set(shared.source.tolist()) & set(first.tokenizer.all_special_ids)
 
 
-def test_vocabularies_without_a_token_in_common_are_told(both):
+def test_vocabularies_without_a_token_in_common_are_reported(both):
     class Strange:
         tokenizer = both[0].tokens.tokenizer
 

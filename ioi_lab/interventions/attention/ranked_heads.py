@@ -38,7 +38,7 @@ class RankedHeads:
                 "head; expected one of intervention=patch over heads, such as component=z"
             )
         # An edit without effect leaves a recovery of 1 in the clean pass, which noising and most ablations edit.
-        edits_clean = config.get("direction") == "noise" or config.get("run") == "clean"
+        edits_clean = config.get("direction") == "noise" or "clean" in (config.get("prompts"), config.get("run"))
         effects: dict[tuple[int, int], float] = {}
         for layer, head, recovery in zip(table["layer"], table["head"], table["recovery"], strict=True):
             effect, cell = recovery - (1.0 if edits_clean else 0.0), (int(layer), int(head))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ioi_lab.interventions.steer.measure import SteerResult
-from ioi_lab.models.selectors import cell_name
+from ioi_lab.models.selectors import cell_name, label_at
 from ioi_lab.reports.report import ReportContext
 from ioi_lab.reports.wording import counted, plain
 from ioi_lab.steering.contrasts import CONTRASTS
@@ -34,10 +34,7 @@ class Labels:
     def site(self, index: int) -> str:
         """Return the name of a site: its layer or head, with the position if positions differ."""
         site = self._result.steps[index].site
-        name = cell_name(site.layer, site.head)
-        if len(self._positions) == 1:
-            return name
-        return f"{name} @ {self._prompts.position_name(site.position)}"
+        return label_at(cell_name(site.layer, site.head), site.position, self._positions, self._prompts)
 
     def title(self, where: str = "") -> str:
         """Return the title of a figure about the steered prompts."""

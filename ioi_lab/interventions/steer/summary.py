@@ -23,7 +23,7 @@ CHANCE: Final = 0.5
 REASONS: Final[Mapping[Reason, str]] = {
     "pushes the other way": "it pushes the other way",
     "flips too few": "no scale flips more than half of the prompts with its whole interval",
-    "not monotone": "the logit difference does not rise evenly with the scale",
+    "not monotone": "the logit difference is not monotone over the linear range",
     "within the random band": "random directions of the same norm do as much",
 }
 
@@ -49,7 +49,8 @@ def verdict_line(verdict: Verdict, model: str) -> str:
     if verdict.outcome == "no push away":
         return f"note: no scale pushes {model} away from what it prefers, so there is nothing to flip"
     if verdict.is_steered:
-        return f"{model} is steered by this direction: evenly, most prompts, and beyond random directions"
+        met = "the effect is monotone, most prompts flip, and it exceeds the band of random directions"
+        return f"{model} is steered by this direction: {met}"
     reasons = "; ".join(REASONS[reason] for reason in verdict.reasons)
     return f"warning: {model} is not steered by this direction: {reasons}"
 
@@ -70,15 +71,15 @@ def _prompt_line(result: SteerResult, labels: Labels) -> str:
 
 def _slope_lines(result: SteerResult, labels: Labels) -> list[str]:
     count = len(result.steps)
-    chosen = f" (of {count} sites, ranked on these prompts)" if count > 1 else ""
-    lines = [f"slope of the logit difference per unit of scale ({labels.unit}){chosen}:"]
+    chosen = f"; {count} sites, ranked on these prompts" if count > 1 else ""
+    lines = [f"slope of the logit difference per unit of scale (in {labels.unit}{chosen}), over the linear range:"]
     for site in result.ranking[:MAX_SLOPES]:
         response = result.responses[site]
         linear = f"{number(response.linear_scales[0])} to {number(response.linear_scales[-1])}"
         r2 = f", R² {response.linear.r2:.3f}" if np.isfinite(response.linear.r2) else ""
         efficiency = result.efficiency.value[site]
-        relative = f", {efficiency:.2f} per {labels.norm}" if np.isfinite(efficiency) else ""
-        lines.append(f"  {labels.site(site):<14} {interval(result.slopes, site)}  from {linear}{r2}{relative}")
+        relative = f", efficiency {efficiency:.2f} per {labels.norm}" if np.isfinite(efficiency) else ""
+        lines.append(f"  {labels.site(site):<14} {interval(result.slopes, site)}  over {linear}{r2}{relative}")
     return lines
 
 

@@ -24,7 +24,9 @@ def test_heads_are_ranked_by_the_size_of_their_effect(tmp_path):
     assert ranked.effects[0, 1] == -0.7
 
 
-@pytest.mark.parametrize("keys", [{"direction": "noise"}, {"name": "ablate", "run": "clean"}])
+@pytest.mark.parametrize(
+    "keys", [{"direction": "noise"}, {"name": "ablate", "run": "clean"}, {"name": "ablate", "prompts": "clean"}]
+)
 def test_an_edit_of_the_clean_pass_without_effect_recovers_everything(tmp_path, keys):
     ranked = RankedHeads.of(past_run(tmp_path, ROWS, **keys), "key")
     assert ranked.heads == [(0, 1), (0, 0), (1, 1), (1, 0)]

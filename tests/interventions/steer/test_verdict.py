@@ -20,7 +20,8 @@ def test_a_direction_steers_if_every_condition_is_met():
     assert verdict.is_steered
     assert verdict.reasons == ()
     assert verdict_line(verdict, "m") == (
-        "m is steered by this direction: evenly, most prompts, and beyond random directions"
+        "m is steered by this direction: the effect is monotone, most prompts flip, and it exceeds the band of random "
+        "directions"
     )
 
 
@@ -29,7 +30,7 @@ def test_a_direction_steers_if_every_condition_is_met():
     [
         ("goes_its_way", "pushes the other way", "it pushes the other way"),
         ("flips_most", "flips too few", "no scale flips more than half of the prompts with its whole interval"),
-        ("is_monotone", "not monotone", "the logit difference does not rise evenly with the scale"),
+        ("is_monotone", "not monotone", "the logit difference is not monotone over the linear range"),
         ("beyond_random", "within the random band", "random directions of the same norm do as much"),
     ],
 )

@@ -97,6 +97,6 @@ def test_mistakes_name_the_key(changes, line):
     assert str(caught.value) == line
 
 
-def test_an_old_value_that_never_was_one_is_told_under_the_new_key():
+def test_an_old_value_that_never_was_one_is_reported_under_the_new_key():
     with pytest.raises(LabError, match=r"^intervention\.through: got 'lineal', expected 'maps', 'vocabulary' or"):
         Transfer.from_config({"method": "lineal"}, "intervention")
