@@ -35,7 +35,7 @@ demo: setup ## set up, then find the heads that do IOI in a small GPT-2
 	@$(BIN)/python sweep.py name=demo
 
 test: setup smollm2 ## set up, then run the whole test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile # a process a core, with a thread each
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal # a process per core, with one thread each
 
 lint: setup ## style, types and the import rule: ruff, mypy, import-linter
 	@$(BIN)/ruff check .
