@@ -114,7 +114,7 @@ class SteeringFigures:
         panels = []
         for name, label in (
             ("text_loss_change", "change of next-token loss, nats per token"),
-            ("text_agreement", "share of likeliest tokens that stay the same"),
+            ("text_agreement", "share of unchanged likeliest tokens"),
         ):
             shades = plots.shades(len(text.sites))
             lines = [
