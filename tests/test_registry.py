@@ -66,7 +66,8 @@ def test_a_dotted_name_imports_the_file(own_module):
 
 
 def test_a_file_that_cannot_be_imported_is_reported():
-    with pytest.raises(LabError, match=r"^greeting: got 'no_such_file.ahoy', expected .* \(cannot import 'no_such_file': No module named"):
+    line = r"^greeting: got 'no_such_file.ahoy', expected .* \(cannot import 'no_such_file': No module named"
+    with pytest.raises(LabError, match=line):
         GREETINGS["no_such_file.ahoy"]
 
 
