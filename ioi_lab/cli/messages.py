@@ -79,7 +79,8 @@ def unknown_key(error: ConfigCompositionException, config_name: str) -> str:
         return f"{key}: this key is now {renamed}"
     if options := _options_with(parent, last):
         return f"{key}: this is a key of {' or '.join(options)}; expected one of {', '.join(choices)}"
-    close = get_close_matches(key, choices, n=1)
+    by_last = {choice.rpartition(".")[2]: choice for choice in choices}
+    close = [by_last[name] for name in get_close_matches(last, by_last, n=1)]
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{key}: no such key{hint}; expected one of {', '.join(choices)}"
 

@@ -19,6 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from ioi_lab.errors import LabError
+from ioi_lab.reports.wording import counted
 from ioi_lab.runs.folder import RunFolder, done_identity, is_done, run_folders
 from ioi_lab.runs.identity import sha256_of_code
 from ioi_lab.runs.progress import Progress
@@ -117,7 +118,9 @@ def _finished_jobs(sweep: Path) -> str:
     """Return how many jobs of an earlier sweep are done, and how many of them with other code."""
     done = [identity for run in run_folders(sweep) if is_done(run) and (identity := done_identity(run)) is not None]
     other = sum(identity.get("code") != sha256_of_code() for identity in done)
-    return f"{len(done)} jobs are done" + (f", {other} of them with other code, which are run again" if other else "")
+    verb = "is" if len(done) == 1 else "are"
+    again = f", {other} of them with other code, which are run again" if other else ""
+    return f"{counted(len(done), 'job')} {verb} done{again}"
 
 
 def _number_of_jobs(config: DictConfig) -> int:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import MissingConfigException
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ioi_lab.cli.command import _quoted_text
-from ioi_lab.cli.messages import unknown_option
 
 
 def value_of(override):
@@ -29,11 +27,3 @@ def test_a_sentence_reaches_hydra_as_it_is(text):
 @pytest.mark.parametrize("override", ["task.prompt=null", "task.prompt=", "task.prompt='a, b'", "task.n=3", "oops"])
 def test_what_is_no_bare_sentence_stays(override):
     assert _quoted_text(override) == override
-
-
-def test_a_launcher_that_is_not_installed_says_how_it_comes():
-    error = MissingConfigException("no", missing_cfg_file="hydra/launcher/joblib", options=["basic"])
-    line = unknown_option(error)
-    assert line.endswith("not installed; it comes with: pip install --constraint constraints.txt '.[joblib]'")
-    error = MissingConfigException("no", missing_cfg_file="hydra/launcher/other", options=["basic"])
-    assert unknown_option(error) == "hydra/launcher: got 'other', expected one of basic"

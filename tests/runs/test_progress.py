@@ -10,7 +10,6 @@ import re
 import pytest
 from tqdm import tqdm
 
-from ioi_lab.cli import multirun
 from ioi_lab.runs import progress
 from ioi_lab.runs.progress import ConsoleHandler, Progress
 
@@ -67,25 +66,3 @@ def test_lines_are_written_above_the_bar(terminal, tmp_path):
     handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "a line", None, None))
     bar.close()
     assert any(line == "a line" for line in re.split(r"[\r\n]", terminal.getvalue()))
-
-
-@pytest.mark.parametrize(
-    ("typed", "jobs"),
-    [
-        (["intervention.layer=0,1,2", "intervention.head=0,1", "task.n=4"], 6),
-        (["intervention.layer=range(0,4)"], 4),
-        (["seed=1"], 1),
-        (["hparams_search=steering"], 24),
-    ],
-)
-def test_how_many_jobs_there_will_be(sweep, monkeypatch, typed, jobs):
-    totals = []
-
-    class Counting(Progress):
-        def __init__(self, folder, total):
-            totals.append(total)
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(multirun, "Progress", Counting)
-    sweep("-m", "tracker=none", *typed)
-    assert totals == [jobs]

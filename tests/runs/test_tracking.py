@@ -74,9 +74,11 @@ def test_pages_and_tensors_are_logged(sweep, tmp_path):
     text.write_text(" ".join(sentences(150, seed=1)))
     assert sweep("task.n=4", "intervention=attention", "intervention.layer=0", "name=look").code == 0
     lens = (
-        "intervention=logit_lens", "lens@intervention.lens=tuned", f"intervention.lens.text={text}",
+        "intervention=logit_lens",
+        "lens@intervention.lens=tuned",
+        f"intervention.lens.text={text}",
         "intervention.lens.steps=2",
-    )  # fmt: skip
+    )
     assert sweep("task.n=4", *lens, "name=lens").code == 0
     (look,), (tuned,) = ((tmp_path / "runs" / name).iterdir() for name in ("look", "lens"))
     logged_run = inspect(look)

@@ -21,7 +21,7 @@ class Labels:
         self.method = plain(result.source.method)
         self.norm = "norm of the head's output" if self.component == "z" else "residual norm"
         """What efficiency is measured in, in the singular."""
-        self.unit = "vector norms" if result.unit == "vector" else f"{self.norm}s"
+        self.unit = "vector norms" if result.unit == "vector" else self.norm.replace("norm", "norms", 1)
         """The unit of the scale."""
 
     @property

@@ -9,6 +9,7 @@ from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.interventions.transfer.head_report import HeadSwapReport
 from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
 from ioi_lab.reports.report import Report
+from ioi_lab.reports.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,8 +52,8 @@ def _notes(result: TransferResult) -> list[str]:
     lines = []
     if result.n_dropped_prompts:
         lines.append(
-            f"{result.n_dropped_prompts} prompts are left out: their names are in both halves, or are not single "
-            f"tokens in {result.forward.source}"
+            f"left out: {counted(result.n_dropped_prompts, 'prompt')} with names that are in both halves, or that are "
+            f"not single tokens in {result.forward.source}"
         )
     if result.is_one_model:
         distance = result.largest_distance_from_identity

@@ -8,10 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import only_run_folder
-
-
-def run_roles(sweep, *arguments):
-    return sweep("tracker=none", "intervention=head_roles", "intervention.repeats=4", *arguments)
+from tests.interventions.head_roles.command import run_roles
 
 
 @pytest.mark.parametrize("model", ["tiny-gpt2", "tiny-pythia"])
@@ -64,16 +61,3 @@ def test_mistakes_end_in_one_line(sweep, arguments, line):
     outcome = run_roles(sweep, *arguments)
     assert outcome.code == 1
     assert outcome.error_line.startswith(f"error: {line}")
-
-
-def test_a_config_of_an_earlier_version_runs_again(sweep, tmp_path):
-    assert run_roles(sweep, "task.n=4", "figures=false").code == 0
-    first = only_run_folder(tmp_path)
-    new = "ioi_lab.interventions.head_roles.config.HeadRoles"
-    config = (first / "config.yaml").read_text()
-    assert new in config
-    (first / "old.yaml").write_text(config.replace(new, "ioi_lab.interventions.head_roles.HeadRoles"))
-    outcome = sweep("--config-dir", str(first), "--config-name", "old", "name=again")
-    assert outcome.code == 0, outcome.err
-    (again,) = (tmp_path / "runs" / "again").iterdir()
-    assert (again / "results.csv").read_text() == (first / "results.csv").read_text()

@@ -1,31 +1,17 @@
-"""The result of head roles on its own, and the report that reads it."""
+"""The result of head roles on its own."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from ioi_lab.engine.engine import Engine
 from ioi_lab.interventions.head_roles.measure import STRONG, measure_head_roles
 from ioi_lab.interventions.head_roles.report import report_head_roles
 from ioi_lab.lenses.roles import NAME_MOVER, ROLES, Thresholds, heads_in_role
-from ioi_lab.models.loading import load_model
 from ioi_lab.reports.report import ReportContext
-from tests.conftest import ioi_task, model_config
 
 CONTEXT = ReportContext("a model", "a task")
 NO_EVIDENCE = Thresholds(pattern=1, end=1, copying=1, direct=1, queries=1, backup=1)
-
-
-@pytest.fixture(scope="module")
-def engine(folders):
-    model = load_model(model_config(folders["tiny-gpt2"]))
-    return Engine(model, ioi_task(n=12).prompt_pairs(model.tokens))
-
-
-@pytest.fixture(scope="module")
-def result(engine):
-    return measure_head_roles(engine, Thresholds(), n_sequences=2, n_controls=3, seed=0)
 
 
 def test_roles_follow_from_the_scores_of_the_result(result, engine):
@@ -70,34 +56,3 @@ def test_without_name_movers_their_scores_are_unknown_and_the_checks_are_run(eng
     assert report.summary[-1] == "no name movers, so none were ablated"
     assert set(report.draw()) == {"circuit", "name_movers"}
     assert not any("change" in name for name in report.metrics)
-
-
-def test_table_metrics_figures_and_sentences_read_the_same_fields(result):
-    report = report_head_roles(result, CONTEXT)
-    ablation = result.ablation
-    assert report.metrics["name_movers_change"] == ablation.change.value[0]
-    line = next(line for line in report.summary if line.startswith("  name movers ("))
-    change, low, high = (part[0] for part in (ablation.change.value, ablation.change.low, ablation.change.high))
-    assert line.endswith(f"): {change:.2f} [{low:.2f}, {high:.2f}]")
-    bars = report.draw()["ablation"].axes[0]
-    assert bars.patches[0].get_width() == change
-    for name, control in ablation.controls.items():
-        assert report.metrics[f"n_sets_{name}"] == len(control.sets)
-        assert report.metrics[f"n_heads_{name}"] == control.n_heads
-        assert report.metrics[f"{name}_lowest_change"] <= report.metrics[f"{name}_change"]
-        assert report.metrics[f"{name}_highest_change"] >= report.metrics[f"{name}_change"]
-    roles = dict(zip(result.heads, report.table["roles"], strict=True))
-    assert {head: "; ".join(result.roles_of(head)) for head in result.heads} == roles
-
-
-def test_controls_that_a_model_cannot_offer_are_reported_as_missing(engine):
-    """With low thresholds all heads of the name movers' layers have a role."""
-    low = Thresholds(pattern=0, end=0, copying=0, direct=0, queries=0, backup=0)
-    result = measure_head_roles(engine, low, n_sequences=2, n_controls=3, seed=0)
-    roleless = result.ablation.controls["roleless"]
-    assert (roleless.sets, roleless.effect, roleless.n_heads) == ([], None, 0)
-    report = report_head_roles(result, CONTEXT)
-    assert report.metrics["n_sets_roleless"] == 0
-    assert "roleless_change" not in report.metrics
-    assert "  random heads of the same layers without a role (no set): there are none" in report.summary
-    report.draw()

@@ -9,7 +9,7 @@ import pytest
 
 from ioi_lab.engine.edits import Site
 from ioi_lab.engine.engine import Engine
-from ioi_lab.interventions.logit_lens.figures import lens_figures, site_name
+from ioi_lab.interventions.logit_lens.figures import lens_figures
 from ioi_lab.interventions.logit_lens.measure import HeldOut, measure_lens
 from ioi_lab.interventions.logit_lens.report import lens_report
 from ioi_lab.lenses.logit import LogitLens
@@ -120,8 +120,3 @@ def _every_second(estimates):
 def test_the_figure_of_a_trained_lens_names_the_text(result):
     figure = lens_figures(with_held_out(result), CONTEXT, "tuned lens")["held_out_kl"]
     assert " ".join(figure.get_suptitle().split()).startswith("Tuned lens of a model, 77 tokens of some.txt")
-
-
-def test_names_of_sites():
-    names = [site_name(site) for site in (Site("resid_pre", 0), Site("resid_mid", 4), Site("resid_post", 4))]
-    assert names == ["embed", "4 attn", "4"]

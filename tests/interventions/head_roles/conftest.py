@@ -1,0 +1,22 @@
+"""Head roles of tiny-gpt2."""
+
+from __future__ import annotations
+
+import pytest
+
+from ioi_lab.engine.engine import Engine
+from ioi_lab.interventions.head_roles.measure import measure_head_roles
+from ioi_lab.lenses.roles import Thresholds
+from ioi_lab.models.loading import load_model
+from tests.conftest import ioi_task, model_config
+
+
+@pytest.fixture(scope="package")
+def engine(folders):
+    model = load_model(model_config(folders["tiny-gpt2"]))
+    return Engine(model, ioi_task(n=12).prompt_pairs(model.tokens))
+
+
+@pytest.fixture(scope="package")
+def result(engine):
+    return measure_head_roles(engine, Thresholds(), n_sequences=2, n_controls=3, seed=0)

@@ -1,0 +1,121 @@
+"""The report of transfer joins the reports of its directions, and notes what holds of both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from ioi_lab.interventions.baselines import Baselines
+from ioi_lab.interventions.self_checks import SelfChecks
+from ioi_lab.interventions.transfer.head_report import HeadSwapReport
+from ioi_lab.interventions.transfer.measure import TransferResult
+from ioi_lab.interventions.transfer.report import transfer_report
+from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
+from tests.interventions.toy import CONTEXT, ToyEngine
+from tests.interventions.transfer.conftest import measured_vectors
+
+PROVENANCE = {"name": "tiny-gpt2", "revision": None}
+THROUGH = "through a ridge map fitted on some text"
+
+
+@pytest.fixture(scope="module")
+def vector_result(tiny_models):
+    _, result, _ = measured_vectors(tiny_models, "maps")
+    return result
+
+
+def transfer(forward, both=True, **changes):
+    """The result of both directions, of which the backward one has the numbers of the forward one."""
+    backward = replace(forward, source=forward.target, target=forward.source) if both else None
+    result = {
+        "baselines": Baselines.measure(ToyEngine()),
+        "checks": SelfChecks(1.0, 0.0),
+        "forward": forward,
+        "backward": backward,
+        "n_dropped_prompts": 0,
+        "map_title": "ridge map fitted on some text",
+        "new_maps_file": None,
+        "is_one_model": False,
+        "largest_distance_from_identity": None,
+        "source_model": PROVENANCE,
+    }
+    return TransferResult(**result | changes)
+
+
+def test_both_directions_are_in_one_table_and_their_metrics_have_prefixes(vector_result):
+    result = transfer(vector_result)
+    report = transfer_report(result, CONTEXT)
+    parts = [VectorTransferReport(direction, THROUGH, CONTEXT) for direction in (result.forward, result.backward)]
+    pd.testing.assert_frame_equal(report.table, pd.concat([part.table() for part in parts], ignore_index=True))
+    assert list(dict.fromkeys(report.table["direction"])) == ["tiny-gpt2 → tiny-pythia", "tiny-pythia → tiny-gpt2"]
+    own = parts[0].metrics()
+    assert report.metrics == {f"{way}_{name}": value for way in ("forward", "backward") for name, value in own.items()}
+    assert report.summary == parts[0].summary() + parts[1].summary()
+    assert report.provenance == {"source_model": PROVENANCE}
+
+
+def test_one_direction_alone_is_the_forward_one(vector_result):
+    report = transfer_report(transfer(vector_result, both=False), CONTEXT)
+    assert all(name.startswith("forward_") for name in report.metrics)
+    assert set(report.table["direction"]) == {"tiny-gpt2 → tiny-pythia"}
+    assert set(report.draw()) == {"effect_by_scale_forward", "slopes_by_layers_forward"}
+
+
+def test_the_report_of_heads_is_that_of_swapped_heads(heads):
+    _, result, _ = heads
+    report = transfer_report(transfer(result), CONTEXT)
+    assert report.headline == "forward_share_of_own"
+    assert report.summary[: len(report.summary) // 2] == HeadSwapReport(result, THROUGH, CONTEXT).summary()
+    assert report.metrics[report.headline] == result.shares.value[result.chosen_row]
+    assert set(report.draw()) == {
+        f"{name}_{way}"
+        for name in ("recovery_in_its_place", "recovery_by_source_head")
+        for way in ("forward", "backward")
+    }
+
+
+def test_the_headline_of_vectors_is_their_share_of_the_native_effect(vector_result):
+    report = transfer_report(transfer(vector_result), CONTEXT)
+    assert report.headline == "forward_share_of_native"
+    assert report.metrics[report.headline] == vector_result.share_of_native.value[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "words"), [("ridge map", "through a ridge map"), (None, "through the tokens that both have")]
+)
+def test_figures_name_the_route(vector_result, title, words):
+    figures = transfer_report(transfer(vector_result, both=False, map_title=title), CONTEXT).draw()
+    for figure in figures.values():
+        assert words in " ".join(figure.get_suptitle().split())
+
+
+def test_only_maps_that_were_fitted_are_left_as_a_file(vector_result):
+    assert transfer_report(transfer(vector_result), CONTEXT).files == {}
+    report = transfer_report(transfer(vector_result, new_maps_file=b"maps"), CONTEXT)
+    assert report.files == {"maps.safetensors": b"maps"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "notes"),
+    [
+        ({}, []),
+        (
+            {"n_dropped_prompts": 3},
+            ["3 prompts are left out: their names are in both halves, or are not single tokens in tiny-gpt2"],
+        ),
+        ({"is_one_model": True}, ["note: source and model are the same: maps should be near the identity"]),
+        (
+            {"is_one_model": True, "largest_distance_from_identity": 0.01234},
+            [
+                "note: source and model are the same: maps should be near the identity; between equal layers they are "
+                "off by at most 0.012 of its size"
+            ],
+        ),
+        ({"largest_distance_from_identity": 0.01234}, []),
+    ],
+)
+def test_notes_come_before_the_directions(vector_result, changes, notes):
+    lines = transfer_report(transfer(vector_result, both=False, **changes), CONTEXT).summary
+    assert lines == [*notes, *VectorTransferReport(vector_result, THROUGH, CONTEXT).summary()]
