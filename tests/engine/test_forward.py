@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import Edit, FromPass, Site
 from ioi_lab.engine.engine import Engine
+from ioi_lab.engine.forward import BasePass, Forward, Part
+from ioi_lab.engine.hooks import edit_hooks
 from ioi_lab.errors import LabError
 from tests.conftest import ARCHITECTURES
 from tests.engine.helpers import Calls
+from tests.oracle import activation, edited_end_logits, tokens
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -67,3 +71,70 @@ def test_components_are_whole_again_after_an_error(setups):
         Engine(model, prompts).run([(too_much,)], "clean", progress=False)
     assert not any("forward" in vars(module) for module in model.bridge.modules())
     assert (Engine(model, prompts).baseline("clean").logit_diff == before.logit_diff).all()
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def one_length(request, setups):
+    """The passes of a model, the plain one, and a bucket of two prompts."""
+    model, plain, prompts = setups[request.param]
+    return Forward(model), plain, Bucket(prompts, next(iter(prompts.buckets().values())), model.device)
+
+
+@torch.no_grad()
+def test_a_recording_equals_the_plain_model(one_length):
+    forward, plain, bucket = one_length
+    site = Site("z", 1)
+    recording = forward.record(bucket, "corrupted", {site}, cached_from=1)
+    assert recording.keys_values.keys() == set(range(1, forward._n_layers))
+    for row, index in enumerate(bucket.rows):
+        ids = tokens(bucket.prompts[index], "corrupted")
+        output = plain(ids, use_cache=True)
+        assert torch.allclose(recording.end_logits[row], output.logits[0, -1], atol=1e-4)
+        assert torch.allclose(recording.activations[site][row].flatten(1), activation(plain, ids, site), atol=1e-4)
+        for layer, (keys, values) in recording.keys_values.items():
+            assert torch.allclose(keys[row], output.past_key_values.layers[layer].keys[0], atol=1e-4)
+            assert torch.allclose(values[row], output.past_key_values.layers[layer].values[0], atol=1e-4)
+
+
+def test_what_is_recorded_can_be_asked_for(one_length):
+    forward, _, bucket = one_length
+    site, n_layers = Site("z", 1), forward._n_layers
+    recording = forward.record(bucket, "clean", {site}, cached_from=1)
+    assert recording.has({site}, 1, n_layers)
+    assert recording.has(set(), None, n_layers)
+    assert not recording.has({Site("z", 0)}, None, n_layers)
+    assert not recording.has({site}, 0, n_layers)
+    tensors = [recording.activations[site], recording.end_logits]
+    tensors += [tensor for pair in recording.keys_values.values() for tensor in pair]
+    assert recording.bytes == sum(tensor.numel() * 4 for tensor in tensors)
+
+
+@pytest.mark.parametrize(
+    ("site", "part"),
+    [
+        (Site("resid_pre", 1, position=4), Part(1, 2, start=4, end_only=True)),
+        (Site("z", 1, 0, 4), Part(1, 2, start=4, attention="from_z", end_only=True)),
+        (Site("attn_out", 1), Part(1, 2, attention="keep")),
+        (Site("mlp_out", 1, position=4), Part(1, 2, start=2, attention="keep", keep_mlp=True)),
+        (Site("q", 0), Part(0, 2)),
+    ],
+)
+@torch.no_grad()
+def test_a_part_gives_the_logits_of_the_plain_model(one_length, site, part):
+    forward, plain, bucket = one_length
+    parallel = plain.config.model_type == "gpt_neox"
+    keep_mlp = part.keep_mlp or (parallel and site.component in ("z", "attn_out"))
+    part = Part(part.first, forward._n_layers - 1, part.start, part.attention, keep_mlp, part.end_only)
+    recording = forward.record(bucket, "clean", set(part.reads()), cached_from=part.first)
+    recorded = {("clean", read.hook): recording.activations[read] for read in part.reads()}
+    base = BasePass(bucket, "clean", recorded, recording.keys_values)
+    edit_sets = [[Edit(site, "scale", scale=-1.5)], [], [Edit(site, "zero")]]
+    hooks = edit_hooks(edit_sets, bucket, recorded)
+    logits = forward.part(base, part, hooks, 3, pair_only=False)
+    pairs = forward.part(base, part, hooks, 3, pair_only=True)
+    for slot, edits in enumerate(edit_sets):
+        for row, index in enumerate(bucket.rows):
+            pair = bucket.prompts[index]
+            expected = edited_end_logits(plain, pair, index, edits, "clean")
+            assert torch.allclose(logits[slot, row], expected, atol=1e-4)
+            assert torch.allclose(pairs[slot, row], expected[[pair.answer_id, pair.distractor_id]], atol=1e-4)
