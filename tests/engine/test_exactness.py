@@ -1,0 +1,91 @@
+"""Shortcuts are used only on models on which they are proved, and components that are only shown are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from transformers import GPTJConfig, GPTJForCausalLM
+
+from ioi_lab.engine.buckets import Bucket
+from ioi_lab.engine.edits import Edit, Site
+from ioi_lab.engine.engine import Engine
+from ioi_lab.engine.exactness import ShortcutProofs, proofs_of
+from ioi_lab.engine.forward import Forward
+from ioi_lab.engine.passes import Passes
+from ioi_lab.engine.recordings import RecordingCache
+from ioi_lab.errors import LabError
+from ioi_lab.models.shape import COMPONENTS
+from tests.conftest import ARCHITECTURES, ioi_task
+from tests.engine.helpers import assert_matches_brute_force, components, other_model, steering_grid
+
+
+def test_a_model_that_resists_parts_is_run_whole(setups, monkeypatch, caplog):
+    model, plain, prompts = setups["tiny-gpt2"]
+    proofs_of(model).proved.clear()
+
+    def resist(self, *arguments, **keywords):
+        raise AttributeError("no residual stream here")
+
+    monkeypatch.setattr(Forward, "part", resist)
+    plan = steering_grid(model.shape)[:4]
+    assert_matches_brute_force((model, plain, prompts), plan, "clean")
+    assert "whole passes" in caplog.text
+    proofs_of(model).proved.clear()
+
+
+def test_parts_that_are_wrong_are_not_used(setups, monkeypatch):
+    model, plain, prompts = setups["tiny-pythia"]
+    proofs_of(model).proved.clear()
+    right = Forward.part
+    monkeypatch.setattr(Forward, "part", lambda *arguments, **keywords: right(*arguments, **keywords) + 0.01)
+    assert_matches_brute_force((model, plain, prompts), steering_grid(model.shape)[:4], "clean")
+    assert not any(proofs_of(model).proved.values())
+    proofs_of(model).proved.clear()
+
+
+def test_a_component_that_is_only_shown_is_reported(folders, tmp_path):
+    """TransformerLens runs GPT-J's own attention, and shows its pattern afterwards."""
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "rotary_dim": 4, "initializer_range": 0.2}
+    plain = GPTJForCausalLM(GPTJConfig(vocab_size=1082, bos_token_id=0, eos_token_id=0, **sizes))
+    model, plain = other_model(folders["tiny-gpt2"], tmp_path, plain)
+    prompts = ioi_task(n=2).prompt_pairs(model.tokens)
+    with pytest.raises(LabError, match="component: got 'pattern', but writing there changes nothing in other"):
+        Engine(model, prompts).run([(Edit(Site("pattern", 1), "zero"),)], "clean")
+    got = Engine(model, prompts).run([(Edit(Site("mlp_out", 1), "zero"),)], "clean", progress=False)
+    assert not np.allclose(got.logit_diff, Engine(model, prompts).baseline("clean").logit_diff, atol=1e-3)
+
+
+def passes_and_prompt(setup, *, pair_only=False):
+    model, _, prompts = setup
+    passes = Passes(model, 1.0, RecordingCache(1e9), prompts.longest, pair_only=pair_only)
+    return passes, Bucket(prompts, [0], model.device)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("pair_only", [False, True])
+def test_parts_are_exact_for_every_component(setups, architecture, pair_only):
+    proofs = ShortcutProofs()
+    tried = components(setups[architecture][0].shape)
+    assert proofs.hold(*passes_and_prompt(setups[architecture], pair_only=pair_only), tried)
+    assert proofs.proved == {(component, pair_only): True for component in tried}
+
+
+def test_each_component_is_tried_once(setups, monkeypatch):
+    tried = []
+    monkeypatch.setattr(
+        "ioi_lab.engine.exactness._part_is_exact",
+        lambda passes, bucket, component: tried.append(component) or component != "z",
+    )
+    proofs, arguments = ShortcutProofs(), passes_and_prompt(setups["tiny-gpt2"])
+    assert proofs.hold(*arguments, [])
+    assert proofs.hold(*arguments, ["mlp_out", "q"])
+    assert not proofs.hold(*arguments, ["z", "q"])
+    assert proofs.hold(*arguments, ["q"])  # one component that is not exact does not slow down the others
+    assert tried == ["resid_pre", "q", "mlp_out", "z"]
+    assert set(tried) < set(COMPONENTS)
+
+
+def test_engines_on_one_model_share_its_proofs(setups):
+    model = setups["tiny-gpt2"][0]
+    assert proofs_of(model) is proofs_of(model)
+    assert proofs_of(model) is not proofs_of(setups["tiny-pythia"][0])
