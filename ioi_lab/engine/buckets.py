@@ -65,12 +65,12 @@ class Bucket:
         Writing the other pass's activation changes nothing before the first token that differs. `end_only`: of the
         positions that the edit changes, only END is read later.
         """
-        from_other_run = edit.operation == "replace" and isinstance(edit.value, FromPass) and edit.value.which != base
+        from_other_pass = edit.operation == "replace" and isinstance(edit.value, FromPass) and edit.value.which != base
         changes = []
         for row in self.rows:
             pair = self.prompts[row]
             positions = pair.positions(edit.site.position)
-            changed_from = pair.first_difference if from_other_run else 0
+            changed_from = pair.first_difference if from_other_pass else 0
             if end_only:
                 changed_from = max(changed_from, self.length - 1)
             changes.append(max(positions.start, changed_from) if positions.stop > changed_from else self.length)

@@ -31,7 +31,7 @@ _FAINT: Final = 0.01
 
 
 class ShortcutProofs:
-    """What is known of the engine's shortcuts on one model: whether each component's parts of passes are exact."""
+    """The proofs of the engine's shortcuts on one model: whether parts of passes are exact for each component."""
 
     def __init__(self) -> None:
         self.proved: dict[tuple[Component, bool], bool] = {}

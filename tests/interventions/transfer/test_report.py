@@ -103,7 +103,7 @@ def test_only_maps_that_were_fitted_are_left_as_a_file(vector_result):
         ({}, []),
         (
             {"n_dropped_prompts": 3},
-            ["3 prompts are left out: their names are in both halves, or are not single tokens in tiny-gpt2"],
+            ["left out: 3 prompts with names that are in both halves, or that are not single tokens in tiny-gpt2"],
         ),
         ({"is_one_model": True}, ["note: source and model are the same: maps should be near the identity"]),
         (
