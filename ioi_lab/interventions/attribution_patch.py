@@ -35,10 +35,10 @@ class ExactGrid:
     logit_diff: Estimate
     recovery: Estimate
     rank_correlation: float
-    """Spearman's, of recovery over the rows; NaN for one row."""
+    """Spearman's rank correlation of estimated and exact recovery over the rows; NaN for one row."""
 
     largest_error: float
-    """Of the estimated recovery."""
+    """The largest absolute difference between estimated and exact recovery."""
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def test_two_processes_do_not_write_into_one_folder_at_once(tmp_path):
 
 
 def command(folder: Path, *typed: str, sweeper: str = "basic"):
-    """The config of a multirun, as far as resuming reads it."""
+    """The parts of a multirun's config that resuming reads."""
     return OmegaConf.create(
         {
             "hydra": {

@@ -72,7 +72,7 @@ class Transfer(Intervention["TransferResult"]):
     scale: Literal["all"] | float | Annotated[list[float], Field(min_length=1)] = "all"
     vector_method: name_in(VECTOR_METHODS) = "mean_difference"
     contrast: ContrastName = "name_pair"
-    names: Annotated[list[str], Field(min_length=2, max_length=2)] = ["James", "Robert"]  # noqa: RUF012  (pydantic copies it)
+    names: list[str] = Field(["James", "Robert"], min_length=2, max_length=2)
     controls: Annotated[int, Field(ge=MIN_CONTROLS)] = 10
     head: Literal["best"] | HeadName = "best"
     source_head: Literal["best"] | HeadName = "best"

@@ -22,7 +22,7 @@ from tests.conftest import ioi_task
 from tests.interventions.toy import CONTEXT, SHAPE, ToyEngine
 
 EFFECTS = [0.5, -0.25, 2.0, 0.0, 0.125, -1.0, 0.75, -3.0, 0.0625, 0.03125, -4.0, 0.1]
-"""Of the terms of the toy model, in the order of the forward pass."""
+"""Values of the toy model's terms, in the order of the forward pass."""
 
 
 @pytest.fixture(scope="module")
