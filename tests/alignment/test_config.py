@@ -19,11 +19,11 @@ from tests.conftest import only_run_folder
 
 @pytest.fixture
 def constant():
-    """A map method that is registered here: everything goes to the mean."""
+    """A map method that is registered here: everything goes to the mean, or as far off it as its own key says."""
 
     @map_method("constant_mean")
     def constant_mean(moments, settings):
-        return AffineMap(torch.zeros_like(moments.xy), moments.mean_y)
+        return AffineMap(torch.zeros_like(moments.xy), moments.mean_y + settings.options.get("offset", 0.0))
 
     yield "constant_mean"
     del MAP_METHODS._parts["constant_mean"]
@@ -42,6 +42,15 @@ def test_a_map_method_of_ones_own_is_one_function(train_align, tmp_path, constan
     assert table["penalty"].isna().all()
     assert table["error_to_mean"].to_numpy() == pytest.approx(1)
     assert json.loads((run / "metrics.json").read_text())["forward_best_r2"] <= 0
+
+
+def test_a_map_method_of_ones_own_has_keys_of_its_own(train_align, tmp_path, constant):
+    outcome = train_align(
+        "tracker=none", "corpus.n=60", "alignment.source_layers=3", "alignment.target_layers=3",
+        f"alignment.method={constant}", "+alignment.options.offset=5.0",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert (pd.read_csv(only_run_folder(tmp_path) / "results.csv")["error_to_mean"] > 1.5).all()
 
 
 def test_a_map_method_in_a_file_of_ones_own_is_named_with_the_file(train_align, tmp_path, monkeypatch):
