@@ -227,31 +227,46 @@ CONFIG_MISTAKES = {
     "output below a file": (["hydra.run.dir=/dev/null/x"], "cannot write or read '/dev/null/x': Not a directory"),
 }
 WITHOUT_TORCH = """
-import runpy, sys
-try:
-    runpy.run_path("sweep.py", run_name="__main__")
-finally:
-    print("torch imported" if "torch" in sys.modules else "no torch")
+import json, os, runpy, sys
+import ioi_lab.cli.command, ioi_lab.jobs.experiment  # once for all commands
+codes = []
+for number, arguments in enumerate(json.loads(sys.argv[1])):
+    if os.fork() == 0:
+        for descriptor, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{sys.argv[2]}/{number}.{name}", os.O_WRONLY | os.O_CREAT), descriptor)
+        sys.argv[:] = ["sweep.py", *arguments]
+        try:
+            runpy.run_path("sweep.py", run_name="__main__")
+        finally:
+            print("torch imported" if "torch" in sys.modules else "no torch", flush=True)
+        sys.exit(0)
+    codes.append(os.waitstatus_to_exitcode(os.wait()[1]))
+print(json.dumps(codes))
 """
+"""Runs each command in a fork of one process, which has imported what all of them need."""
 
 
-@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
-def test_mistakes_in_the_config_end_in_one_line_before_torch(mistake, tmp_path):
-    arguments, line = CONFIG_MISTAKES[mistake]
-    run_dir = [] if mistake == "output below a file" else [f"hydra.run.dir={tmp_path}/runs/x"]
+def test_mistakes_in_the_config_end_in_one_line_before_torch(tmp_path):
+    """All in one process, since importing Hydra takes longer than finding a mistake."""
+    commands = [
+        ([] if mistake == "output below a file" else [f"hydra.run.dir={tmp_path}/runs/x"]) + arguments
+        for mistake, (arguments, _) in CONFIG_MISTAKES.items()
+    ]
     environment = {key: value for key, value in os.environ.items() if key not in ("WANDB_MODE", "WANDB_API_KEY")}
     ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *run_dir, *arguments],
+        [sys.executable, "-c", WITHOUT_TORCH, json.dumps(commands), str(tmp_path)],
         cwd=ROOT,
         env=environment | {"NETRC": str(tmp_path / "no-login")},
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"error: {line}")
-    assert ended.stderr.count("\n") == 1
-    assert ended.stdout == "no torch\n"
+    assert set(json.loads(ended.stdout)) == {1}
+    for number, (mistake, (_, line)) in enumerate(CONFIG_MISTAKES.items()):
+        out, err = ((tmp_path / f"{number}.{name}").read_text() for name in ("out", "err"))
+        assert err.startswith(f"error: {line}"), mistake
+        assert err.count("\n") == 1, mistake
+        assert out == "no torch\n", mistake
     assert not any(status(run) == "done" for run in run_folders(tmp_path))
 
 
