@@ -91,7 +91,8 @@ def edits(shape, prompts):
         head = None
         if component in HEAD_COMPONENTS:
             head = draw(st.none() | st.integers(0, shape.heads(component) - 1))
-        site = Site(component, draw(st.integers(0, shape.n_layers - 1)), head, draw(st.sampled_from(("all", "S2", "END", 3, -2))))
+        position = draw(st.sampled_from(("all", "S2", "END", 3, -2)))
+        site = Site(component, draw(st.integers(0, shape.n_layers - 1)), head, position)
         operation = draw(st.sampled_from(OPERATIONS))
         scale = draw(SCALES)
         if operation in ("scale", "zero"):
