@@ -19,6 +19,11 @@ def folded(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def reason_of(error: Exception) -> str:
+    """Return in one line why a file could not be read: the system's reason alone, without number and path."""
+    return getattr(error, "strerror", None) or folded(error)
+
+
 @contextmanager
 def called(group: str, key: str) -> Iterator[None]:
     """Make each `LabError` raised inside name `key` instead of the config group `group`.

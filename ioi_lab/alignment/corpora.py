@@ -16,7 +16,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from ioi_lab.config import LabConfig, instantiate
-from ioi_lab.errors import LabError, folded
+from ioi_lab.errors import LabError, folded, reason_of
 from ioi_lab.tasks.prompts import Task
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ class TextFile(Corpus):
                 for line in file:
                     yield line.strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or folded(error)
-            raise LabError(f"corpus.path: cannot read {self.path!r}: {reason}") from error
+            raise LabError(f"corpus.path: cannot read {self.path!r}: {reason_of(error)}") from error
 
     def _paragraphs(self) -> Iterator[str]:
         lines: list[str] = []

@@ -87,7 +87,7 @@ class AlignmentResult:
 
     @property
     def directions(self) -> dict[str, AlignmentDirection]:
-        """Both directions, by the prefix of their metrics."""
+        """The maps of each direction, by the prefix of the names of its metrics."""
         return {"forward": self.forward, "backward": self.backward}
 
 

@@ -88,12 +88,20 @@ def _summary(result: AlignmentResult) -> list[str]:
     for direction in result.directions.values():
         lines += _best_lines(result, direction)
     if result.is_one_model:
-        distance = result.largest_distance_from_identity
-        where = (
-            f"; between equal layers it is off by at most {distance:.2g} of its size" if distance is not None else ""
-        )
-        lines.append(f"note: source and target are the same model: the map should be near the identity{where}")
+        lines.append(identity_note(result.largest_distance_from_identity))
     return lines
+
+
+def identity_note(largest_distance: float | None) -> str:
+    """Return the note on maps from a model to itself.
+
+    Args:
+        largest_distance: The largest distance from the identity, in norms of the identity, of the maps between equal
+            layers; None without such maps.
+
+    """
+    found = "" if largest_distance is None else f"; they differ from it by at most {largest_distance:.2g} of its norm"
+    return f"note: source and target are the same model: maps between equal layers should be near the identity{found}"
 
 
 def _best_lines(result: AlignmentResult, direction: AlignmentDirection) -> list[str]:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from ioi_lab.errors import LabError
 from ioi_lab.reports.wording import counted
-from ioi_lab.runs.folder import RunFolder, done_identity, is_done, run_folders
+from ioi_lab.runs.folder import RunFolder, finished_runs, is_done, run_folders
 from ioi_lab.runs.identity import sha256_of_code
 from ioi_lab.runs.progress import Progress
 from ioi_lab.runs.resume import earlier_sweep, is_placed, land_in, record_finished_runs, record_typed
@@ -60,8 +60,11 @@ class Multirun(Callback):
             record_typed(Multirun.folder, config)
             if looks_back:
                 record_finished_runs(Multirun.folder, sha256_of_code())
-        Multirun.empty = [typed for typed, count in _numbers_of_values(config).items() if count == 0]
-        Multirun.progress = Progress(Multirun.folder, _number_of_jobs(config))
+        counts = _numbers_of_values(config)
+        Multirun.empty = [typed for typed, count in counts.items() if count == 0]
+        sweeper = config.hydra.sweeper
+        jobs = int(sweeper.n_trials) if "n_trials" in sweeper else math.prod(counts.values())
+        Multirun.progress = Progress(Multirun.folder, jobs)
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Read the status of every job in the sweep's folder."""
@@ -73,10 +76,10 @@ class Multirun(Callback):
     @classmethod
     def sum_up(cls) -> None:
         """Write and print the summary of the jobs; nothing if none has begun."""
-        from ioi_lab.runs.summary import sum_up
-
         cls.close_progress()
         if cls.folder is not None and any(run_folders(cls.folder)):
+            from ioi_lab.runs.summary import sum_up  # imports matplotlib, for which no mistake should wait
+
             sum_up(cls.folder)
 
     @classmethod
@@ -116,17 +119,11 @@ def _has_failed(job: Path, optimize: str | None) -> bool:
 
 def _finished_jobs(sweep: Path) -> str:
     """Return how many jobs of an earlier sweep are done, and how many of them with other code."""
-    done = [identity for run in run_folders(sweep) if is_done(run) and (identity := done_identity(run)) is not None]
+    done = [identity for _, identity in finished_runs(run_folders(sweep))]
     other = sum(identity.get("code") != sha256_of_code() for identity in done)
     verb = "is" if len(done) == 1 else "are"
     again = f", {other} of them with other code, which are run again" if other else ""
     return f"{counted(len(done), 'job')} {verb} done{again}"
-
-
-def _number_of_jobs(config: DictConfig) -> int:
-    """Return the number of jobs of a multirun, by its config."""
-    sweeper = config.hydra.sweeper
-    return int(sweeper.n_trials) if "n_trials" in sweeper else math.prod(_numbers_of_values(config).values())
 
 
 def _numbers_of_values(config: DictConfig) -> dict[str, int]:

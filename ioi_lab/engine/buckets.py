@@ -25,8 +25,9 @@ class Bucket:
     device: torch.device
     length: int = field(init=False)
     index: Int[Tensor, "row"] = field(init=False)
-    answer: Int[Tensor, "row"] = field(init=False)
-    distractor: Int[Tensor, "row"] = field(init=False)
+    pair: Int[Tensor, "row 2"] = field(init=False)
+    """The tokens of each prompt's answer and distractor."""
+
     _tokens: dict[Pass, Int[Tensor, "row pos"]] = field(init=False)
     _places: dict[Position, Places] = field(init=False, default_factory=dict)
 
@@ -35,8 +36,7 @@ class Bucket:
         for name, value in {
             "length": len(pairs[0]),
             "index": self._tensor(list(self.rows)),
-            "answer": self._tensor([pair.answer_id for pair in pairs]),
-            "distractor": self._tensor([pair.distractor_id for pair in pairs]),
+            "pair": self._tensor([(pair.answer_id, pair.distractor_id) for pair in pairs]),
             "_tokens": {
                 "clean": self._tensor([pair.clean_tokens for pair in pairs]),
                 "corrupted": self._tensor([pair.corrupted_tokens for pair in pairs]),

@@ -53,7 +53,8 @@ class Engine:
     Args:
         model: A loaded model.
         prompts: The prompt pairs.
-        memory_gb: The bound on what the engine may use beyond the model's weights, in gigabytes, or `auto`.
+        memory_gb: The bound on what the engine may use beyond the model's weights and the results that it returns, in
+            gigabytes, or `auto`.
         readout: `full`, or `logit_diff` to unembed the answer and the distractor alone: faster for edits at END, and
             without probabilities and KL.
         seed: The seed of the bootstrap over the prompts.
@@ -217,7 +218,7 @@ class Engine:
         """
         self._check(edit_sets)
         if any(edit.site.component == "resid_mid" for edit_set in edit_sets for edit in edit_set):
-            self._parts_are_exact([[edit for edits in edit_sets for edit in edits]])  # raises if it does not exist
+            self._parts_are_exact(edit_sets)  # raises if it does not exist
         readout = Readout(self.baseline(base).logit_diff.repeat(len(edit_sets), axis=0))
         sites = sites_of(edit_sets)
         for bucket in self._budget.gradient_buckets(sites):
@@ -280,12 +281,15 @@ class Engine:
     def _check_sites(self, sites: Sequence[Site]) -> None:
         for site in sites:
             site.check(self.shape, self.prompts)
-            if site.hook not in self.model.bridge.hook_dict:
-                raise LabError(f"component: got {site.component!r}, which {self.shape.name} does not have")
+            self._check_hook(site)
 
     def _check(self, edit_sets: Sequence[EditSet]) -> None:
         if not edit_sets:
             raise LabError("edits: the list is empty; nothing to run")
         for edit in (edit for edit_set in edit_sets for edit in edit_set):
             edit.check(self.shape, self.prompts)
-            self._check_sites([edit.site])
+            self._check_hook(edit.site)
+
+    def _check_hook(self, site: Site) -> None:
+        if site.hook not in self.model.hook_names:
+            raise LabError(f"component: got {site.component!r}, which {self.shape.name} does not have")

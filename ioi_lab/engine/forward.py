@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
@@ -179,8 +178,7 @@ class Forward:
         end: Hook = ("unembed.hook_in", lambda residual, hook: _at_end(residual))
         with ExitStack() as stack:
             if pair_only:
-                pair = torch.stack([bucket.answer, bucket.distractor], dim=1)
-                stack.enter_context(_overridden(self._bridge.unembed, _unembed_pair(self._bridge.unembed, pair)))
+                stack.enter_context(_overridden(self._bridge.unembed, _unembed_pair(self._bridge.unembed, bucket.pair)))
             else:
                 hooks = [*hooks, end]
             stack.enter_context(self._bridge.hooks(fwd_hooks=list(hooks)))

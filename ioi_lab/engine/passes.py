@@ -162,5 +162,4 @@ def at_site(whole: Tensor, site: Site, longest: int) -> Float[Tensor, "row pos w
 
 def pair_of(values: Float[Tensor, "slot row vocab"], bucket: Bucket) -> Float[Tensor, "slot row 2"]:
     """Return, of values over the vocabulary, those of each row's answer and distractor."""
-    pair = torch.stack([bucket.answer, bucket.distractor], dim=1)
-    return values.gather(-1, pair.expand(len(values), -1, -1))
+    return values.gather(-1, bucket.pair.expand(len(values), -1, -1))

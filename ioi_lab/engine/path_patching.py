@@ -71,18 +71,21 @@ def _receiver_edits(
         places = list(range(len(engine.prompts))), [len(prompt) - 1 for prompt in engine.prompts]
         return [[Edit(end, "add", change[places])] for change in reduce(add, changes.values())]
     edits: list[list[Edit]] = [[] for _ in next(iter(changes.values()))]
+    by_input = defaultdict(list)
     for receiver in receivers:
+        by_input[receiver.component, receiver.layer].append(receiver)
+    for (component, layer), alike in by_input.items():  # they read the same change of the same stream
         before = [
             change
-            for layer, change in changes.items()
-            if precedes(Site(sender.component, layer), receiver, parallel=shape.parallel)
+            for sender_layer, change in changes.items()
+            if precedes(Site(sender.component, sender_layer), alike[0], parallel=shape.parallel)
         ]
         if not before:
             continue
-        reads_middle = receiver.component == "mlp_out" and not shape.parallel
-        stream = Site("resid_mid" if reads_middle else "resid_pre", receiver.layer)
+        reads_middle = component == "mlp_out" and not shape.parallel
+        stream = Site("resid_mid" if reads_middle else "resid_pre", layer)
         changed = [[Edit(stream, "add", change)] for change in reduce(add, before)]
-        received = engine.capture(changed, base, [receiver])[receiver]
-        for edit_set, value in zip(edits, received, strict=True):
-            edit_set.append(Edit(receiver, "replace", value))
+        for receiver, received in engine.capture(changed, base, alike).items():
+            for edit_set, value in zip(edits, received, strict=True):
+                edit_set.append(Edit(receiver, "replace", value))
     return list(edits)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 
 from ioi_lab.engine.edits import EditSet, Pass, Site
+from ioi_lab.engine.readouts import to_array
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import Component
 from ioi_lab.stats.metrics import Array
@@ -99,8 +100,8 @@ def direct_effects(engine: Engine, base: Pass, edits: EditSet = ()) -> DirectEff
         for terms, name in ((effects.answer, "answer_id"), (effects.distractor, "distractor_id")):
             tokens = torch.tensor([getattr(engine.prompts[row], name) for row in rows], device=model.device)
             direction, constant = readout_direction(model, end[last], tokens)
-            terms.constant[list(rows)] = _array(constant)
-            terms.embedding[list(rows)] = _array((end[first] * direction).sum(dim=-1))
+            terms.constant[list(rows)] = to_array(constant)
+            terms.embedding[list(rows)] = to_array((end[first] * direction).sum(dim=-1))
             _add_layers(terms, model, list(rows), end, direction)
     tolerance = max(TOLERANCE, 10 * model.rounding * readout.largest_logit)
     if not effects.error <= tolerance:
@@ -132,10 +133,10 @@ def _add_layers(
         attention = model.bridge.blocks[layer].attn
         weights_on_z = torch.einsum("hed,rd->rhe", attention.W_O.float(), direction)
         z = end[Site("z", layer)].unflatten(-1, (model.shape.n_heads, -1))
-        terms.heads[layer][:, rows] = _array((z * weights_on_z).sum(dim=-1)).T
-        terms.mlps[layer][rows] = _array((end[Site("mlp_out", layer)] * direction).sum(dim=-1))
+        terms.heads[layer][:, rows] = to_array((z * weights_on_z).sum(dim=-1)).T
+        terms.mlps[layer][rows] = to_array((end[Site("mlp_out", layer)] * direction).sum(dim=-1))
         if attention.b_O is not None:
-            terms.attention_bias[layer][rows] = _array(direction @ attention.b_O.float())
+            terms.attention_bias[layer][rows] = to_array(direction @ attention.b_O.float())
 
 
 def readout_direction(
@@ -167,7 +168,3 @@ def readout_direction(
         final = final - final.mean(dim=-1, keepdim=True)
     scale = (final.square().mean(dim=-1, keepdim=True) + bridge.cfg.eps).sqrt()
     return direction / scale, constant
-
-
-def _array(values: Tensor) -> Array:
-    return values.double().cpu().numpy()

@@ -75,7 +75,7 @@ def share_of(values: Float[Array, "..."], whole: float) -> Float[Array, "..."]:
 def repeated_tokens(model: LabModel, n_sequences: int, seed: int) -> PromptPairs:
     """Return sequences of random tokens, each followed by its own copy, after BOS if the model takes one."""
     tokenizer = model.tokens.tokenizer
-    bos = (int(tokenizer.bos_token_id),) if model.tokens.prepend_bos else ()
+    bos = model.tokens.bos
     special = set(tokenizer.all_special_ids)
     ordinary = [token for token in range(min(len(tokenizer), model.bridge.cfg.d_vocab)) if token not in special]
     length = min(MAX_REPEAT_LENGTH, (model.shape.n_ctx - len(bos)) // 2, len(ordinary))

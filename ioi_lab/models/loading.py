@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -91,6 +91,11 @@ class LabModel:
     def origin(self) -> ModelOrigin:
         """The name and the checksum that files of this model's tensors have in their metadata."""
         return ModelOrigin(self.config.label, self.weights_sha256)
+
+    @cached_property
+    def hook_names(self) -> frozenset[str]:
+        """The names of the hooks; kept, as TransformerBridge collects them anew each time they are asked for."""
+        return frozenset(self.bridge.hook_dict)
 
     @property
     def device(self) -> torch.device:

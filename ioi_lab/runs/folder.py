@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -201,6 +201,13 @@ def run_folders(root: Path) -> Iterator[Path]:
 def is_done(folder: Path) -> bool:
     """Return whether the run in `folder` is complete; a status that cannot be read counts as not done."""
     return read_status(folder).get("status") == "done"
+
+
+def finished_runs(folders: Iterable[Path]) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Yield those of the run folders whose run is done and has an identity, with the identity."""
+    for folder in folders:
+        if is_done(folder) and (identity := done_identity(folder)):
+            yield folder, identity
 
 
 def done_identity(folder: Path) -> dict[str, str] | None:

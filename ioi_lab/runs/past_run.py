@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ioi_lab.errors import LabError, folded
 from ioi_lab.runs.folder import STATUS, is_done
+from ioi_lab.storage.files import read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,17 +32,13 @@ class PastRun:
 
         Raises a `LabError` that names `key` for a folder without a run, and for an unfinished or damaged one.
         """
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
-
         folder = Path(path)
         if not (folder / STATUS).is_file():
             raise LabError(f"{key}: {path!r} is not a run folder: it has no {STATUS}")
         if not is_done(folder):
             raise LabError(f"{key}: the run in {path!r} is not finished; its {STATUS} does not say done")
         try:
-            config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+            config = read_yaml(folder / "config.yaml")
             provenance = json.loads((folder / "provenance.json").read_text())
             run = cls(
                 folder,
@@ -49,7 +46,7 @@ class PastRun:
                 model=str(provenance["model"]["name"]),
                 weights_sha256=str(provenance["model"]["weights_sha256"]),
             )
-        except (OSError, ValueError, TypeError, KeyError, OmegaConfBaseException, YAMLError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise LabError(f"{key}: cannot read the run in {path!r}: {folded(error)}") from error
         return run
 

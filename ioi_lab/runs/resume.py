@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
 
-from ioi_lab.runs.folder import done_identity, is_done, run_folders
+from ioi_lab.runs.folder import finished_runs, run_folders
 from ioi_lab.storage.files import read_yaml, write_json, write_text
 
 TYPED: Final = "typed.yaml"
@@ -54,7 +54,7 @@ def record_finished_runs(folder: Path, code: str) -> None:
     """
     runs = {
         _key(identity): str(run.relative_to(folder.parent))
-        for run, identity in _finished_runs(folder)
+        for run, identity in _runs_of_other_sweeps(folder)
         if identity.get("code") == code
     }
     write_json(folder / EARLIER, runs)
@@ -66,13 +66,11 @@ def earlier_run(sweep: Path, identity: Mapping[str, str]) -> Path | None:
     return None if name is None else sweep.parent / name
 
 
-def _finished_runs(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Yield the finished runs, with their identities, of all sweeps next to the one in `folder`, the latest last."""
+def _runs_of_other_sweeps(folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Return the finished runs, with their identities, of all sweeps next to the one in `folder`, the latest last."""
     sweeps = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
     runs = [run for sweep in sweeps if sweep != folder for run in run_folders(sweep)]
-    for run in runs[-_MAX_RUNS_READ:]:
-        if is_done(run) and (identity := done_identity(run)):
-            yield run, identity
+    return finished_runs(runs[-_MAX_RUNS_READ:])
 
 
 @lru_cache(maxsize=1)  # the jobs of a process belong to one sweep, whose file is written before the first of them

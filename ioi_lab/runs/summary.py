@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from omegaconf import OmegaConf
-
 from ioi_lab.errors import LabError, folded
 from ioi_lab.runs.folder import done_identity
 from ioi_lab.runs.sweeps import Sweep
 from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, name_of_sweep, track
-from ioi_lab.storage.files import write_json
+from ioi_lab.storage.files import read_yaml, write_json
 
 log = logging.getLogger(__name__)
 _SUMMARY_RECORD: Final = "wandb.json"
@@ -36,11 +34,11 @@ def sum_up(folder: Path) -> None:
         if done.empty:
             return
         _warn_of_other_code([Path(path) for path in done["path"]])
-        config = OmegaConf.load(Path(done["path"].iloc[0]) / "config.yaml")
-        tracker = TrackerConfig.from_config(dict(config.tracker), "tracker")
+        config = read_yaml(Path(done["path"].iloc[0]) / "config.yaml")
+        tracker = TrackerConfig.from_config(config["tracker"], "tracker")
         if tracker.name != "none":
             track(_as_run(sweep, figures, _summary_id(folder)), tracker)
-    except (LabError, OSError) as error:
+    except (LabError, OSError, ValueError) as error:
         log.warning("the sweep in %s could not be summarized: %s", folder, folded(error))
 
 

@@ -18,10 +18,10 @@ MIN_PROMPTS: Final = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """Statistics over prompts with the bounds of their 95 % bootstrap intervals.
+    """Statistics over prompts with the bounds of their 95 % intervals: by the bootstrap, or `wilson`'s for shares.
 
-    Bounds are NaN if they are unknown: with fewer than `MIN_PROMPTS` prompts, and for a ratio whose denominator
-    vanishes or changes its sign in some resample.
+    The bootstrap's bounds are NaN if they are unknown: with fewer than `MIN_PROMPTS` prompts, and for a ratio whose
+    denominator vanishes or changes its sign in some resample.
     """
 
     value: Float[Array, "edit_set"]

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import model_validator
 from typing_extensions import override
 
-from ioi_lab.errors import LabError
+from ioi_lab.errors import LabError, reason_of
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs, Task
 from ioi_lab.tasks.tokens import Tokens
 
@@ -82,8 +82,7 @@ def _read(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file)
             columns, rows = reader.fieldnames or [], list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise LabError(f"task.path: cannot read {str(path)!r} as CSV: {reason}") from error
+        raise LabError(f"task.path: cannot read {str(path)!r} as CSV: {reason_of(error)}") from error
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
         present = ", ".join(columns) or "none"

@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ioi_lab.errors import LabError, folded
+from ioi_lab.errors import LabError, reason_of
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def text_pieces(model: TextReader, text: Path, key: str, max_tokens: int) -> Pro
 
     Raises a `LabError` that names `key` for a file that cannot be read or is too short.
     """
-    bos = _bos(model)
+    bos = model.tokens.bos
     ids = model.tokens.encode(_read(text, key, max_tokens))[len(bos) :]
     step = min(LENGTH, model.shape.n_ctx) - len(bos)
     pieces = [bos + ids[start : start + step] for start in range(0, len(ids) - step + 1, step)]
@@ -93,7 +93,7 @@ def passages(model: TextReader, text: Path, key: str, max_tokens: int) -> Prompt
     Blank lines separate paragraphs. Long paragraphs are cut into pieces; pieces of fewer than `MIN_PASSAGE` tokens are
     left out. Raises a `LabError` that names `key` for a file that cannot be read or has too few paragraphs.
     """
-    bos = _bos(model)
+    bos = model.tokens.bos
     step = min(LENGTH, model.shape.n_ctx) - len(bos)
     pieces: list[tuple[int, ...]] = []
     for paragraph in re.split(r"\n\s*\n", _read(text, key, max_tokens)):
@@ -116,14 +116,9 @@ def pieces_of(text: str, max_words: int = MAX_PIECE_WORDS) -> list[str]:
     return ["".join(words[start : start + max_words]).strip() for start in range(0, len(words), max_words)]
 
 
-def _bos(model: TextReader) -> tuple[int, ...]:
-    return (model.tokens.tokenizer.bos_token_id,) if model.tokens.prepend_bos else ()
-
-
 def _read(text: Path, key: str, max_tokens: int) -> str:
     try:
         with text.open(encoding="utf-8") as file:
             return file.read(max_tokens * _MAX_CHARACTERS_PER_TOKEN)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or folded(error)
-        raise LabError(f"{key}: cannot read {str(text)!r}: {reason}") from error
+        raise LabError(f"{key}: cannot read {str(text)!r}: {reason_of(error)}") from error

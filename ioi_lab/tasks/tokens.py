@@ -22,10 +22,14 @@ class Tokens:
         if self.prepend_bos and self.tokenizer.bos_token_id is None:
             raise LabError("model.prepend_bos: got True, but this tokenizer has no BOS token; expected False")
 
+    @property
+    def bos(self) -> tuple[int, ...]:
+        """The tokens in front of every prompt: the id of BOS, or none."""
+        return (int(self.tokenizer.bos_token_id),) if self.prepend_bos else ()
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a prompt, with BOS in front if `prepend_bos`."""
-        bos = (self.tokenizer.bos_token_id,) if self.prepend_bos else ()
-        return bos + tuple(self._plain(text))
+        return self.bos + tuple(self._plain(text))
 
     def encode_with_ends(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the ids of `encode`, and for each the number of characters up to the end of its text (0 for BOS).
@@ -36,8 +40,7 @@ class Tokens:
             raise LabError("model: its tokenizer cannot map tokens to characters; a fast tokenizer is needed")
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, ends = tuple(encoding.input_ids), tuple(end for _, end in encoding.offset_mapping)
-        bos = self.encode("")[:1] if self.prepend_bos else ()
-        return bos + ids, (0,) * len(bos) + ends
+        return self.bos + ids, (0,) * len(self.bos) + ends
 
     def strings(self, ids: tuple[int, ...]) -> tuple[str, ...]:
         """Return the text of each token."""
@@ -45,7 +48,7 @@ class Tokens:
 
     def text(self, ids: tuple[int, ...]) -> str:
         """Return the text of a prompt's tokens, without the BOS in front."""
-        return "".join(self.strings(ids[1 if self.prepend_bos else 0 :])).strip()
+        return "".join(self.strings(ids[len(self.bos) :])).strip()
 
     def single(self, text: str) -> int | None:
         """Return the id of `text` (with its leading space) if it is exactly one token, else None."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ioi_lab.alignment import reading
 from ioi_lab.alignment.align import align
 from ioi_lab.alignment.config import AlignmentConfig
 from ioi_lab.alignment.corpora import TinyEnglish
@@ -40,6 +41,27 @@ def tiny_english(n: int = 200, seed: int = 0) -> TinyEnglish:
 def both():
     """tiny-gpt2 and tiny-pythia."""
     return tuple(load_model(model_config(tiny_folder(name), name=name)) for name in ("tiny-gpt2", "tiny-pythia"))
+
+
+def write_every_checkpoint(monkeypatch) -> None:
+    """Let a checkpoint be written after each chunk of texts, whatever the time it takes."""
+    monkeypatch.setattr(reading, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(reading, "_CHECKPOINT_SHARE", 0)
+
+
+def interrupt_at_third_chunk(monkeypatch) -> list[object]:
+    """Press Ctrl-C, once, instead of reading the third chunk of texts. Returns the list of chunks, as they come."""
+    write_every_checkpoint(monkeypatch)
+    chunks, plain = [], Pairing.activations
+
+    def interrupting(self, chunk):
+        chunks.append(chunk)
+        if len(chunks) == 3:
+            raise KeyboardInterrupt
+        return plain(self, chunk)
+
+    monkeypatch.setattr(Pairing, "activations", interrupting)
+    return chunks
 
 
 def aligned(models, config, corpus, **reading_options):

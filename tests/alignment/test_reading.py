@@ -8,34 +8,27 @@ import torch
 
 from ioi_lab.alignment import reading
 from ioi_lab.alignment.corpora import TextFile
-from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import Split, chunks_of
 from ioi_lab.errors import LabError
-from tests.alignment.conftest import aligned, alignment_config, tiny_english
+from tests.alignment.conftest import (
+    aligned,
+    alignment_config,
+    interrupt_at_third_chunk,
+    tiny_english,
+    write_every_checkpoint,
+)
 
 
 def test_an_interrupted_fit_goes_on_to_the_same_maps(both, tmp_path, monkeypatch):
     config, corpus = alignment_config(source_layers=[3], target_layers=[1, 3]), tiny_english(500)
     expected = aligned(both, config, corpus)
-    monkeypatch.setattr(reading, "_CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(reading, "_CHECKPOINT_SHARE", 0)
     checkpoint = tmp_path / reading.CHECKPOINT
-    count = 0
-    plain = Pairing.activations
-
-    def interrupting(self, chunk):
-        nonlocal count
-        count += 1
-        if count == 3:
-            raise KeyboardInterrupt
-        return plain(self, chunk)
-
-    monkeypatch.setattr(Pairing, "activations", interrupting)
+    chunks = interrupt_at_third_chunk(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         aligned(both, config, corpus, checkpoint=checkpoint)
     found = aligned(both, config, corpus, resume=checkpoint)
     all_texts = len(list(chunks_of(corpus.texts(both[0].tokens), both, Split(0.2, 3, 0))))
-    assert count == 3 + (all_texts - 2) + all_texts  # the chunks that were read are not read again to fit on
+    assert len(chunks) == 3 + (all_texts - 2) + all_texts  # the chunks that were read are not read again to fit on
     assert (found.n_positions, found.n_held_out_texts) == (expected.n_positions, expected.n_held_out_texts)
     for pair in expected.forward:
         assert torch.equal(found.forward[pair].map.matrix, expected.forward[pair].map.matrix)
@@ -44,8 +37,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_maps(both, tmp_path, monkeypatch
 
 
 def test_a_checkpoint_of_another_fit_is_refused(both, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(reading, "_CHECKPOINT_SHARE", 0)
+    write_every_checkpoint(monkeypatch)
     checkpoint = tmp_path / reading.CHECKPOINT
     config = alignment_config(source_layers=3, target_layers=3)
     aligned(both, config, tiny_english(100), checkpoint=checkpoint)

@@ -35,7 +35,10 @@ def test_a_warning_and_a_note_follow_the_result(result):
     ).summary
     assert not any(line.startswith(("warning", "note")) for line in quiet)
     assert any(line.startswith("warning: a map has") for line in loud)
-    assert loud[-1].endswith("between equal layers it is off by at most 0.25 of its size")
+    assert loud[-1] == (
+        "note: source and target are the same model: maps between equal layers should be near the identity; "
+        "they differ from it by at most 0.25 of its norm"
+    )
 
 
 def test_the_maps_of_r2_have_the_sources_layers_upwards(result):

@@ -8,13 +8,8 @@ import pytest
 
 from ioi_lab.engine.edits import Edit, FromPass, Site
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.patch import Patch
 from tests.interventions import toy
-from tests.interventions.toy import SHAPE, ToyEngine, report
-
-
-def patch(**changes) -> Patch:
-    return Patch.from_config(changes, "intervention")
+from tests.interventions.toy import SHAPE, ToyEngine, patch, report
 
 
 def plan_of(intervention, shape=SHAPE):

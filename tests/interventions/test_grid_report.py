@@ -5,19 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ioi_lab.interventions.patch import Patch
 from ioi_lab.reports.report import SELECTORS
-from tests.interventions import toy
-from tests.interventions.toy import SHAPE, ToyEngine, report
-
-
-def patch(**changes) -> Patch:
-    return Patch.from_config(changes, "intervention")
-
-
-def plan_of(intervention, shape=SHAPE):
-    """The edit sets of the rows on the toy model."""
-    return toy.plan_of(intervention, ToyEngine(shape=shape))
+from tests.interventions.toy import ToyEngine, patch, plan_of, report
 
 
 def test_report_ranks_by_size_of_effect():
@@ -78,7 +67,7 @@ def test_selector_columns():
 )
 def test_figures_follow_the_grid(changes, figure, panels):
     intervention = patch(**changes)
-    found = report(intervention, np.linspace(-1, 3, len(plan_of(intervention))))
+    found = report(intervention, np.linspace(-1, 3, len(plan_of(intervention, ToyEngine()))))
     assert set(found.draw()) == {figure, "top_effects"}
     axes = found.draw()[figure].axes
     assert [ax.get_title() for ax in axes[: len(panels)]] == panels

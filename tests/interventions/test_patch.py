@@ -6,17 +6,7 @@ import pytest
 
 from ioi_lab.engine.edits import FromPass
 from ioi_lab.interventions.patch import Patch
-from tests.interventions import toy
-from tests.interventions.toy import SHAPE, ToyEngine
-
-
-def patch(**changes) -> Patch:
-    return Patch.from_config(changes, "intervention")
-
-
-def plan_of(intervention, shape=SHAPE):
-    """The edit sets of the rows on the toy model."""
-    return toy.plan_of(intervention, ToyEngine(shape=shape))
+from tests.interventions.toy import ToyEngine, patch, plan_of
 
 
 @pytest.mark.parametrize(
@@ -25,7 +15,7 @@ def plan_of(intervention, shape=SHAPE):
 def test_direction(direction, base, source):
     intervention = patch(direction=direction)
     assert intervention.base == base
-    assert {edits[0].value for edits in plan_of(intervention)} == {FromPass(source)}
+    assert {edits[0].value for edits in plan_of(intervention, ToyEngine())} == {FromPass(source)}
 
 
 def test_titles():

@@ -32,7 +32,7 @@ def setups(folders):
     result = {}
     for name in ARCHITECTURES:
         model = load_model(model_config(folders[name]))
-        result[name] = model, hugging_face(folders[name]), ioi_task(n=4, corruption="abc").prompt_pairs(model.tokens)
+        result[name] = model, hugging_face(folders[name]), ioi_task(n=2, corruption="abc").prompt_pairs(model.tokens)
     return result
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ioi_lab.engine.edits import EditSet, Pass
+from ioi_lab.interventions.patch import Patch
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.reports.report import Report, ReportContext
 from ioi_lab.stats.bootstrap import Bootstrap
@@ -53,6 +54,10 @@ class ToyEngine:
     def estimate(self, edit_sets: Sequence[EditSet], base: Pass, *, ig_steps: int) -> Readout:
         assert len(edit_sets) == len(self._estimated)
         return Readout(readout(self._estimated).logit_diff)
+
+
+def patch(**changes) -> Patch:
+    return Patch.from_config(changes, "intervention")
 
 
 def plan_of(intervention, engine) -> list[EditSet]:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ioi_lab.alignment import reading
-from ioi_lab.alignment.pairing import Pairing
+from tests.alignment.conftest import interrupt_at_third_chunk
 from tests.conftest import only_run_folder, run_folders
 
 SMALL = ("corpus.n=150", "alignment.source_layers=[2,3]", "alignment.target_layers=[3]", "tracker=none")
@@ -59,20 +59,8 @@ def test_a_run_can_be_repeated_from_its_folder(train_align, tmp_path):
 def test_an_interrupted_run_says_how_to_go_on_and_does(train_align, tmp_path, monkeypatch):
     sizes = ("corpus.n=450", *SMALL[1:])
     assert train_align("name=whole", *sizes).code == 0
-    monkeypatch.setattr(reading, "_CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(reading, "_CHECKPOINT_SHARE", 0)
-    plain, count = Pairing.activations, 0
-
-    def interrupting(self, chunk):
-        nonlocal count
-        count += 1
-        if count == 3:
-            raise KeyboardInterrupt
-        return plain(self, chunk)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Pairing, "activations", interrupting)
-        outcome = train_align("name=cut", *sizes)
+    interrupt_at_third_chunk(monkeypatch)
+    outcome = train_align("name=cut", *sizes)
     assert outcome.code == 130
     cut = next(run for run in run_folders(tmp_path) if "cut" in run.parts)
     assert json.loads((cut / "status.json").read_text())["status"] == "failed"

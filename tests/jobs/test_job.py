@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -28,7 +29,7 @@ class FakeJob(Job):
     COMMAND = "fake.py"
     figures = False
     title, kind, tags = "a fake", "fake", ("a model", "a task")
-    models = {}  # noqa: RUF012
+    models: ClassVar = {}
 
     def __init__(self, config):
         self.value, self.tracker = config["value"], TrackerConfig.from_config(config["tracker"], "tracker")

@@ -1,4 +1,4 @@
-"""Both models have the same prompts."""
+"""Prompts whose answers are single tokens in both of two models."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Shown:
     pair: PromptPair
     passes: dict[Pass, ShownPass]
     logarithmic: bool
-    """Whether its probabilities are drawn on a logarithmic scale."""
+    """Whether the figure draws the probabilities on a logarithmic scale."""
 
 
 @dataclass(frozen=True)

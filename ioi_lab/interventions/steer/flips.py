@@ -54,8 +54,8 @@ def strongest_scale(
 ) -> int:
     """Return the index of the scale that steers most, of those that push prompts `away` from what they prefer.
 
-    It is the smallest scale at which most prompts flip; if none flip at any scale, the one that moves the mean logit
-    difference most.
+    It is the scale with the largest share of prompts that flip, and of equal shares the one nearest to 0; if no prompt
+    flips at any scale, the one that moves the mean logit difference most.
     """
     tie_break = -np.abs(np.array(scales)) if flipped.any() else np.abs(logit_diff - clean_mean)
     return int(np.lexsort((tie_break, flipped, away))[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ioi_lab.alignment.report import identity_note
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.interventions.transfer.head_report import HeadSwapReport
 from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
@@ -56,9 +57,5 @@ def _notes(result: TransferResult) -> list[str]:
             f"not single tokens in {result.forward.source}"
         )
     if result.is_one_model:
-        distance = result.largest_distance_from_identity
-        near = (
-            f"; between equal layers they are off by at most {distance:.2g} of its size" if distance is not None else ""
-        )
-        lines.append(f"note: source and model are the same: maps should be near the identity{near}")
+        lines.append(identity_note(result.largest_distance_from_identity))
     return lines

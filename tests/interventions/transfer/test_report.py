@@ -105,12 +105,15 @@ def test_only_maps_that_were_fitted_are_left_as_a_file(vector_result):
             {"n_dropped_prompts": 3},
             ["left out: 3 prompts with names that are in both halves, or that are not single tokens in tiny-gpt2"],
         ),
-        ({"is_one_model": True}, ["note: source and model are the same: maps should be near the identity"]),
+        (
+            {"is_one_model": True},
+            ["note: source and target are the same model: maps between equal layers should be near the identity"],
+        ),
         (
             {"is_one_model": True, "largest_distance_from_identity": 0.01234},
             [
-                "note: source and model are the same: maps should be near the identity; between equal layers they are "
-                "off by at most 0.012 of its size"
+                "note: source and target are the same model: maps between equal layers should be near the identity; "
+                "they differ from it by at most 0.012 of its norm"
             ],
         ),
         ({"largest_distance_from_identity": 0.01234}, []),

@@ -54,7 +54,10 @@ def test_a_model_transfers_to_itself_whole(sweep, tmp_path, through):
         "intervention.alignment.target_layers=[2,3]",
     )
     assert outcome.code == 0, outcome.err
-    assert "note: source and model are the same: maps should be near the identity" in outcome.out
+    assert (
+        "note: source and target are the same model: maps between equal layers should be near the identity"
+        in outcome.out
+    )
     found, _ = read(only_run_folder(tmp_path))
     for way in ("forward", "backward"):
         share = found[f"{way}_share_of_own" if through == "head" else f"{way}_share_of_native"]
