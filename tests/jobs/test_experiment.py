@@ -91,14 +91,14 @@ def test_the_jobs_of_a_grid_share_model_and_baselines(sweep, tmp_path, monkeypat
     runs = []
     right = Engine.run
     monkeypatch.setattr(Engine, "run", lambda self, plan, *a, **k: runs.append(plan) or right(self, plan, *a, **k))
-    assert sweep("-m", "intervention.layer=0,1,2", "task.n=4", "tracker=none").code == 0
+    assert sweep("-m", "intervention.layer=0,1,2", "task.n=4", "tracker=none", "figures=false").code == 0
     assert shared_engine.cache_info().misses == 1
     assert sum(plan == [()] for plan in runs) == 2  # the clean and the corrupted run, once for all jobs
     assert len(runs) == 2 + 3
 
 
 def test_a_run_can_be_repeated_from_its_folder(sweep, tmp_path):
-    assert sweep("tracker=none", "task.n=5", "task.corruption=swap", "seed=7", "name=first").code == 0
+    assert sweep("tracker=none", "figures=false", "task.n=5", "task.corruption=swap", "seed=7", "name=first").code == 0
     first = only_run_folder(tmp_path)
     assert sweep("--config-dir", str(first), "--config-name", "config", "name=again").code == 0
     (again,) = (tmp_path / "runs" / "again").iterdir()
@@ -152,7 +152,7 @@ def test_anyones_folder_and_prompts(sweep, tmp_path, random_folders, shape):
 
 
 def test_the_prompts_are_kept_and_can_be_used_again(sweep, tmp_path):
-    assert sweep("tracker=none", "task.n=9", "name=first").code == 0
+    assert sweep("tracker=none", "figures=false", "task.n=9", "name=first").code == 0
     first = only_run_folder(tmp_path)
     assert sweep("tracker=none", "task=pairs", f"task.path={first / 'prompts.csv'}", "name=again").code == 0
     (again,) = (tmp_path / "runs" / "again").iterdir()
@@ -339,7 +339,7 @@ def test_what_only_looks_leaves_a_complete_checked_run_of_any_model(
 
 def test_a_run_that_only_looked_can_be_repeated_from_its_folder(sweep, tmp_path):
     sentence = "task.prompt=When James and Robert went to the park, James gave a ball to"
-    assert sweep("tracker=none", "intervention=logit_lens", sentence, "name=first").code == 0
+    assert sweep("tracker=none", "figures=false", "intervention=logit_lens", sentence, "name=first").code == 0
     first = only_run_folder(tmp_path)
     assert sweep("--config-dir", str(first), "--config-name", "config", "name=again").code == 0
     (again,) = (tmp_path / "runs" / "again").iterdir()
@@ -406,7 +406,7 @@ def test_a_read_only_output_folder_is_reported(sweep, tmp_path, monkeypatch):
 
 
 def test_failed_jobs_are_reported_and_do_not_stop_the_others(sweep, tmp_path):
-    outcome = sweep("-m", "intervention.layer=9,1,8", "task.n=4", "tracker=none")
+    outcome = sweep("-m", "intervention.layer=9,1,8", "task.n=4", "figures=false", "tracker=none")
     assert outcome.code == 1
     assert outcome.err.splitlines() == [
         "error: job 0 (intervention.layer=9,task.n=4,tracker=none): "
@@ -418,7 +418,7 @@ def test_failed_jobs_are_reported_and_do_not_stop_the_others(sweep, tmp_path):
 
 
 def test_flags_may_come_after_overrides(sweep, tmp_path):
-    assert sweep("tracker=none", "-m", "task.n=3,4").code == 0
+    assert sweep("tracker=none", "figures=false", "-m", "task.n=3,4").code == 0
     assert len(run_folders(tmp_path)) == 2
 
 
