@@ -9,7 +9,7 @@ changed queries, keys, values or MLP outputs are then written into a pass in whi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Literal
@@ -40,25 +40,40 @@ def path_patch_edits(
     by_layers = defaultdict(list)
     for index, sites in enumerate(senders):
         by_layers[tuple(dict.fromkeys(site.layer for site in sites))].append(index)
+    sender_layers = sorted({layer for layers in by_layers for layer in layers})
+    outputs = engine.record(base, [_output(layer, senders[0][0]) for layer in sender_layers])
     for indices in by_layers.values():  # senders of one layer at a time: their changes take memory
-        changes = _sender_changes(engine, [senders[index] for index in indices], base)
+        changes = _sender_changes(engine, [senders[index] for index in indices], base, outputs)
         received = _receiver_edits(engine, changes, senders[0][0], receivers, base)
         for index, edits in zip(indices, received, strict=True):
             edit_sets[index] = edits
     return edit_sets
 
 
-def _sender_changes(engine: Engine, senders: Sequence[Sequence[Site]], base: Pass) -> dict[int, Changes]:
-    """Return, by layer, what each sender adds to the residual stream if its activation comes from the other pass."""
+def _sender_changes(
+    engine: Engine,
+    senders: Sequence[Sequence[Site]],
+    base: Pass,
+    outputs: Mapping[Site, Float[Tensor, "prompt pos d_model"]],
+) -> dict[int, Changes]:
+    """Return, by layer, what each sender adds to the residual stream if its activation comes from the other pass.
+
+    `outputs` holds the base pass's output of each sender's layer.
+    """
     changes = {}
     for layer in dict.fromkeys(site.layer for site in senders[0]):
-        out = Site("attn_out" if senders[0][0].component == "z" else "mlp_out", layer)
+        out = _output(layer, senders[0][0])
         edits = [
             [Edit(site, "replace", FromPass(OTHER_PASS[base])) for site in sites if site.layer == layer]
             for sites in senders
         ]
-        changes[layer] = engine.capture(edits, base, [out])[out] - engine.record(base, [out])[out]
+        changes[layer] = engine.capture(edits, base, [out])[out] - outputs[out]
     return changes
+
+
+def _output(layer: int, sender: Site) -> Site:
+    """Return what the attention or the MLP of a layer, whichever the sender is part of, adds to the residual stream."""
+    return Site("attn_out" if sender.component == "z" else "mlp_out", layer)
 
 
 def _receiver_edits(

@@ -406,7 +406,7 @@ def test_a_read_only_output_folder_is_reported(sweep, tmp_path, monkeypatch):
 
 
 def test_failed_jobs_are_reported_and_do_not_stop_the_others(sweep, tmp_path):
-    outcome = sweep("-m", "intervention.layer=9,1,8", "task.n=4", "figures=false", "tracker=none")
+    outcome = sweep("-m", "intervention.layer=9,1,8", "task.n=4", "tracker=none")
     assert outcome.code == 1
     assert outcome.err.splitlines() == [
         "error: job 0 (intervention.layer=9,task.n=4,tracker=none): "
