@@ -169,7 +169,7 @@ def _control_lines(result: AlignmentResult, direction: AlignmentDirection) -> Fi
     cut = any((line.values < MIN_SHOWN_R2).any() for line in lines)
     label = "held-out R² (0: as good as the mean" + (";\ncut off below −1)" if cut else ")")
     panel = plots.LinePanel(label, lines, zero=True, floor=MIN_SHOWN_R2 if cut else None)
-    return plots.line_panels(axis, [panel], title, "95 % bootstrap intervals over texts")
+    return plots.line_panels(axis, [panel], title, "95 % intervals over texts")
 
 
 def _line(direction: AlignmentDirection, metric: str, label: str, colour: str) -> plots.Line:

@@ -19,7 +19,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from hydra.types import RunMode
 from tqdm import tqdm
 
-from ioi_lab.cli.messages import USER_ERRORS, one_line, unknown_key, unknown_option
+from ioi_lab.cli.messages import USER_ERRORS, check_no_list_of_options, one_line, unknown_key, unknown_option
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.errors import LabError
 from ioi_lab.runs.folder import TRACEBACK
@@ -133,12 +133,13 @@ def _end(error: BaseException, line: str | None = None) -> NoReturn:
 def _flags_first(arguments: list[str]) -> list[str]:
     """Return flags before overrides, in any order they were typed: Hydra's parser takes no flag after an override.
 
-    Raises a `LabError` for a flag that Hydra does not have.
+    Raises a `LabError` for a flag that Hydra does not have, or a list of options of a config group.
     """
     flags, overrides = [], []
     rest = iter(arguments)
     for argument in rest:
         if not argument.startswith("-"):
+            check_no_list_of_options(argument)
             overrides.append(_quoted_text(argument))
             continue
         if argument.split("=")[0] not in FLAGS + FLAGS_WITH_VALUE:

@@ -48,8 +48,26 @@ def one_line(error: BaseException) -> str:
     line = folded(error)
     if match := re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'", line):
         key, value = match.groups()
+        if _is_group(key):
+            return f"{key}: got {value!r}, but it takes one option; add -m for one run per option"
         return f"{key}: got {value!r}; write a list as '{key}=[{value}]', or add -m for one run per value"
     return line
+
+
+def check_no_list_of_options(override: str) -> None:
+    """Raise a `LabError` for a list of options of a config group, of which Hydra would take the last one in silence."""
+    key, _, value = override.partition("=")
+    if _is_group(key) and re.fullmatch(r"\s*\[.*\]\s*", value, re.DOTALL):
+        options = value.strip().strip("[]").replace(" ", "")
+        raise LabError(
+            f"{key}: got {value!r}, but it takes one option; write -m {key}={options} for one run per option"
+        )
+
+
+def _is_group(key: str) -> bool:
+    """Whether a key is a config group, such as `model` or `model@source`; presets (`experiment`) may be combined."""
+    group = key.partition("@")[0]
+    return group != "experiment" and "/" not in group and "." not in group and (CONFIG_FOLDER / group).is_dir()
 
 
 def unknown_option(error: MissingConfigException) -> str:

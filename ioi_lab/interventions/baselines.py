@@ -80,10 +80,10 @@ def estimates_of(engine: Engine, readout: Readout) -> dict[str, Estimate]:
     values = {
         "p_answer": readout.p_answer,
         "p_distractor": readout.p_distractor,
-        "accuracy": readout.correct,
-        "kl": readout.kl,
     }
-    return {
+    estimates = {
         "logit_diff": engine.bootstrap.mean(readout.logit_diff),
         "recovery": engine.bootstrap.recovery(readout.logit_diff, clean, corrupted),
     } | {name: engine.bootstrap.mean(value) for name, value in values.items() if value is not None}
+    estimates["accuracy"] = engine.bootstrap.share(readout.correct)
+    return estimates if readout.kl is None else estimates | {"kl": engine.bootstrap.mean(readout.kl)}

@@ -31,6 +31,7 @@ from ioi_lab.models.selectors import (
     positions_of,
 )
 from ioi_lab.models.shape import HEAD_COMPONENTS, Component, ModelShape
+from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import PromptPairs
 
@@ -114,8 +115,15 @@ class GridIntervention(Intervention[GridResult]):
             baselines=baselines,
             checks=checks,
             rows=rows,
+            readout=readout,
             estimates=estimates,
             effect=effect,
+            discoveries=discover(
+                readout.logit_diff - engine.baseline(self.base).logit_diff,
+                baselines.clean.logit_diff - baselines.corrupted.logit_diff,
+                engine.bootstrap,
+                ROUNDING,
+            ),
             ranking=np.argsort(-np.abs(effect.value), kind="stable").tolist(),
             noun=self._noun(engine.shape),
         )

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from jaxtyping import Int
+from numpy.typing import NDArray
 
 from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row
 from ioi_lab.models.selectors import label_at, shared_position
 from ioi_lab.reports import plots
-from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
-from ioi_lab.reports.wording import interval_column
+from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
+from ioi_lab.reports.wording import TEST, counted, interval, interval_column
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
+
+Grid = Int[NDArray[np.int_], "row column"]
+"""The rows of the results that the cells of a map show."""
 
 MAX_BARS: Final = 15
 MIN_BAR: Final = 0.02
 """Bars below this share of the longest are left out of the ranking figure."""
 
 OUTLINED: Final = 3
-"""How many cells of a head map are outlined."""
+"""The greatest number of cells of a head map that are outlined."""
 
 SUMMARY_ROWS: Final = 5
+COLOUR_FLOOR: Final = 0.1
+"""The colours of a map of effects end here at least, so that a map of next to nothing is pale."""
+
 RECOVERY: Final = "recovery of the logit difference\n(0 = corrupted, 1 = clean)"
 
 
@@ -44,10 +53,15 @@ class GridReport:
     def report(self) -> Report:
         """Return the whole report."""
         return Report(
-            table=tidy_table([self._selectors(row) for row in self._result.rows], self._result.estimates),
+            table=self._table(),
             metrics=self._metrics(),
             draw=self.figures,
             summary=self._summary(),
+            files=per_prompt_file(
+                self._result.readout,
+                self._result.baselines.clean.logit_diff[0],
+                self._result.baselines.corrupted.logit_diff[0],
+            ),
             headline="best_recovery",
         )
 
@@ -60,17 +74,20 @@ class GridReport:
         layers = _axis("layer", list(dict.fromkeys(site.layer for site in sites)))
         positions = list(dict.fromkeys(site.position for site in sites))
         names = [self._result.prompts.position_name(position) for position in positions]
-        grid = self._result.effect.value.reshape(len(layers.ticks), max(1, len(heads)), len(positions))
+        grid = np.arange(len(sites)).reshape(len(layers.ticks), max(1, len(heads)), len(positions))
         if heads:
             panels = {name if len(names) > 1 else "": grid[:, :, i] for i, name in enumerate(names)}
-            figures = {"recovery_by_head": self._head_maps(panels, layers, _axis(self._result.noun, heads))}
+            figures = {"recovery_by_head": self._maps(panels, layers, _axis(self._result.noun, heads))}
         elif len(positions) > 1:
-            panels = {"": grid[:, 0]}
-            axes = layers, _axis("position", names)
-            figures = {"recovery_by_position": plots.heat_maps(panels, *axes, self.title, self._scale_label)}
+            figures = {"recovery_by_position": self._maps({"": grid[:, 0]}, layers, _axis("position", names))}
         else:
             figures = {"recovery_by_layer": self._layer_line(layers)}
         return figures | {"top_effects": self._ranked_bars()}
+
+    def _table(self) -> pd.DataFrame:
+        table = tidy_table([self._selectors(row) for row in self._result.rows], self._result.estimates)
+        discoveries = self._result.discoveries
+        return table.assign(p_value=discoveries.p_value, p_adjusted=discoveries.p_adjusted)
 
     def _selectors(self, row: Row) -> dict[str, Any]:
         if row.site is None or self._title.sets != "each":
@@ -89,18 +106,50 @@ class GridReport:
                 metrics["best_head"] = site.head
         for name, estimate in self._result.estimates.items():
             metrics |= scalars(f"best_{name}", estimate, best)
+        return metrics | self._metrics_of_discoveries(best)
+
+    def _metrics_of_discoveries(self, best: int) -> dict[str, float]:
+        discoveries = self._result.discoveries
+        if not discoveries.is_known:
+            return {}
+        metrics = {"n_found": len(self._result.top), "best_p_adjusted": float(discoveries.p_adjusted[best])}
+        if (held_out := discoveries.held_out) is not None:
+            metrics |= {"held_out_row": held_out.row} | scalars("held_out_effect", held_out.effect)
         return metrics
 
     def _summary(self) -> list[str]:
-        """The strongest rows, on the scale of the figures."""
-        effect = self._result.effect
-        note = "with 95 % intervals over prompts"
-        if not effect.has_bounds:
-            note = f"no intervals (fewer than {MIN_PROMPTS} prompts, or a gap that may vanish)"
-        lines = [f"top {self._result.noun}s{self._where} by {' '.join(self._scale_label.split())}, {note}:"]
-        for row in self._result.ranking[:SUMMARY_ROWS]:
-            lines.append(f"  {self.labels[row]:<14} {interval_column(effect, row)}")
-        return lines
+        """The strongest rows whose effect is found, on the scale of the figures."""
+        result, effect = self._result, self._result.effect
+        what, scale = f"{result.noun}s{self._where}", " ".join(self._scale_label.split())
+        top = result.top[:SUMMARY_ROWS]
+        if not effect.has_bounds or not result.discoveries.is_known:
+            reason = f"fewer than {MIN_PROMPTS} prompts, or a gap that may vanish"
+            lines = [f"largest {what} by {scale}, no intervals ({reason}), so that each may be chance:"]
+            top = result.ranking[:SUMMARY_ROWS]
+        elif top:
+            lines = [f"top {what} by {scale}, with 95 % intervals over prompts:"]
+        else:
+            largest = f"the largest, by {scale}, with its 95 % interval over prompts"
+            lines = [f"no effect beyond chance: {self._correction}; {largest}:"]
+            top = result.ranking[:1]
+        lines += [f"  {self.labels[row]:<14} {interval_column(effect, row)}" for row in top]
+        if result.top:
+            lines.append(self._correction)
+        return lines + self._held_out_line()
+
+    @property
+    def _correction(self) -> str:
+        """How many effects are found."""
+        found, noun = len(self._result.top), counted(len(self._result.rows), "effect")
+        count, verb = "none" if found == 0 else str(found), "is" if found < 2 else "are"
+        return f"{count} of {noun} {verb} distinguishable from 0 {TEST}"
+
+    def _held_out_line(self) -> list[str]:
+        held_out = self._result.discoveries.held_out
+        if held_out is None or not self._result.top or len(self._result.rows) == 1:
+            return []
+        value = interval(held_out.effect, form=".3f")
+        return [f"the largest on half of the prompts, {self.labels[held_out.row]}, measured on the other half: {value}"]
 
     @property
     def _is_rectangle(self) -> bool:
@@ -111,10 +160,28 @@ class GridReport:
         axes = [dict.fromkeys(getattr(site, name) for site in sites) for name in ("layer", "head", "position")]
         return [(site.layer, site.head, site.position) for site in sites] == list(product(*axes))
 
-    def _head_maps(self, panels: dict[str, plots.Array], layers: plots.Axis, heads: plots.Axis) -> Figure:
-        outlined = OUTLINED if len(panels) == 1 else 0
-        note = "\noutlined: the strongest" if outlined else ""
-        return plots.heat_maps(panels, layers, heads, self.title + note, self._scale_label, outlined)
+    def _maps(self, panels: Mapping[str, Grid], rows: plots.Axis, columns: plots.Axis) -> Figure:
+        """Draw maps of some of the cells of the grid, given by the indices of their rows."""
+        result = self._result
+        found, is_known = result.discoveries.found, result.discoveries.is_known
+        strongest = result.top[:OUTLINED] if len(panels) == 1 else []
+        outlined = [cell for grid in panels.values() for row in strongest for cell in cells_of_row(grid, row)]
+        notes = ["outlined: the strongest"] if outlined else []
+        notes += (
+            ["pale, without number: not distinguishable from 0, corrected for the number of effects"]
+            if is_known and not found.all()
+            else []
+        )
+        return plots.heat_maps(
+            {name: result.effect.value[grid] for name, grid in panels.items()},
+            rows,
+            columns,
+            "\n".join([self.title, *(["; ".join(notes)] if notes else [])]),
+            self._scale_label,
+            floor=COLOUR_FLOOR,
+            pale={name: ~found[grid] for name, grid in panels.items()} if is_known else None,
+            outlined=outlined,
+        )
 
     def _layer_line(self, layers: plots.Axis) -> Figure:
         effect = self._result.effect
@@ -133,7 +200,8 @@ class GridReport:
             effect.low[top],
             effect.high[top],
             value_label=self._scale_label,
-            title=f"{self.title}, strongest first",
+            title=f"{self.title}, largest first",
+            pale=~self._result.discoveries.found[top] if self._result.discoveries.is_known else None,
         )
 
     @property
@@ -142,6 +210,11 @@ class GridReport:
         if self._title.base == "corrupted":
             return RECOVERY
         return "change of recovery\n(0 = clean, −1 = corrupted)"
+
+
+def cells_of_row(grid: Grid, row: int) -> list[tuple[int, int]]:
+    """Return the cells of a map that show a row of the results."""
+    return [(int(layer), int(column)) for layer, column in np.argwhere(grid == row)]
 
 
 def _axis(label: str, ticks: Sequence[object]) -> plots.Axis:

@@ -10,6 +10,8 @@ from ioi_lab.engine.edits import Pass, Site
 from ioi_lab.interventions.base import Result
 from ioi_lab.models.shape import Component
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.discoveries import Discoveries
+from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import Position, PromptPairs
 
 Sets = Literal["each", "together", "except"]
@@ -38,6 +40,9 @@ class GridResult(Result):
     """The measured rows of a grid."""
 
     rows: list[Row]
+    readout: Readout
+    """What was read of each prompt, row by row; estimated, if the rows are."""
+
     estimates: dict[str, Estimate]
     """Each metric of `results.csv`, row by row."""
 
@@ -47,8 +52,16 @@ class GridResult(Result):
     ranking: list[int]
     """The rows, from the largest effect (by absolute value) to the smallest."""
 
+    discoveries: Discoveries
+    """Which effects are more than chance, given the number of rows."""
+
     noun: str
     """What a row is: a head, a key/value head, a site or a set."""
+
+    @property
+    def top(self) -> list[int]:
+        """The rows whose effect is found, from the largest to the smallest."""
+        return [row for row in self.ranking if self.discoveries.found[row]]
 
     @property
     def prompts(self) -> PromptPairs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass, Site
 from ioi_lab.errors import LabError
+from ioi_lab.stats.discoveries import ROUNDING
 from ioi_lab.stats.metrics import Readout
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 TOLERANCE: Final = 1e-3
 """The largest deviation of the checks from 1 and 0, as a share of the way from the base pass to the other."""
-
-ROUNDING: Final = 1e-4
-"""What floating point may add to a logit difference: if the gap is small, this is more than `TOLERANCE` of it."""
 
 MIN_GAP: Final = 1e-3
 """The least difference between mean logit differences that leaves something to recover: recovery divides by it."""
@@ -78,7 +76,7 @@ def check_shares(checked: Readout, clean: Readout, corrupted: Readout, base: Pas
     start, end = (corrupted, clean) if base == "corrupted" else (clean, corrupted)
     gap = (end.logit_diff - start.logit_diff).mean()
     shares = (checked.logit_diff - start.logit_diff).mean(axis=1) / gap
-    tolerance = max(TOLERANCE, ROUNDING / abs(gap))
+    tolerance = max(TOLERANCE, ROUNDING / abs(gap))  # if the gap is small, rounding is more than `TOLERANCE` of it
     for name, share, expected in zip(("everything", "nothing"), shares, (1.0, 0.0), strict=True):
         if not abs(share - expected) <= tolerance:
             raise LabError(

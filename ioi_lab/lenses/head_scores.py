@@ -28,6 +28,9 @@ MAX_REPEAT_LENGTH: Final = 25
 N_LIKELIEST: Final = 5
 """A name counts as copied if it is among this many likeliest tokens (Wang et al. 2022, section 3.1)."""
 
+SHARES: Final = ("copying", "negative_copying")
+"""The scores that are shares of prompts: 1 or 0 for each."""
+
 _SEQUENCES_AT_ONCE: Final = 4
 
 

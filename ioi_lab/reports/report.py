@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from jaxtyping import Float
 
 from ioi_lab.reports.wording import counted
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.metrics import Array, Readout
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+PER_PROMPT: Final = "per_prompt.parquet"
 SELECTORS: Final = ("component", "layer", "head", "position", "scale")
 """The first columns of every `results.csv`: which edit a row belongs to. Selectors that do not apply are empty."""
 
@@ -70,6 +73,34 @@ def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, E
     for name, estimate in estimates.items():
         columns |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return pd.DataFrame(columns)
+
+
+def per_prompt_file(
+    readout: Readout, clean: Float[Array, "prompt"], corrupted: Float[Array, "prompt"]
+) -> dict[str, bytes]:
+    """Return `per_prompt.parquet`: what was read of each prompt under each edit set, a row for each such pair.
+
+    Args:
+        readout: The readout of the edit sets, which are numbered like the rows of `results.csv`.
+        clean: The logit differences of the clean pass.
+        corrupted: Those of the corrupted pass: with both, recovery can be computed over any of the prompts.
+
+    """
+    import pandas as pd
+
+    n_edit_sets, n_prompts = readout.logit_diff.shape
+    rows, prompts = np.divmod(np.arange(n_edit_sets * n_prompts), n_prompts)
+    columns = {
+        "row": rows,
+        "prompt": prompts,
+        "logit_diff": readout.logit_diff.ravel(),
+        "clean_logit_diff": clean[prompts],
+        "corrupted_logit_diff": corrupted[prompts],
+    }
+    for name in ("p_answer", "p_distractor"):
+        values = getattr(readout, name)
+        columns |= {} if values is None else {name: values.ravel()}
+    return {PER_PROMPT: pd.DataFrame(columns).to_parquet(index=False)}
 
 
 def scalars(name: str, estimate: Estimate, row: int = 0) -> dict[str, float]:

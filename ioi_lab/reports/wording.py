@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from ioi_lab.stats.bootstrap import Estimate
+
+TEST: Final = "(t-test over prompts, Benjamini–Hochberg at 5 %)"
+"""How it is decided which of many effects are distinguishable from 0: see `ioi_lab.stats.discoveries`."""
 
 
 def number(value: float) -> str:
@@ -28,7 +32,7 @@ def interval(estimate: Estimate, row: int = 0, form: str = ".2f", factor: float 
 
 def interval_column(estimate: Estimate, row: int) -> str:
     """Return a value with its interval as in the aligned lists of the terminal: `  0.925   [0.899, 0.953]`."""
-    bounds = f"   [{estimate.low[row]:.3f}, {estimate.high[row]:.3f}]" if estimate.has_bounds else ""
+    bounds = f"   [{estimate.low[row]:.3f}, {estimate.high[row]:.3f}]" if np.isfinite(estimate.low[row]) else ""
     return f"{estimate.value[row]:7.3f}{bounds}"
 
 

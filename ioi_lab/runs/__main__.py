@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ioi_lab.errors import LabError
+from ioi_lab.runs.paired import paired_lines
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def _compare(options: argparse.Namespace) -> list[str]:
         rows.append((key, *map(_formatted, values), "") if _is_config(key) else _metric(key, runs))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, "config keys with equal values are left out; brackets are 95 % intervals"]
+    paired = paired_lines(*(Path(folder) for folder in options.runs))
+    return [*lines, "config keys with equal values are left out; brackets are 95 % intervals", *paired]
 
 
 def _metric(name: str, runs: Sequence[pd.Series[Any]]) -> tuple[str, ...]:

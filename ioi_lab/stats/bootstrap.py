@@ -1,4 +1,4 @@
-"""Estimates: means and ratios over prompts with bootstrap intervals."""
+"""Estimates: means, ratios and shares over prompts with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from ioi_lab.stats.metrics import Array
+from ioi_lab.stats.proportions import wilson_bounds
 
 MIN_PROMPTS: Final = 8
-"""The least number of prompts with intervals: a percentile bootstrap over fewer covers far less than 95 %."""
+"""The least number of prompts with intervals; `python -m benchmarks.coverage` measures how often they are right."""
+
+_ROWS_AT_ONCE: Final = 2048
+"""The number of rows that are resampled at a time, which bounds the memory."""
+
+_MIN_SPREAD: Final = 0.05
+"""The least variance of a resample, as a share of the variance of all values: those of few values can be next to 0."""
+
+_ROUNDING: Final = 1e-12
+"""Values that differ by less than this share of the largest one are equal up to rounding."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Statistics over prompts with the bounds of their 95 % intervals: by the bootstrap, or `wilson`'s for shares.
+    """Statistics over prompts with the bounds of their 95 % intervals, a row per edit set.
 
-    The bootstrap's bounds are NaN if they are unknown: with fewer than `MIN_PROMPTS` prompts, and for a ratio whose
-    denominator vanishes or changes its sign in some resample.
+    Bounds are NaN if they are unknown: with fewer than `MIN_PROMPTS` prompts, for values that do not vary over prompts,
+    and for a ratio whose denominator vanishes or changes its sign in some resample.
     """
 
     value: Float[Array, "edit_set"]
@@ -35,12 +45,16 @@ class Estimate:
 
     @property
     def has_bounds(self) -> bool:
-        """Whether the intervals of all rows are known."""
-        return bool(np.isfinite(self.low).all())
+        """Whether the interval of some row is known."""
+        return bool(np.isfinite(self.low).any())
 
     def exceeds(self, bound: float = 0.0) -> Bool[NDArray[np.bool_], "edit_set"]:
-        """Return whether each value is above `bound` with its whole interval; by itself if the interval is unknown."""
-        return np.asarray(np.where(np.isfinite(self.low), self.low, self.value) > bound)
+        """Return whether each value is above `bound` with its whole interval, which has to be known."""
+        return np.asarray(np.nan_to_num(self.low, nan=-np.inf) > bound)
+
+    def differs(self, constant: float = 0.0) -> Bool[NDArray[np.bool_], "edit_set"]:
+        """Return whether each interval is known and does not include a constant."""
+        return self.exceeds(constant) | np.asarray(np.nan_to_num(self.high, nan=np.inf) < constant)
 
     def rows(self, rows: slice) -> Estimate:
         """Return some of the rows."""
@@ -52,28 +66,76 @@ class Estimate:
 
 
 class Bootstrap:
-    """The percentile bootstrap over prompts (Efron 1979), with the same resamples for every statistic.
+    """The studentized bootstrap over prompts (Efron & Tibshirani 1993, section 12.5), or over groups of prompts.
+
+    Every statistic is taken on the same resamples. Each resample's statistic is divided by its own standard error,
+    which makes up for most of what a percentile interval misses with few prompts. Standard errors are those of ratios
+    of means, to first order; a mean over prompts in groups is the ratio of the groups' sums to their sizes.
 
     Args:
         n_prompts: The number of prompts.
         seed: Draws the resamples.
         resamples: The number of resamples.
+        groups: The group of each prompt, such as its sentence: whole groups are drawn. None draws prompts.
 
     """
 
-    def __init__(self, n_prompts: int, seed: int, resamples: int = 1000) -> None:
-        rng = np.random.default_rng(seed)
-        counts = rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=resamples)
-        self._weights = counts / n_prompts  # [resample, prompt]
-        self._seed = seed
+    def __init__(self, n_prompts: int, seed: int, resamples: int = 1000, groups: Sequence[int] | None = None) -> None:
+        self._n_prompts, self._seed, self._groups = n_prompts, seed, groups
+        self._members: Float[Array, "prompt group"] | None = None
+        n_units = n_prompts
+        if groups is not None:
+            _, index = np.unique(groups, return_inverse=True)
+            n_units = int(index.max()) + 1
+            self._members = np.eye(n_units)[index]
+        counts = np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1 / n_units), size=resamples)
+        self._weights = counts / n_units  # [resample, unit]
 
     def over(self, n_prompts: int) -> Bootstrap:
-        """Return a bootstrap over another number of prompts, from the same seed."""
+        """Return a bootstrap over another number of prompts, without groups, from the same seed."""
         return Bootstrap(n_prompts, self._seed, len(self._weights))
+
+    def among(self, prompts: Sequence[int]) -> Bootstrap:
+        """Return a bootstrap over some of the prompts, from the same seed."""
+        groups = None if self._groups is None else [self._groups[prompt] for prompt in prompts]
+        return Bootstrap(len(prompts), self._seed, len(self._weights), groups)
+
+    def halves(self) -> tuple[list[int], list[int]]:
+        """Return two halves of the prompts, drawn from the seed; groups of prompts stay together."""
+        is_first = np.zeros(self.n_units, dtype=bool)
+        is_first[np.random.default_rng(self._seed).permutation(self.n_units)[: self.n_units // 2]] = True
+        of_prompts = is_first if self._members is None else self._members @ is_first > 0
+        return np.flatnonzero(of_prompts).tolist(), np.flatnonzero(~of_prompts).tolist()
+
+    @property
+    def n_units(self) -> int:
+        """The number of what is drawn: prompts, or groups."""
+        return int(self._weights.shape[1])
 
     def mean(self, values: Float[Array, "edit_set prompt"]) -> Estimate:
         """Return the means over prompts."""
-        return self._estimate(values.mean(axis=1), values @ self._weights.T)
+        return self.ratio(values, np.ones((1, values.shape[1])))
+
+    def share(self, successes: Float[Array, "edit_set prompt"]) -> Estimate:
+        """Return the shares of successes (1, else 0) with Wilson's score intervals (1927).
+
+        The bootstrap would give a share of 0 or 1 an interval without width. If groups are drawn, the number of prompts
+        is divided by the design effect (Kish 1965): the variance over groups as a multiple of that over prompts.
+        """
+        share = successes.mean(axis=1)
+        if self.n_units < MIN_PROMPTS:
+            unknown = np.full_like(share, np.nan)
+            return Estimate(share, unknown, unknown)
+        return Estimate(share, *wilson_bounds(share, self._n_prompts / self.design_effect(successes)))
+
+    def design_effect(self, values: Float[Array, "edit_set prompt"]) -> Float[Array, "edit_set"]:
+        """Return the variance of each mean over groups as a multiple of that over single prompts; at least 1."""
+        if self._members is None:
+            return np.ones(len(values))
+        residuals = values - values.mean(axis=1, keepdims=True)
+        alone, grouped = (residuals**2).sum(axis=1), ((residuals @ self._members) ** 2).sum(axis=1)
+        effect: Array = np.maximum(1.0, np.divide(grouped, alone, out=np.ones_like(alone), where=alone > 0))
+        return effect
 
     def recovery(
         self,
@@ -94,13 +156,39 @@ class Bootstrap:
 
         Bounds are unknown if the denominator's mean vanishes or changes its sign in some resample.
         """
-        whole, parts = denominator.mean(axis=1), denominator @ self._weights.T
-        parts = np.where(parts * whole[:, None] > 0, parts, np.nan)
-        return self._estimate(numerator.mean(axis=1) / whole, (numerator @ self._weights.T) / parts)
-
-    def _estimate(self, value: Array, samples: Float[Array, "edit_set resample"]) -> Estimate:
+        numerator, denominator = self.by_unit(numerator), self.by_unit(denominator)
+        value = numerator.mean(axis=1) / denominator.mean(axis=1)
         low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
-        if self._weights.shape[1] >= MIN_PROMPTS:
-            known = np.isfinite(samples).all(axis=1)
-            low[known], high[known] = np.quantile(samples[known], (0.025, 0.975), axis=1)
+        if self.n_units >= MIN_PROMPTS:
+            for first in range(0, len(value), _ROWS_AT_ONCE):
+                rows = slice(first, first + _ROWS_AT_ONCE)
+                below = denominator if len(denominator) == 1 else denominator[rows]
+                low[rows], high[rows] = self._bounds(numerator[rows], below, value[rows])
         return Estimate(value, low, high)
+
+    def by_unit(self, values: Float[Array, "row prompt"]) -> Float[Array, "row unit"]:
+        """Return the values of prompts, or their sums over groups of prompts."""
+        return values if self._members is None else values @ self._members
+
+    def _bounds(
+        self,
+        numerator: Float[Array, "row unit"],
+        denominator: Float[Array, "#row unit"],
+        value: Float[Array, "row"],
+    ) -> tuple[Float[Array, "row"], Float[Array, "row"]]:
+        """Return the bounds of ratios of means, from the distribution of (resample's − whole) / standard error."""
+        weights = self._weights.T
+        residuals = numerator - value[:, None] * denominator  # their mean is 0
+        whole, below = denominator.mean(axis=1, keepdims=True), denominator @ weights
+        below = np.where(below * whole > 0, below, np.nan)
+        change = (residuals @ weights) / below  # of the ratio
+        spread = (residuals**2) @ weights - 2 * change * ((residuals * denominator) @ weights)
+        spread += change**2 * (denominator**2 @ weights)  # the mean square of the resample's own residuals
+        spread = np.maximum(spread, _MIN_SPREAD * (residuals**2).mean(axis=1, keepdims=True))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = change / (np.sqrt(spread) / np.abs(below))
+        error = np.sqrt((residuals**2).mean(axis=1)) / np.abs(whole[:, 0])
+        largest = np.abs(numerator).max(axis=1) / np.abs(whole[:, 0])
+        lowest, highest = np.quantile(steps, (0.025, 0.975), axis=1)
+        known = np.isfinite(below).all(axis=1) & (error > _ROUNDING * largest)
+        return np.where(known, value - highest * error, np.nan), np.where(known, value - lowest * error, np.nan)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 
-from ioi_lab.cli.messages import RENAMED_KEYS, one_line, unknown_key, unknown_option
+from ioi_lab.cli.messages import RENAMED_KEYS, check_no_list_of_options, one_line, unknown_key, unknown_option
 from ioi_lab.errors import LabError
 
 
@@ -22,10 +22,31 @@ from ioi_lab.errors import LabError
             HydraException("Ambiguous value for argument 'task.seed=0,1'\n1. To use it as a list …"),
             "task.seed: got '0,1'; write a list as 'task.seed=[0,1]', or add -m for one run per value",
         ),
+        (
+            HydraException("Ambiguous value for argument 'model=tiny-gpt2,tiny-pythia'\n1. To use it as a list …"),
+            "model: got 'tiny-gpt2,tiny-pythia', but it takes one option; add -m for one run per option",
+        ),
     ],
 )
 def test_an_error_is_one_line(error, line):
     assert one_line(error) == line
+
+
+@pytest.mark.parametrize("key", ["model", "task", "intervention", "tracker", "alignment", "model@source"])
+def test_a_list_of_options_is_refused(key):
+    """Hydra would take the last one, without a word."""
+    with pytest.raises(LabError) as error:
+        check_no_list_of_options(f"{key}=[a, b]")
+    assert str(error.value) == (
+        f"{key}: got '[a, b]', but it takes one option; write -m {key}=a,b for one run per option"
+    )
+
+
+@pytest.mark.parametrize(
+    "override", ["model=tiny-gpt2", "intervention.layer=[0,1]", "experiment=[a,b]", "task.path=[x]", "seed=[1]", "runs"]
+)
+def test_other_overrides_are_not(override):
+    check_no_list_of_options(override)
 
 
 def test_a_launcher_that_is_not_installed_says_how_it_comes():

@@ -151,8 +151,8 @@ def test_what_is_done_is_not_measured_again(sweep):
 
 def test_each_job_says_what_it_has_to_say_in_its_folder(sweep, tmp_path):
     outcome = sweep(*BATCH, "task.n=4", "intervention.layer=0,1")
-    assert "top heads" not in outcome.out
-    assert all("top heads" in (folder / "log.txt").read_text() for folder in run_folders(tmp_path))
+    assert "heads by recovery" not in outcome.out
+    assert all("heads by recovery" in (folder / "log.txt").read_text() for folder in run_folders(tmp_path))
 
 
 def test_what_takes_no_edits_is_left_to_itself(sweep):

@@ -168,7 +168,7 @@ def test_attention_to_the_names_is_that_of_the_cached_patterns(smollm2):
 def test_heads_have_the_roles_of_the_circuit(sweep, tmp_path):
     outcome = sweep(
         "model=smollm2-135m", "model.device=cpu", "intervention=head_roles", "intervention.repeats=4",
-        "intervention.controls=5", "task.n=16", "engine.readout=logit_diff", "figures=false", "tracker=none",
+        "intervention.controls=5", "task.n=32", "engine.readout=logit_diff", "figures=false", "tracker=none",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)

@@ -33,10 +33,11 @@ def test_unknown_intervals_are_left_out():
     assert interval_column(UNKNOWN, 0) == "  0.500"
 
 
-def test_a_column_has_no_intervals_unless_all_rows_have_one():
+def test_a_row_of_a_column_has_its_interval_if_that_is_known():
     partly = Estimate.joined([KNOWN, UNKNOWN])
     assert interval(partly) == "0.50 [0.25, 0.75]"
-    assert interval_column(partly, 0) == "  0.500"
+    assert interval_column(partly, 0) == "  0.500   [0.250, 0.750]"
+    assert interval_column(partly, len(KNOWN.value)) == "  0.500"
 
 
 def test_long_lists_end_with_the_number_of_the_rest():

@@ -255,7 +255,7 @@ def test_two_sweeps_at_once_in_one_folder(tmp_path):
     assert [sweep.returncode for sweep in (first, second)] == [0, 0], outputs
     assert "going on in" in outputs[1][0]
     assert all("3 runs (3 done)" in out for out, _ in outputs)
-    assert sum(out.count("top heads") for out, _ in outputs) == 3  # each is done by one of them
+    assert sum(out.count("heads by recovery") for out, _ in outputs) == 3  # each is done by one of them
     assert len(run_folders(tmp_path)) == 3
 
 

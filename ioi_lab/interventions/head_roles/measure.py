@@ -21,7 +21,7 @@ from ioi_lab.interventions.head_roles.name_movers import (
     query_effects,
 )
 from ioi_lab.lenses.direct import DirectEffects, direct_effects
-from ioi_lab.lenses.head_scores import unedited_scores
+from ioi_lab.lenses.head_scores import SHARES, unedited_scores
 from ioi_lab.lenses.roles import NAME_MOVER, ROLES, S_INHIBITION, WRITING_ROLES, Head, Thresholds, heads_in_role
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
@@ -113,7 +113,7 @@ def measure_head_roles(
         baselines=baselines,
         checks=checks,
         heads=list(product(range(engine.shape.n_layers), range(engine.shape.n_heads))),
-        scores={name: _estimate(values, engine.bootstrap) for name, values in scores.items()},
+        scores={name: _estimate(values, engine.bootstrap, is_share=name in SHARES) for name, values in scores.items()},
         roles=roles,
         strong_without_role=_strong_without_role(means["direct_logit_diff"], roles),
         ablation=ablation,
@@ -152,14 +152,15 @@ def _means(scores: Scores) -> dict[str, Float[Array, "layer head"]]:
     return {name: values.mean(axis=-1) for name, values in scores.items()}
 
 
-def _estimate(values: Float[Array, "layer head sample"], bootstrap: Bootstrap) -> Estimate:
+def _estimate(values: Float[Array, "layer head sample"], bootstrap: Bootstrap, *, is_share: bool) -> Estimate:
     """Return the means, with bounds if the samples are prompts: a row per head."""
     rows = values.reshape(-1, values.shape[-1])
     if rows.shape[1] < MIN_PROMPTS:
         unknown = np.full(len(rows), np.nan)
         return Estimate(rows[:, 0], unknown, unknown)
     known = np.isfinite(rows[:, 0])  # a head's score was measured on all prompts or on none
-    estimate = bootstrap.mean(np.where(known[:, None], rows, 0.0))
+    measured = np.where(known[:, None], rows, 0.0)
+    estimate = bootstrap.share(measured) if is_share else bootstrap.mean(measured)
     return Estimate(*(np.where(known, part, np.nan) for part in vars(estimate).values()))
 
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
 from ioi_lab.engine.edits import Pass
 from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.self_checks import checked_run
 from ioi_lab.lenses.direct import DirectTerms, direct_effects
-from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.discoveries import ROUNDING, Discoveries, discover
 from ioi_lab.stats.metrics import Array
 
 if TYPE_CHECKING:
@@ -53,8 +55,11 @@ class LogitAttributionResult(Result):
     on_distractor: Estimate
     """The same for the distractor's logit."""
 
-    by_head: Float[Array, "layer head"]
-    """The direct effects of the heads."""
+    discoveries: Discoveries
+    """Which direct effects are more than chance, given the number of terms."""
+
+    head_rows: Int[NDArray[np.int_], "layer head"]
+    """The heads, as indices of `terms`."""
 
     ranking: list[int]
     """The terms, from the largest direct effect (by absolute value) to the smallest."""
@@ -69,6 +74,11 @@ class LogitAttributionResult(Result):
     error: float
     """The largest distance of the terms' sum from the logit difference of a prompt."""
 
+    @property
+    def top(self) -> list[int]:
+        """The terms whose direct effect is found, from the largest to the smallest."""
+        return [row for row in self.ranking if self.discoveries.found[row]]
+
 
 def measure_logit_attribution(engine: Engine, which: Pass) -> LogitAttributionResult:
     """Measure the direct effects in the clean or the corrupted pass.
@@ -80,7 +90,8 @@ def measure_logit_attribution(engine: Engine, which: Pass) -> LogitAttributionRe
     _, checks = checked_run(engine, [], "clean")
     n_layers, n_heads = engine.shape.n_layers, engine.shape.n_heads
     terms = terms_of(n_layers, n_heads)
-    direct_effect = _estimate(effects.difference, terms, engine.bootstrap)
+    difference = _stacked(effects.difference, terms)
+    direct_effect = engine.bootstrap.mean(difference)
     heads = [row for row, term in enumerate(terms) if term.head is not None]
     ranking: list[int] = np.argsort(-np.abs(direct_effect.value), kind="stable").tolist()
     return LogitAttributionResult(
@@ -89,9 +100,10 @@ def measure_logit_attribution(engine: Engine, which: Pass) -> LogitAttributionRe
         which=which,
         terms=terms,
         direct_effect=direct_effect,
-        on_answer=_estimate(effects.answer, terms, engine.bootstrap),
-        on_distractor=_estimate(effects.distractor, terms, engine.bootstrap),
-        by_head=direct_effect.value[heads].reshape(n_layers, n_heads),
+        on_answer=engine.bootstrap.mean(_stacked(effects.answer, terms)),
+        on_distractor=engine.bootstrap.mean(_stacked(effects.distractor, terms)),
+        discoveries=discover(difference, np.ones_like(difference[:1]), engine.bootstrap, ROUNDING),
+        head_rows=np.array(heads).reshape(n_layers, n_heads),
         ranking=ranking,
         strongest_head=next(row for row in ranking if row in heads),
         logit_diff=float(effects.logit_diff.mean()),
@@ -109,8 +121,8 @@ def terms_of(n_layers: int, n_heads: int) -> list[Term]:
     return [*terms, Term("constant")]
 
 
-def _estimate(values: DirectTerms, terms: Sequence[Term], bootstrap: Bootstrap) -> Estimate:
-    return bootstrap.mean(np.stack([_values_of(term, values) for term in terms]))
+def _stacked(values: DirectTerms, terms: Sequence[Term]) -> Float[Array, "term prompt"]:
+    return np.stack([_values_of(term, values) for term in terms])
 
 
 def _values_of(term: Term, values: DirectTerms) -> Float[Array, "prompt"]:

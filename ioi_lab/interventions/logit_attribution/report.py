@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ioi_lab.interventions.grid_report import MAX_BARS, OUTLINED
+from ioi_lab.interventions.grid_report import MAX_BARS, OUTLINED, cells_of_row
 from ioi_lab.interventions.logit_attribution.measure import LogitAttributionResult, Term
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
-from ioi_lab.reports.wording import interval_column
+from ioi_lab.reports.wording import TEST, counted, interval_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,16 +62,37 @@ def _metrics(result: LogitAttributionResult) -> dict[str, float]:
 
 
 def _summary(result: LogitAttributionResult) -> list[str]:
-    lines = [f"largest direct effects on the logit difference of {result.logit_diff:.2f}, {result.which} prompts:"]
-    for row in result.ranking[:SUMMARY_ROWS]:
+    known, rows = result.discoveries.is_known, result.top if result.discoveries.is_known else result.ranking
+    terms, note = counted(len(result.terms), "term"), "" if known else ", each of which may be chance (too few prompts)"
+    lines = [
+        f"largest direct effects on the logit difference of {result.logit_diff:.2f}, {result.which} prompts{note}:"
+    ]
+    for row in rows[:SUMMARY_ROWS]:
         lines.append(f"  {term_name(result.terms[row]):<14} {interval_column(result.direct_effect, row)}")
-    return [*lines, f"all {len(result.terms)} terms add up to it within {result.error:.1e}"]
+    if known:
+        lines.append(f"{len(rows)} of {terms} are distinguishable from 0 {TEST}")
+    return [*lines, f"all {terms} add up to it within {result.error:.1e}"]
 
 
 def _head_map(result: LogitAttributionResult, data_title: str) -> Figure:
-    layers, heads = (plots.Axis.numbered(*axis) for axis in zip(("layer", "head"), result.by_head.shape, strict=True))
-    title = f"{_title(result)}, each head\n{data_title}\noutlined: the strongest"
-    return plots.heat_maps({"": result.by_head}, layers, heads, title, SCALE, OUTLINED)
+    rows = result.head_rows
+    layers, heads = (plots.Axis.numbered(*axis) for axis in zip(("layer", "head"), rows.shape, strict=True))
+    strongest = [row for row in result.top if row in rows][:OUTLINED]
+    notes = ["outlined: the strongest"] if strongest else []
+    notes += (
+        ["pale, without number: not distinguishable from 0, corrected for the number of effects"]
+        if result.discoveries.is_known
+        else []
+    )
+    return plots.heat_maps(
+        {"": result.direct_effect.value[rows]},
+        layers,
+        heads,
+        "\n".join([f"{_title(result)}, each head", data_title, *(["; ".join(notes)] if notes else [])]),
+        SCALE,
+        pale={"": ~result.discoveries.found[rows]} if result.discoveries.is_known else None,
+        outlined=[cell for row in strongest for cell in cells_of_row(rows, row)],
+    )
 
 
 def _bars(result: LogitAttributionResult, data_title: str) -> Figure:
@@ -83,6 +104,7 @@ def _bars(result: LogitAttributionResult, data_title: str) -> Figure:
         effect.high[top],
         value_label=SCALE,
         title=f"{_title(result)}, largest first\n{data_title}",
+        pale=~result.discoveries.found[top] if result.discoveries.is_known else None,
     )
 
 

@@ -121,7 +121,7 @@ class _Figures:
             self._sites,
             [panel],
             f"{self._title} of {self._model}, {held_out.n_tokens} tokens of {held_out.text}",
-            "95 % bootstrap intervals over pieces of text",
+            "95 % intervals over pieces of text",
         )
 
     def _lines(self, metric: str, name: str = "", *, dashed: bool = False) -> list[plots.Line]:

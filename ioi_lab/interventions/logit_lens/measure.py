@@ -185,8 +185,8 @@ def _main_position(positions: list[Position], prompts: PromptPairs) -> Position:
 
 def _estimates(engine: Engine, reading: LensReading) -> dict[str, Estimate]:
     metrics = {name: values.reshape(-1, values.shape[-1]) for name, values in vars(reading).items()}
-    metrics["accuracy"] = (metrics["logit_diff"] > 0).astype(float)
-    return {name: engine.bootstrap.mean(values) for name, values in metrics.items()}
+    accuracy = engine.bootstrap.share((metrics["logit_diff"] > 0).astype(float))
+    return {name: engine.bootstrap.mean(values) for name, values in metrics.items()} | {"accuracy": accuracy}
 
 
 def _at(estimate: Estimate, positions: list[Position], position: Position) -> Estimate:

@@ -64,7 +64,7 @@ class SteeringFigures:
             self._line(labels.site(site), values.rows(result.rows(site)), colour, banded=site == result.best)
             for site, colour in zip(shown, plots.shades(len(shown)), strict=True)
         ]
-        bands = f"95 % bootstrap interval over prompts ({labels.site(result.best)})"
+        bands = f"95 % interval over prompts ({labels.site(result.best)})"
         if (controls := result.controls) is not None:
             low, middle, high = (self._sorted(part) for part in (controls.low, controls.middle, controls.high))
             name = f"{len(controls.means)} random directions\nof the norm at {labels.site(result.best)}"
@@ -98,15 +98,20 @@ class SteeringFigures:
         )
 
     def _head_map(self) -> Figure:
-        outlined = OUTLINED if len(self._result.steps) > OUTLINED else 0
-        note = "\noutlined: the steepest" if outlined else ""
+        result, shape = self._result, (len(self._layers), len(self._heads))
+        differs = result.slopes.differs()
+        steepest = [site for site in result.ranking if differs[site]] if len(result.steps) > OUTLINED else []
+        notes = ["outlined: the steepest"] if steepest else []
+        notes += ["pale: interval includes 0"] if result.slopes.has_bounds and not differs.all() else []
+        note = f"\n{'; '.join(notes)}" if notes else ""
         return plots.heat_maps(
-            {"": self._result.slopes.value.reshape(len(self._layers), len(self._heads))},
+            {"": result.slopes.value.reshape(shape)},
             plots.Axis("layer", [str(layer) for layer in self._layers]),
             plots.Axis("head", [str(head) for head in self._heads]),
             f"{self._labels.title()}{note}",
             f"slope of the logit difference\nper unit of scale ({self._labels.unit})",
-            outlined,
+            pale={"": ~differs.reshape(shape)} if result.slopes.has_bounds else None,
+            outlined=[divmod(site, shape[1]) for site in steepest[:OUTLINED]],
         )
 
     def _text_curves(self, text: TextEffects) -> Figure:
@@ -128,7 +133,7 @@ class SteeringFigures:
             f"Steering ordinary text at all positions, {self._labels.component}\n{self._labels.vector}\n"
             f"{self._context.model}, {text.name}, {text.n_passages} passages, loss {text.loss:.2f} without steering"
         )
-        return plots.line_panels(self._axis, panels, title, "95 % bootstrap intervals over passages")
+        return plots.line_panels(self._axis, panels, title, "95 % intervals over passages")
 
     def _efficiency_scatter(self, text: TextEffects) -> Figure:
         """Draw the efficiency of each measured site against the largest rise of the text's loss."""

@@ -29,7 +29,7 @@ def flips(readout: Readout, clean: Readout) -> Float[Array, "edit_set prompt"]:
 def estimates_with_flips(engine: Engine, readout: Readout) -> dict[str, Estimate]:
     """Return each metric of `results.csv` with its interval, and `flipped`, the share of prompts that flip."""
     flipped = flips(readout, engine.baseline("clean"))
-    return estimates_of(engine, readout) | {"flipped": engine.bootstrap.mean(flipped)}
+    return estimates_of(engine, readout) | {"flipped": engine.bootstrap.share(flipped)}
 
 
 def pushes_away(scales: Sequence[float], slope: float, clean_mean: float) -> Bool[NDArray[np.bool_], "scale"]:

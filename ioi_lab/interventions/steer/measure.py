@@ -27,7 +27,6 @@ from ioi_lab.interventions.steer.text_effects import TextEffects, measure_text_e
 from ioi_lab.interventions.steer.verdict import FLIP_MAJORITY, Verdict, verdict_on
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Readout
-from ioi_lab.stats.proportions import wilson
 from ioi_lab.stats.responses import Response
 from ioi_lab.steering.contrasts import Contrast
 from ioi_lab.storage.tensors import ModelOrigin
@@ -191,7 +190,7 @@ def measure_steering(
         p_other=_p_other(held_out, steered.select(rows)),
         strongest=strongest,
         flipped_by_side=flipped_by_side(flips(steered, clean)[rows.start + strongest], contrast.signs),
-        probe_accuracy=wilson(np.stack(probed)) if probed else None,
+        probe_accuracy=held_out.bootstrap.over(len(probed[0])).share(np.stack(probed)) if probed else None,
         n_probed=len(probed[0]) if probed else 0,
         controls=controls,
         is_outside_band=is_outside_band,

@@ -265,7 +265,7 @@ class _Measured:
 
     def _flipped(self, readout: Readout) -> Estimate:
         clean = self.engine.baseline("clean")
-        return self.engine.bootstrap.mean(np.abs(readout.correct - clean.correct))
+        return self.engine.bootstrap.share(np.abs(readout.correct - clean.correct))
 
     def _response(self, index: int) -> Response:
         """Return the logit difference by scale."""

@@ -148,7 +148,7 @@ class VectorTransferReport:
             f"{result.component} {from_layer} → {to_layer} at {result.position}, {self._what}\n{self._data}"
         )
         return plots.line_panels(
-            axis, panels, title, "95 % bootstrap intervals over prompts; of controls, where a further one would lie"
+            axis, panels, title, "95 % intervals over prompts; of controls, where a further one would lie"
         )
 
     def _lines(self, metric: str, *, with_band: bool) -> list[plots.Line]:

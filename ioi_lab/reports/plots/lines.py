@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.style import context
+from numpy.typing import NDArray
 
 from ioi_lab.reports.plots.style import (
     INTERVAL,
@@ -28,6 +30,8 @@ _MAX_LINES_WITH_LEGEND_INSIDE: Final = 4
 """A panel with more lines than this has its legend on its right instead of inside."""
 
 _MAX_TICKS: Final = 16
+_PALE: Final = 0.3
+"""The opacity of pale bars."""
 
 
 def ranked_bars(
@@ -37,28 +41,37 @@ def ranked_bars(
     high: Float[Array, "bar"],
     value_label: str,
     title: str,
+    pale: Bool[NDArray[np.bool_], "bar"] | None = None,
 ) -> Figure:
     """Draw horizontal bars with intervals, the first on top, positive and negative ones in two colours.
 
     Args:
         bars: The names of the bars.
         values: The lengths of the bars.
-        low: The lower bounds of their intervals; no interval is drawn if one of them is NaN.
+        low: The lower bounds of their intervals; NaN for intervals that are unknown, which are not drawn.
         high: The upper bounds.
         value_label: The label of the values' axis.
         title: The title of the figure.
+        pale: The bars that show no effect beyond chance; by default those whose interval includes 0.
 
     """
+    pale_note = "not distinguishable from 0, corrected for the number of effects"
+    if pale is None:
+        pale, pale_note = (low <= 0) & (high >= 0), "interval includes 0"
     with context(STYLE):
         figure = Figure(figsize=(5.6, 0.25 * len(bars.ticks) + 1.5), layout="constrained")
         ax = figure.subplots()
         places = np.arange(len(bars.ticks))
-        colours = [POSITIVE if value >= 0 else NEGATIVE for value in values]
+        colours = [
+            to_rgba(POSITIVE if value >= 0 else NEGATIVE, _PALE if is_pale else 1.0)
+            for value, is_pale in zip(values, pale, strict=True)
+        ]
         ax.barh(places, values, color=colours, xerr=_whiskers(values, low, high), ecolor=NEUTRAL, capsize=2)
         ax.set_yticks(places, bars.ticks)
         ax.invert_yaxis()
         ax.axvline(0, color="black", linewidth=0.8)
-        note = f"\nwith {INTERVAL}" if np.isfinite(low).all() else ""
+        note = f"\nwith {INTERVAL}" if np.isfinite(low).any() else ""
+        note += f"\npale: {pale_note}" if pale.any() else ""
         ax.set(xlabel=value_label + note, ylabel=bars.label)
         set_title(figure, title)
     return figure
@@ -79,7 +92,7 @@ def interval_line(
         places = np.arange(len(axis.ticks))
         ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle="--", label="no edit")
         ax.plot(places, values, color=POSITIVE, marker="o", markersize=4)
-        if np.isfinite(low).all():
+        if np.isfinite(low).any():
             ax.fill_between(places, low, high, color=POSITIVE, alpha=0.25, linewidth=0, label=INTERVAL)
         ax.set_xticks(places, axis.ticks)
         ax.set(xlabel=axis.label, ylabel=value_label)
@@ -214,7 +227,7 @@ def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
 
 
 def _whiskers(values: Array, low: Array, high: Array) -> Float[Array, "2 bar"] | None:
-    """Return the distances of the values from their bounds; None if a bound is unknown."""
-    if not np.isfinite(low).all():
+    """Return the distances of the values from their bounds; None if all bounds are unknown."""
+    if not np.isfinite(low).any():
         return None
     return np.clip(np.stack([values - low, high - values]), 0, None)

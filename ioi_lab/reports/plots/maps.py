@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.style import context
+from numpy.typing import NDArray
 
 from ioi_lab.reports.plots.style import DIVERGING, SEQUENTIAL, STYLE, Axis, plain_number, set_title
 from ioi_lab.stats.metrics import Array
@@ -22,6 +23,9 @@ _PANELS_PER_ROW: Final = 4
 _MAX_TICKS: Final = 64
 _MAX_INCHES: Final = 30.0
 """The greatest width and height of all cells of a figure, however many there are."""
+
+_PALE: Final = 0.3
+"""The opacity of pale cells."""
 
 _MAX_READABLE_CELLS: Final = 450
 """In a panel with more cells than this, numbers would be too small to read, and are left out."""
@@ -33,10 +37,11 @@ def heat_maps(
     columns: Axis,
     title: str,
     scale_label: str,
-    mark: int = 0,
     *,
     limit: float | None = None,
+    floor: float = 0.0,
     upward: bool = False,
+    pale: Mapping[str, Bool[NDArray[np.bool_], "row column"]] | None = None,
     outlined: Sequence[tuple[int, int]] = (),
 ) -> Figure:
     """Draw maps side by side on one diverging colour scale that is centred on 0.
@@ -49,28 +54,30 @@ def heat_maps(
         columns: The axis of the columns of every map.
         title: The title of the figure.
         scale_label: The label of the colour scale.
-        mark: The number of cells of a map to outline: those of largest absolute value, without any that is at most a
-            tenth of the largest.
         limit: The value at which the colours end; by default the largest absolute value.
+        floor: The least value at which they end by default.
         upward: Whether the first row is at the bottom.
-        outlined: Further cells (row, column) to outline, whatever their value.
+        pale: The cells of each map that show no effect beyond chance: in pale colours, without their values.
+        outlined: The cells (row, column) of every map to outline.
 
     """
     n_columns = min(len(panels), _PANELS_PER_ROW)
     n_rows = -(-len(panels) // n_columns)
     peak = max(float(np.nanmax(np.abs(values), initial=0.0)) for values in panels.values())
-    largest = limit or peak or 1.0
+    largest = limit or max(peak, floor) or 1.0
     with context(STYLE):
         width = n_columns * max(1.8, 0.42 * len(columns.ticks) + 0.7) + 1.2
         height = n_rows * max(1.8, 0.27 * len(rows.ticks) + 0.8) + 0.7
         figure = Figure(figsize=(max(width, 5.2), max(height, 3.4)), layout="constrained")
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
         for ax, (name, values) in zip(axes.flat, panels.items(), strict=False):
+            is_pale = np.zeros(values.shape, dtype=bool) if pale is None else pale[name]
             image = _draw_cells(ax, values, DIVERGING, Normalize(-largest, largest), upward)
+            image.set_alpha(np.where(is_pale, _PALE, 1.0))
             ax.set(title=name, xlabel=columns.label, ylabel=rows.label)
             _name_ticks(ax, rows, columns)
-            _write_values(ax, values, largest)
-            for cell in [*_strongest(values, mark), *outlined]:
+            _write_values(ax, np.where(is_pale, np.nan, values), largest)
+            for cell in outlined:
                 _outline(ax, *cell)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
@@ -194,14 +201,6 @@ def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) 
         colour = "white" if abs(value) > 0.6 * largest else "black"
         text = f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
         ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
-
-
-def _strongest(values: Float[Array, "row column"], count: int) -> list[tuple[int, int]]:
-    """Return the `count` cells of largest absolute value, without any that is at most a tenth of the largest."""
-    sizes = np.nan_to_num(np.abs(values))
-    order = np.argsort(-sizes, axis=None, kind="stable")[:count]
-    cells = [divmod(int(cell), values.shape[1]) for cell in order]
-    return [cell for cell in cells if sizes[cell] > 0.1 * sizes.max()]
 
 
 def _outline(ax: Axes, row: int, column: int) -> None:

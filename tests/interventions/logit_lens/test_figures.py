@@ -154,7 +154,7 @@ def test_a_trained_lens_is_compared_with_the_plain_one_on_held_out_text(result):
     assert lines["logit lens"].get_ydata().tolist() == [3, 2, 1]
     assert lines["tuned lens"].get_ydata().tolist() == [2, 1, 0.5]
     title = " ".join(figures["held_out_kl"].get_suptitle().split())
-    assert title == "Tuned lens of toy, 77 tokens of some.txt bands: 95 % bootstrap intervals over pieces of text"
+    assert title == "Tuned lens of toy, 77 tokens of some.txt bands: 95 % intervals over pieces of text"
 
 
 def test_names_of_sites():

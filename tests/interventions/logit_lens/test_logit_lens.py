@@ -57,8 +57,10 @@ def test_many_prompts_at_labels_with_sublayers(sweep, tmp_path):
     assert len(table) == 2 * 9 * 2
     assert list(dict.fromkeys(table["component"])) == ["resid_pre", "resid_mid", "resid_post"]
     for name in ("logit_diff", "p_answer", "rank_answer", "kl", "accuracy"):
-        assert (table[f"{name}_low"] <= table[name] + 1e-12).all()
-        assert (table[name] <= table[f"{name}_high"] + 1e-12).all()
+        known = table[table[f"{name}_low"].notna()]  # the rank may be the same in all prompts
+        assert len(known) >= len(table) / 2
+        assert (known[f"{name}_low"] <= known[name] + 1e-12).all()
+        assert (known[name] <= known[f"{name}_high"] + 1e-12).all()
     assert "3 attn" in outcome.out
 
 

@@ -54,7 +54,7 @@ def test_curves_go_by_ascending_scale_and_only_the_best_has_a_band():
     assert {-1.25, -0.75, 4.75, 5.25} <= set(edges[:, 1])
     assert ax.get_xlabel() == "scale (vector norms)"
     title = " ".join(figure.get_suptitle().split())
-    assert title.endswith("bands: 95 % bootstrap interval over prompts (layer 1)")
+    assert title.endswith("bands: 95 % interval over prompts (layer 1)")
 
 
 def test_of_many_sites_the_steepest_are_shown_in_the_order_of_the_sites():
@@ -118,7 +118,7 @@ def test_effects_on_text_are_drawn_in_the_order_of_the_sites():
     assert agreement["layer 2"].get_ydata() == pytest.approx([0.8] * 3)
     title = " ".join(figure.get_suptitle().split())
     assert "toy, some.txt, 7 passages, loss 4.00 without steering" in title
-    assert title.endswith("95 % bootstrap intervals over passages")
+    assert title.endswith("95 % intervals over passages")
 
 
 def test_efficiency_is_drawn_against_the_largest_rise():

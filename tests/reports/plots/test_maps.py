@@ -12,24 +12,32 @@ def outlined(ax):
     return {(patch.get_x() + 0.5, patch.get_y() + 0.5) for patch in ax.patches if isinstance(patch, Rectangle)}
 
 
-def test_heat_map_is_centred_labelled_and_marked():
+def test_heat_map_is_centred_labelled_and_outlined():
     values = np.array([[0.1, -0.8, 0.0], [0.001, 0.4, -0.001]])
-    figure = plots.heat_maps({"": values}, LAYERS, HEADS, "title", "recovery", mark=3)
+    figure = plots.heat_maps({"": values}, LAYERS, HEADS, "title", "recovery", outlined=[(0, 1), (1, 1)])
     ax, bar = figure.axes
     assert ax.images[0].get_clim() == (-0.8, 0.8)
     assert texts(ax) == ["0.10", "−0.80", "0.00", "0.00", "0.40", "0.00"]
-    assert outlined(ax) == {(1, 0), (1, 1), (0, 0)}
+    assert outlined(ax) == {(1, 0), (1, 1)}
     assert (ax.get_xlabel(), ax.get_ylabel(), bar.get_ylabel()) == ("head", "layer", "recovery")
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
 
 
-def test_small_effects_are_not_marked():
-    figure = plots.heat_maps({"": np.array([[1.0, 0.05, 0.0], [0, 0, 0]])}, LAYERS, HEADS, "t", "s", mark=3)
-    assert outlined(figure.axes[0]) == {(0, 0)}
+def test_cells_without_an_effect_are_pale_and_without_numbers():
+    pale = np.array([[True, False, True], [True, False, True]])
+    figure = plots.heat_maps({"": np.full((2, 3), 0.5)}, LAYERS, HEADS, "t", "s", pale={"": pale})
+    (image,) = figure.axes[0].images
+    assert (image.get_alpha() < 0.5).tolist() == pale.tolist()
+    assert texts(figure.axes[0]) == ["0.50", "0.50"]
 
 
-def test_nothing_is_marked_if_there_is_no_effect():
-    assert outlined(plots.heat_maps({"": np.zeros((2, 3))}, LAYERS, HEADS, "t", "s", mark=3).axes[0]) == set()
+def test_the_colours_of_small_effects_end_at_the_floor():
+    def limits(values, **options):
+        return plots.heat_maps({"": values}, LAYERS, HEADS, "t", "s", **options).axes[0].images[0].get_clim()
+
+    assert limits(np.full((2, 3), 0.01), floor=0.1) == (-0.1, 0.1)
+    assert limits(np.full((2, 3), 0.2), floor=0.1) == (-0.2, 0.2)
+    assert limits(np.full((2, 3), 0.2), floor=0.1, limit=0.05) == (-0.05, 0.05)
 
 
 def test_panels_share_a_scale_and_hide_the_rest():
