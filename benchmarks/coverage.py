@@ -1,4 +1,4 @@
-"""`python -m benchmarks.coverage`: how often intervals hold what they should, and what is found where there is nothing.
+"""`python -m benchmarks.coverage`: how often 95 % intervals are right, and what is found where there is no effect.
 
 The populations are the prompts of a tiny model: 2,000 prompts, of which samples of n are drawn with replacement. An
 interval is right if it includes the value over the whole population.
@@ -7,6 +7,8 @@ interval is right if it includes the value over the whole population.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -32,10 +34,14 @@ def main() -> None:
     rows: dict[str, list[float]] = {}
     for model in ("tiny-gpt2", "tiny-pythia"):
         edited, clean, corrupted = population(model, options.prompts)
-        rows |= {
-            f"mean logit difference, {model}": [mean_coverage(edited, n, options.samples) for n in SIZES],
-            f"recovery, {model}": [recovery_coverage(edited, clean, corrupted, n, options.samples) for n in SIZES],
-        }
+        recovery = (edited - corrupted).mean(axis=1) / (clean - corrupted).mean()
+        for name, estimate, truth in (
+            ("mean logit difference", partial(mean_of, edited), edited.mean(axis=1)),
+            ("recovery", partial(recovery_of, edited, clean, corrupted), recovery),
+        ):
+            rows[f"{name}, {model}"] = [
+                sampled_coverage(estimate, truth, options.prompts, n, options.samples) for n in SIZES
+            ]
     rows |= {f"share of {p:.0%}": [share_coverage(p, n, options.samples * 16) for n in SIZES] for p in (0.5, 0.9, 0.98)}
     print("share of 95 % intervals that include the value of the population, by number of prompts")
     print_table(rows, [f"n={n}" for n in SIZES])
@@ -64,25 +70,22 @@ def covers(estimate: Estimate, truth: Array) -> float:
     return float(((estimate.low <= truth) & (truth <= estimate.high))[known].mean())
 
 
-def mean_coverage(values: Array, n: int, samples: int) -> float:
-    """Return the coverage of means, averaged over heads."""
-    draws = np.random.default_rng(n).integers(values.shape[1], size=(samples, n))
-    truth = values.mean(axis=1)
-    return float(np.mean([covers(Bootstrap(n, seed).mean(values[:, rows]), truth) for seed, rows in enumerate(draws)]))
+def mean_of(values: Array, bootstrap: Bootstrap, rows: Array) -> Estimate:
+    """Return the means over a sample of prompts."""
+    return bootstrap.mean(values[:, rows])
 
 
-def recovery_coverage(edited: Array, clean: Array, corrupted: Array, n: int, samples: int) -> float:
-    """Return the coverage of recovery, averaged over heads."""
-    draws = np.random.default_rng(n).integers(edited.shape[1], size=(samples, n))
-    truth = (edited - corrupted).mean(axis=1) / (clean - corrupted).mean()
-    return float(
-        np.mean(
-            [
-                covers(Bootstrap(n, seed).recovery(edited[:, rows], clean[:, rows], corrupted[:, rows]), truth)
-                for seed, rows in enumerate(draws)
-            ]
-        )
-    )
+def recovery_of(edited: Array, clean: Array, corrupted: Array, bootstrap: Bootstrap, rows: Array) -> Estimate:
+    """Return recovery over a sample of prompts."""
+    return bootstrap.recovery(edited[:, rows], clean[:, rows], corrupted[:, rows])
+
+
+def sampled_coverage(
+    estimate: Callable[[Bootstrap, Array], Estimate], truth: Array, n_population: int, n: int, samples: int
+) -> float:
+    """Return the coverage, averaged over heads, of the `estimate` from samples of n prompts, which it is given."""
+    draws = np.random.default_rng(n).integers(n_population, size=(samples, n))
+    return float(np.mean([covers(estimate(Bootstrap(n, seed), rows), truth) for seed, rows in enumerate(draws)]))
 
 
 def share_coverage(p: float, n: int, samples: int) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "ioi_lab"
@@ -31,3 +34,36 @@ def test_each_module_has_a_test_file():
     tests = Path(__file__).parent
     untested = {str(path) for path in modules if not (tests / path.parent / f"test_{path.name}").is_file()}
     assert untested == TESTED_ELSEWHERE.keys()
+
+
+def undefined_names(folder: Path) -> list[str]:
+    """The undefined names, without strings of one word: these are jaxtyping's shapes, which ruff takes for names."""
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        str(folder),
+        "--isolated",
+        "--select=F821",
+        "--output-format=json",
+    ]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    undefined = []
+    for error in found:
+        row, start, end = error["location"]["row"], error["location"]["column"], error["end_location"]["column"]
+        line = Path(error["filename"]).read_text().splitlines()[row - 1]
+        if line[start - 2] not in "\"'" or line[start - 2] != line[end - 1]:
+            undefined.append(f"{error['filename']}:{row}: {error['message']}")
+    return undefined
+
+
+def test_every_name_is_defined():
+    assert undefined_names(PACKAGE) == []
+    assert undefined_names(PACKAGE.parent / "benchmarks") == []
+
+
+def test_an_undefined_name_is_found(tmp_path):
+    (tmp_path / "a.py").write_text('def f(x: Float[Array, "row"]) -> str:\n    return f"{np.nan}" + missing\n')
+    names = [line.rpartition("`")[0].rpartition("`")[2] for line in undefined_names(tmp_path)]
+    assert names == ["Float", "Array", "np", "missing"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ioi_lab.alignment.measure import AlignmentDirection, AlignmentResult
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, scalars, tidy_table
@@ -109,7 +111,7 @@ def _best_lines(result: AlignmentResult, direction: AlignmentDirection) -> list[
     lines = [f"{direction.name}, held-out R² of the {result.map_title} by layers (of {len(direction.pairs)} pairs):"]
     for row in direction.ranking[:SUMMARY_PAIRS]:
         from_layer, to_layer = direction.pairs[row]
-        bounds = f"[{r2.low[row]:.3f}, {r2.high[row]:.3f}]" if r2.has_bounds else ""
+        bounds = f"[{r2.low[row]:.3f}, {r2.high[row]:.3f}]" if np.isfinite(r2.low[row]) else ""
         rest = ", ".join(
             f"{label} {estimates[metric].value[row]:.2f}"
             for metric, label in (

@@ -14,7 +14,7 @@ from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row
 from ioi_lab.models.selectors import label_at, shared_position
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
-from ioi_lab.reports.wording import TEST, counted, interval, interval_column
+from ioi_lab.reports.wording import TEST, counted, interval, interval_column, map_note
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
 
 if TYPE_CHECKING:
@@ -162,24 +162,17 @@ class GridReport:
 
     def _maps(self, panels: Mapping[str, Grid], rows: plots.Axis, columns: plots.Axis) -> Figure:
         """Draw maps of some of the cells of the grid, given by the indices of their rows."""
-        result = self._result
-        found, is_known = result.discoveries.found, result.discoveries.is_known
+        result, not_found = self._result, self._result.discoveries.not_found
         strongest = result.top[:OUTLINED] if len(panels) == 1 else []
         outlined = [cell for grid in panels.values() for row in strongest for cell in cells_of_row(grid, row)]
-        notes = ["outlined: the strongest"] if outlined else []
-        notes += (
-            ["pale, without number: not distinguishable from 0, corrected for the number of effects"]
-            if is_known and not found.all()
-            else []
-        )
         return plots.heat_maps(
             {name: result.effect.value[grid] for name, grid in panels.items()},
             rows,
             columns,
-            "\n".join([self.title, *(["; ".join(notes)] if notes else [])]),
+            self.title + map_note(is_outlined=bool(outlined), is_pale=not_found is not None and bool(not_found.any())),
             self._scale_label,
             floor=COLOUR_FLOOR,
-            pale={name: ~found[grid] for name, grid in panels.items()} if is_known else None,
+            pale=None if not_found is None else {name: not_found[grid] for name, grid in panels.items()},
             outlined=outlined,
         )
 
@@ -190,7 +183,7 @@ class GridReport:
         )
 
     def _ranked_bars(self) -> Figure:
-        effect, noun = self._result.effect, self._result.noun
+        effect, noun, not_found = self._result.effect, self._result.noun, self._result.discoveries.not_found
         sizes = np.abs(effect.value)
         top = [row for row in self._result.ranking[:MAX_BARS] if sizes[row] >= MIN_BAR * sizes.max()]
         axis_label = {"head": "layer.head", "key/value head": "layer.key/value head"}.get(noun, noun)
@@ -201,7 +194,7 @@ class GridReport:
             effect.high[top],
             value_label=self._scale_label,
             title=f"{self.title}, largest first",
-            pale=~self._result.discoveries.found[top] if self._result.discoveries.is_known else None,
+            pale=None if not_found is None else not_found[top],
         )
 
     @property

@@ -12,6 +12,15 @@ from ioi_lab.stats.bootstrap import Estimate
 TEST: Final = "(t-test over prompts, Benjamini–Hochberg at 5 %)"
 """How it is decided which of many effects are distinguishable from 0: see `ioi_lab.stats.discoveries`."""
 
+NOT_FOUND: Final = "not distinguishable from 0, corrected for the number of effects"
+
+
+def map_note(*, is_outlined: bool, is_pale: bool) -> str:
+    """Return the last line of a map's title: the meaning of outlines and pale cells, of those that it has."""
+    notes = ["outlined: the strongest"] if is_outlined else []
+    notes += [f"pale, without number: {NOT_FOUND}"] if is_pale else []
+    return "\n" + "; ".join(notes) if notes else ""
+
 
 def number(value: float) -> str:
     """Return a number without trailing zeros and with a typographic minus: `−1.5`."""

@@ -97,7 +97,8 @@ def _values(folder: Path) -> pd.Series[float] | None:
         index = pd.MultiIndex.from_arrays(
             [np.array(labels)[values["row"]], texts.to_numpy()[values["prompt"]]], names=["edit", "prompt"]
         )
-        return pd.Series(values["logit_diff"].to_numpy(), index)
+        series = pd.Series(values["logit_diff"].to_numpy(), index)
+        return series[~index.duplicated()]  # a site may be selected twice
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise LabError(f"{str(folder)!r}: cannot read the values by prompt: {folded(error)}") from error
 

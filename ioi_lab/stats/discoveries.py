@@ -45,6 +45,11 @@ class Discoveries:
     """None with fewer than `MIN_PROMPTS` prompts (or groups) in each half."""
 
     @property
+    def not_found(self) -> Bool[NDArray[np.bool_], "row"] | None:
+        """The effects that are not found; None if there were too few prompts for tests."""
+        return ~self.found if self.is_known else None
+
+    @property
     def is_known(self) -> bool:
         """Whether there were enough prompts for tests."""
         return bool(np.isfinite(self.p_value).any())

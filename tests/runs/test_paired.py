@@ -101,3 +101,13 @@ def test_two_real_runs_are_compared(sweep, tmp_path):
     assert values.groupby("row")["logit_diff"].mean().to_numpy() == pytest.approx(tables[0]["logit_diff"].to_numpy())
     prompts = pd.read_csv(one / "prompts.csv")
     assert values["clean_logit_diff"][:16].to_numpy() == pytest.approx(prompts["clean_logit_diff"].to_numpy())
+
+
+def test_a_site_that_was_selected_twice_is_paired_once(run):
+    folders = [run(name, {0: SHARED + shift, 1: SHARED}) for name, shift in (("a", 0), ("b", 1))]
+    for folder in folders:
+        table = pd.read_csv(folder / "results.csv")
+        table.assign(head=0).to_csv(folder / "results.csv", index=False)
+    found = paired_difference(*folders)
+    assert found.labels == ["z layer 2 head 0 position END"]
+    assert found.difference.value == pytest.approx([1.0])

@@ -38,7 +38,7 @@ def test_an_interval_moves_and_stretches_with_the_values(x, factor, constant):
 
 @pytest.mark.parametrize("n", [8, 16])
 def test_intervals_of_skewed_values_cover_their_mean(n):
-    """A percentile bootstrap covers 0.82 and 0.87 here."""
+    """A percentile bootstrap covers 0.84 and 0.90 here, measured with the same draws."""
     rng = np.random.default_rng(0)
     x = rng.exponential(size=(4000, n))
     estimate = Bootstrap(n, seed=1).mean(x)

@@ -51,7 +51,7 @@ def test_few_prompts_find_nothing():
 
 
 def test_the_largest_is_measured_on_prompts_that_did_not_select_it():
-    """Of many effects of the same size, the largest is exaggerated on the prompts that select it alone."""
+    """Among equal effects, the one that is largest on some prompts is overestimated there, and only there."""
     selected, held_out = [], []
     for seed in range(100):
         changes = noise(100, seed=seed) + 0.2

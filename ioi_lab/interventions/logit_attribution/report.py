@@ -9,7 +9,7 @@ from ioi_lab.interventions.logit_attribution.measure import LogitAttributionResu
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
-from ioi_lab.reports.wording import TEST, counted, interval_column
+from ioi_lab.reports.wording import TEST, counted, interval_column, map_note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,28 +75,25 @@ def _summary(result: LogitAttributionResult) -> list[str]:
 
 
 def _head_map(result: LogitAttributionResult, data_title: str) -> Figure:
-    rows = result.head_rows
+    rows, not_found = result.head_rows, result.discoveries.not_found
     layers, heads = (plots.Axis.numbered(*axis) for axis in zip(("layer", "head"), rows.shape, strict=True))
-    strongest = [row for row in result.top if row in rows][:OUTLINED]
-    notes = ["outlined: the strongest"] if strongest else []
-    notes += (
-        ["pale, without number: not distinguishable from 0, corrected for the number of effects"]
-        if result.discoveries.is_known
-        else []
-    )
+    outlined = [
+        cell for row in [row for row in result.top if row in rows][:OUTLINED] for cell in cells_of_row(rows, row)
+    ]
+    note = map_note(is_outlined=bool(outlined), is_pale=not_found is not None and bool(not_found[rows].any()))
     return plots.heat_maps(
         {"": result.direct_effect.value[rows]},
         layers,
         heads,
-        "\n".join([f"{_title(result)}, each head", data_title, *(["; ".join(notes)] if notes else [])]),
+        f"{_title(result)}, each head\n{data_title}{note}",
         SCALE,
-        pale={"": ~result.discoveries.found[rows]} if result.discoveries.is_known else None,
-        outlined=[cell for row in strongest for cell in cells_of_row(rows, row)],
+        pale=None if not_found is None else {"": not_found[rows]},
+        outlined=outlined,
     )
 
 
 def _bars(result: LogitAttributionResult, data_title: str) -> Figure:
-    top, effect = result.ranking[:MAX_BARS], result.direct_effect
+    top, effect, not_found = result.ranking[:MAX_BARS], result.direct_effect, result.discoveries.not_found
     return plots.ranked_bars(
         plots.Axis("component", [term_name(result.terms[row]) for row in top]),
         effect.value[top],
@@ -104,7 +101,7 @@ def _bars(result: LogitAttributionResult, data_title: str) -> Figure:
         effect.high[top],
         value_label=SCALE,
         title=f"{_title(result)}, largest first\n{data_title}",
-        pale=~result.discoveries.found[top] if result.discoveries.is_known else None,
+        pale=None if not_found is None else not_found[top],
     )
 
 

@@ -24,6 +24,7 @@ from ioi_lab.reports.plots.style import (
     plain_number,
     set_title,
 )
+from ioi_lab.reports.wording import NOT_FOUND
 from ioi_lab.stats.metrics import Array
 
 _MAX_LINES_WITH_LEGEND_INSIDE: Final = 4
@@ -55,7 +56,7 @@ def ranked_bars(
         pale: The bars that show no effect beyond chance; by default those whose interval includes 0.
 
     """
-    pale_note = "not distinguishable from 0, corrected for the number of effects"
+    pale_note = NOT_FOUND
     if pale is None:
         pale, pale_note = (low <= 0) & (high >= 0), "interval includes 0"
     with context(STYLE):
