@@ -1,15 +1,17 @@
 """Ablation edits: replace activations by zeros, by means over prompts, or by those of other prompts.
 
-Methods: the mean over prompts (Wang et al. 2022, arXiv 2211.00593); resampling (Chan et al. 2022, causal scrubbing).
+Methods: the mean, at each position, over reference prompts of the same sentence with three unrelated names (Wang et al.
+2022, arXiv 2211.00593); means over the prompts themselves; resampling (Chan et al. 2022, causal scrubbing).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,10 +19,14 @@ from ioi_lab.engine.edits import Edit, EditSet, FromPass, Pass, Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import Component
+from ioi_lab.tasks.ioi_references import ReferencePrompts, abc_references
 from ioi_lab.tasks.prompts import PromptPairs
 
 AblationMethod = Literal["zero", "mean", "mean_by_position", "resample"]
-Reference = Literal["clean", "corrupted", "random"]
+Reference = Literal["clean", "corrupted", "random", "abc"]
+
+N_REFERENCE: Final = 64
+"""The number of reference prompts for each sentence and order of names."""
 
 
 def ablation_edits(
@@ -30,6 +36,7 @@ def ablation_edits(
     reference: Reference,
     base: Pass,
     seed: int = 0,
+    n_reference: int = N_REFERENCE,
 ) -> list[EditSet]:
     """Return, for each set of sites, the edits that replace their activations by ones that say nothing of the prompt.
 
@@ -40,16 +47,21 @@ def ablation_edits(
             sites are not labelled, over prompts of one length at each token index; `resample`, another prompt's
             activation.
         reference: The pass that means are taken over. For `resample`, the pass of the prompt's twin, or a `random`
-            other prompt of the same pass, of the same length if positions are token indices.
+            other prompt of the same pass, of the same length if positions are token indices. For `mean_by_position`
+            also `abc`: at each token index, the mean over `n_reference` prompts of the same sentence and order of names
+            with three unrelated names (see `ioi_lab.tasks.ioi_references`).
         base: The pass that is edited.
-        seed: Draws the random other prompts.
+        seed: Draws the random other prompts and the reference prompts.
+        n_reference: The number of reference prompts for each sentence and order of names.
 
     Raises:
-        LabError: `mean_by_position` or `random` needs a second prompt of some length.
+        LabError: `mean_by_position` or `random` needs a second prompt of some length, or `abc` prompts of `task=ioi`.
 
     """
     if method == "zero":
         return [[Edit(site, "zero") for site in sites] for sites in site_sets]
+    if reference == "abc":
+        return _reference_edits(engine, site_sets, seed, n_reference)
     source: Pass = base if reference == "random" else reference
     if method == "resample" and reference != "random":
         return [[Edit(site, "replace", FromPass(source)) for site in sites] for sites in site_sets]
@@ -72,6 +84,44 @@ def ablation_edits(
     return [[edit(site) for site in sites] for sites in site_sets]
 
 
+def _reference_edits(engine: Engine, site_sets: Sequence[Sequence[Site]], seed: int, n_reference: int) -> list[EditSet]:
+    """Return the edits that write the means over the reference prompts of each prompt's sentence and order."""
+    references = abc_references(engine.prompts, engine.model.tokens, n_reference, seed)
+    means = _means_by_cell(engine, references, {site.whole for sites in site_sets for site in sites})
+
+    @cache  # sites at several positions share what is written
+    def value(component: Component, layer: int, head: int | None) -> Float[Tensor, "prompt pos width"]:
+        mean = means[Site(component, layer)]
+        if head is not None:
+            mean = mean.unflatten(-1, (engine.shape.heads(component), -1))[:, :, head]
+        return mean
+
+    return [
+        [Edit(site, "replace", value(site.component, site.layer, site.head)) for site in sites] for sites in site_sets
+    ]
+
+
+def _means_by_cell(
+    engine: Engine, references: ReferencePrompts, sites: set[Site]
+) -> dict[Site, Float[Tensor, "prompt pos heads_width"]]:
+    """Return the mean activation over each prompt's reference prompts, which have its length."""
+    longest, device = engine.prompts.longest, engine.model.device
+    weights = torch.zeros(len(engine.prompts), len(references.prompts), device=device)
+    for prompt, indices in enumerate(references.of_prompt):
+        weights[prompt, indices] = 1 / len(indices)
+    ordered = sorted(sites, key=lambda site: (site.layer, site.stage))
+    means = {
+        site: torch.zeros(len(engine.prompts), longest, site.width(engine.shape, longest), device=device)
+        for site in ordered
+    }
+    for rows, activations in engine.on(references.prompts).stream("clean", ordered):
+        for site, activation in activations.items():
+            n_positions, width = activation.shape[1:]
+            of_prompts = torch.einsum("nr,rpw->npw", weights[:, list(rows)], activation)
+            means[site][:, :n_positions, :width] += of_prompts
+    return means
+
+
 def _label(site: Site, method: AblationMethod) -> str | None:
     """The label at which prompts are compared; None: by token index, the only way in which a pattern's keys line up."""
     is_label = isinstance(site.position, str) and site.position != "all"
@@ -87,7 +137,7 @@ def _replacement(
 ) -> Float[Tensor, "..."]:
     """Return what is written, given the activation in the reference prompts."""
     rows = list(range(len(prompts)))
-    places = [prompt.positions(label).start for prompt in prompts] if label else []
+    places = [prompt.index(label) for prompt in prompts] if label else []
     if method == "mean":
         return _mean_over_positions(activation, prompts)
     if method == "mean_by_position":

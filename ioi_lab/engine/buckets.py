@@ -73,7 +73,7 @@ class Bucket:
             changed_from = pair.first_difference if from_other_pass else 0
             if end_only:
                 changed_from = max(changed_from, self.length - 1)
-            changes.append(max(positions.start, changed_from) if positions.stop > changed_from else self.length)
+            changes.append(min((index for index in positions if index >= changed_from), default=self.length))
         return min(changes)
 
     def _tensor(self, values: object) -> Tensor:

@@ -1,9 +1,10 @@
 """Path patching edits: a sender's change reaches chosen receivers alone, along direct paths.
 
-Method: Goldowsky-Dill et al. 2023 (arXiv 2304.05969), after Wang et al. 2022 (arXiv 2211.00593). The sender's change is
-added to the residual stream that the receiver alone reads; every other component sees the base pass. MLPs are frozen
-too, as in TransformerLens' direct path patching, while Wang et al. count paths through MLPs as direct. The receivers'
-changed queries, keys, values or MLP outputs are then written into a pass in which everything after them runs freely.
+Method: Goldowsky-Dill et al. 2023 (arXiv 2304.05969), after Wang et al. 2022 (arXiv 2211.00593). All heads but the
+sender keep their outputs of the base pass. With `frozen` MLPs, as in TransformerLens' direct path patching, MLPs do so
+too: the sender's change is added to the residual stream that the receiver alone reads. With `free` MLPs, as in Wang et
+al., MLPs run on the changed stream, so that paths through them count as direct. The receivers' changed queries, keys,
+values or MLP outputs are then written into a pass in which everything after them runs freely.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass, Site
 from ioi_lab.engine.engine import Engine
 
 ReceiverInput = Literal["logits", "q", "k", "v", "mlp"]
+Mlps = Literal["frozen", "free"]
 Changes = Float[Tensor, "sender prompt pos d_model"]
 
 
 def path_patch_edits(
-    engine: Engine, senders: Sequence[Sequence[Site]], receivers: Sequence[Site], base: Pass
+    engine: Engine,
+    senders: Sequence[Sequence[Site]],
+    receivers: Sequence[Site],
+    base: Pass,
+    mlps: Mlps = "frozen",
 ) -> list[EditSet]:
     """Return, for each sender, the edits that patch its direct paths into the receivers.
 
@@ -34,8 +40,11 @@ def path_patch_edits(
         senders: The sites of each sender, whose activations come from the other pass: `z` or `mlp_out`.
         receivers: The sites `q`, `k`, `v` or `mlp_out` of the receivers; none stands for the logits.
         base: The pass that is edited.
+        mlps: Whether MLPs between sender and receiver keep their outputs (`frozen`), or run (`free`).
 
     """
+    if mlps == "free":
+        return _edits_through_mlps(engine, senders, receivers, base)
     edit_sets: list[EditSet] = [()] * len(senders)
     by_layers = defaultdict(list)
     for index, sites in enumerate(senders):
@@ -104,3 +113,35 @@ def _receiver_edits(
             for edit_set, value in zip(edits, received, strict=True):
                 edit_set.append(Edit(receiver, "replace", value))
     return list(edits)
+
+
+def _edits_through_mlps(
+    engine: Engine, senders: Sequence[Sequence[Site]], receivers: Sequence[Site], base: Pass
+) -> list[EditSet]:
+    """Return the edits of `path_patch_edits` with free MLPs."""
+    shape = engine.shape
+    if not receivers:
+        return [_with_heads_frozen(sites, base, shape.n_layers) for sites in senders]
+    last = max(receiver.layer for receiver in receivers)
+    n_frozen = last + 1 if any(receiver.component == "mlp_out" for receiver in receivers) else last
+    edit_sets: list[EditSet] = [()] * len(senders)
+    by_layer = defaultdict(list)
+    for index, sites in enumerate(senders):
+        by_layer[min(site.layer for site in sites)].append(index)
+    for indices in by_layer.values():  # senders of one layer at a time, whose passes start there
+        changed = [_with_heads_frozen(senders[index], base, n_frozen) for index in indices]
+        captured = engine.capture(changed, base, receivers)
+        for place, index in enumerate(indices):
+            edit_sets[index] = [
+                Edit(receiver, "replace", captured[receiver][place])
+                for receiver in receivers
+                if any(precedes(sender, receiver, parallel=shape.parallel) for sender in senders[index])
+            ]
+    return edit_sets
+
+
+def _with_heads_frozen(senders: Sequence[Site], base: Pass, n_layers: int) -> EditSet:
+    """Return the edits that change the senders and keep all heads after the first of them, in some first layers."""
+    first = min(site.layer for site in senders)
+    frozen = [Edit(Site("z", layer), "replace", FromPass(base)) for layer in range(first + 1, n_layers)]
+    return [*frozen, *(Edit(site, "replace", FromPass(OTHER_PASS[base])) for site in senders)]

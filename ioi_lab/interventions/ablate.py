@@ -1,7 +1,8 @@
 """Ablation: remove a component's information and measure how much of the behaviour goes with it.
 
-Methods: zero; the mean over prompts (Wang et al. 2022, arXiv 2211.00593); resampling (Chan et al. 2022, causal
-scrubbing). After zeros the activations are far from anything that the model was trained on: prefer the others.
+Methods: zero; means over prompts; the mean by sentence, order and position over prompts with unrelated names (Wang et
+al. 2022, arXiv 2211.00593); resampling (Chan et al. 2022, causal scrubbing). After zeros the activations are far from
+anything that the model was trained on: prefer the others.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ class Ablate(GridIntervention):
 
     `method`: `zero`; `mean` over all prompts and positions; `mean_by_position` over all prompts at each label, or, if
     sites are not labelled, over prompts of one length at each token index; `resample`, another prompt's activation.
-    `reference`: the prompts that means are taken over (`clean` or `corrupted`); for `resample` the `corrupted` (or
-    `clean`) twin of each prompt, or a `random` other prompt of the same pass, of the same length if positions are token
-    indices. `prompts`: the clean or the corrupted prompts, whose pass is edited.
+    `reference`: the prompts that means are taken over (`clean` or `corrupted`); for `mean_by_position` also `abc`:
+    `n_reference` prompts of the same sentence and order of names, with three unrelated names, which is the knockout of
+    Wang et al. (2022); for `resample` the `corrupted` (or `clean`) twin of each prompt, or a `random` other prompt of
+    the same pass, of the same length if positions are token indices. `prompts`: the clean or the corrupted prompts,
+    whose pass is edited.
     """
 
     action: ClassVar[str] = "Ablating"
@@ -38,7 +41,8 @@ class Ablate(GridIntervention):
 
     name: str = "ablate"
     method: Literal["zero", "mean", "mean_by_position", "resample"] = "mean"
-    reference: Literal["clean", "corrupted", "random"] = "corrupted"
+    reference: Literal["clean", "corrupted", "random", "abc"] = "corrupted"
+    n_reference: int = Field(64, ge=2)
     prompts: Pass = "clean"
     seed: int = Field(0, ge=0)
 
@@ -53,6 +57,11 @@ class Ablate(GridIntervention):
             raise LabError(
                 f"intervention.reference: got 'random', which is for resample; {self.method} takes clean or corrupted"
             )
+        if self.reference == "abc" and self.method != "mean_by_position":
+            raise LabError(
+                f"intervention.reference: got 'abc', which is for mean_by_position; {self.method} takes corrupted or "
+                "clean"
+            )
         if self.method == "mean" and self.component == "pattern":
             raise LabError(
                 "intervention.method: got 'mean', but a pattern's keys differ from position to position; expected "
@@ -63,18 +72,30 @@ class Ablate(GridIntervention):
     @property
     @override
     def title(self) -> str:
-        return f"ablate {self.component} ({plain(self.method)})"
+        of = " of abc prompts" if self.reference == "abc" else ""
+        return f"ablate {self.component} ({plain(self.method)}{of})"
 
     @property
     @override
     def details(self) -> str:
         what = {
             "zero": "zeros",
-            "mean": f"mean of {self.reference} prompts",
-            "mean_by_position": f"mean of {self.reference} prompts by position",
+            "mean": f"mean over prompts and positions of the {self.reference} prompts",
+            "mean_by_position": self._means_by_position,
             "resample": f"{self.reference} {'other prompt' if self.reference == 'random' else 'twin'}",
         }[self.method]
         return f"{what} → {self.prompts}"
+
+    @property
+    def _means_by_position(self) -> str:
+        if self.reference == "abc":
+            return f"mean by sentence, order and position over {self.n_reference} abc prompts (Wang et al. 2022)"
+        return f"mean by position over the {self.reference} prompts"
+
+    @property
+    @override
+    def definition(self) -> Mapping[str, str]:
+        return {"method": self.method, "reference": "" if self.method == "zero" else self.reference}
 
     @property
     @override
@@ -86,4 +107,4 @@ class Ablate(GridIntervention):
         from ioi_lab.engine.ablation import ablation_edits
 
         site_sets = [row.sites for row in rows]
-        return ablation_edits(engine, site_sets, self.method, self.reference, self.prompts, self.seed)
+        return ablation_edits(engine, site_sets, self.method, self.reference, self.prompts, self.seed, self.n_reference)

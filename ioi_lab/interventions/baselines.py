@@ -44,7 +44,7 @@ class Baselines:
         metrics: dict[str, float] = {"n_prompts": len(self.prompts)}
         for which, estimates in self.estimates.items():
             for name, estimate in estimates.items():
-                if name not in ("recovery", "kl"):  # constants of a baseline
+                if name not in ("logit_diff_share", "recovery", "kl"):  # constants of a baseline
                     metrics |= scalars(f"{which}_{name}", estimate)
         return metrics
 
@@ -75,7 +75,11 @@ class Baselines:
 
 
 def estimates_of(engine: Engine, readout: Readout) -> dict[str, Estimate]:
-    """Return each metric of `results.csv` for some edits, over the engine's prompts: one row per edit set."""
+    """Return each metric of `results.csv` for some edits, over the engine's prompts: one row per edit set.
+
+    `logit_diff_share` is the mean logit difference as a share of that of the clean pass: F(C) / F(M) of Wang et al.
+    2022, if everything but a circuit C of the model M is ablated.
+    """
     clean, corrupted = engine.baseline("clean").logit_diff, engine.baseline("corrupted").logit_diff
     values = {
         "p_answer": readout.p_answer,
@@ -83,6 +87,7 @@ def estimates_of(engine: Engine, readout: Readout) -> dict[str, Estimate]:
     }
     estimates = {
         "logit_diff": engine.bootstrap.mean(readout.logit_diff),
+        "logit_diff_share": engine.bootstrap.ratio(readout.logit_diff, clean),
         "recovery": engine.bootstrap.recovery(readout.logit_diff, clean, corrupted),
     } | {name: engine.bootstrap.mean(value) for name, value in values.items() if value is not None}
     estimates["accuracy"] = engine.bootstrap.share(readout.correct)

@@ -7,7 +7,7 @@ selectors, measurement, table, figures and ranking come from here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Self
 
@@ -22,12 +22,15 @@ from ioi_lab.interventions.baselines import Baselines, estimates_of
 from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row, Sets
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
 from ioi_lab.models.selectors import (
-    HeadSelector,
     IndexSelector,
+    PlacedHeadSelector,
     PositionSelector,
+    all_but_placed,
+    are_placed,
     cell_name,
     cells_of,
     check_selectors,
+    placed_cells_of,
     positions_of,
 )
 from ioi_lab.models.shape import HEAD_COMPONENTS, Component, ModelShape
@@ -43,23 +46,27 @@ if TYPE_CHECKING:
 class GridIntervention(Intervention[GridResult]):
     """Edit `component` at each selected layer × head × position.
 
-    `layer` and `head` take an index, a list or `all`; `head` also takes names (`"9.9"`), with `layer: all`. Heads of
-    `k` and `v` are key/value heads. `position` takes `all` (together), `each` (a position axis), a label, a token
-    index, or a list of these. `sets`: edit each selected site alone, all `together`, or all of the component `except`
-    them.
+    `layer` and `head` take an index, a list or `all`; `head` also takes names (`"9.9"`), with `layer: all`, and names
+    with positions (`"9.9@END"`), with `position: all`. Heads of `k` and `v` are key/value heads. `position` takes `all`
+    (together), `each` (a position axis), a label, a token index, or a list of these. `sets`: edit each selected site
+    alone, all `together`, or all of the component `except` them.
     """
 
     shares_passes = True
 
     component: Component = "z"
     layer: IndexSelector = "all"
-    head: HeadSelector = "all"
+    head: PlacedHeadSelector = "all"
     position: PositionSelector = "all"
     sets: Sets = "each"
 
     @model_validator(mode="after")
     def _selectors_fit(self) -> Self:
         check_selectors(self.component, self.layer, self.head)
+        if are_placed(self.head) and self.position != "all":
+            raise LabError(
+                f"intervention.position: got {self.position}, but head names positions already; expected 'all'"
+            )
         return self
 
     @property
@@ -77,6 +84,11 @@ class GridIntervention(Intervention[GridResult]):
     def details(self) -> str:
         """The end of that line, such as `denoise: clean → corrupted`."""
 
+    @property
+    def definition(self) -> Mapping[str, str]:
+        """The choices that define what an effect is, by their keys."""
+        return {}
+
     @abstractmethod
     def plan(self, rows: Sequence[Row], engine: Engine) -> list[EditSet]:
         """Return the edit set of each row."""
@@ -84,6 +96,8 @@ class GridIntervention(Intervention[GridResult]):
     def rows(self, shape: ModelShape, prompts: PromptPairs) -> list[Row]:
         """Return the rows by layer, then head, then position; sets have one row per position."""
         shape.check_component(self.component, "intervention.component")
+        if are_placed(self.head):
+            return self._placed_rows(shape, prompts)
         cells = cells_of(self.component, self.layer, self.head, shape)
         positions = positions_of(self.position, prompts)
         if self.sets == "each":
@@ -93,9 +107,20 @@ class GridIntervention(Intervention[GridResult]):
         if self.sets == "except":
             cells = [cell for cell in cells_of(self.component, "all", "all", shape) if cell not in cells]
             label = f"all but {label}"
-        if not cells:
-            raise LabError("intervention.sets: got 'except' of everything, which leaves nothing to edit")
+        _check_not_empty(cells)
         return [Row([Site(self.component, *cell, position) for cell in cells], label) for position in positions]
+
+    def _placed_rows(self, shape: ModelShape, prompts: PromptPairs) -> list[Row]:
+        """Return the rows of heads at positions of their own."""
+        cells = placed_cells_of(self.head, self.component, shape, prompts)
+        if self.sets == "each":
+            return [Row([Site(self.component, *cell)], cell_name(*cell[:2])) for cell in cells]
+        label = " ".join(cell_name(*cell[:2]) + ("" if cell[2] == "all" else f"@{cell[2]}") for cell in cells)
+        if self.sets == "except":
+            cells = all_but_placed(cells, self.component, shape)
+            label = f"all but {label}"
+        _check_not_empty(cells)
+        return [Row([Site(self.component, *cell) for cell in cells], label)]
 
     @override
     def measure(self, engine: Engine) -> GridResult:
@@ -136,9 +161,14 @@ class GridIntervention(Intervention[GridResult]):
 
     @property
     def _grid_title(self) -> GridTitle:
-        return GridTitle(self.action, self.component, self.details, self.base, self.sets)
+        return GridTitle(self.action, self.component, self.details, self.base, self.sets, self.definition)
 
     def _noun(self, shape: ModelShape) -> str:
         if self.sets != "each":
             return "set"
         return shape.head_noun(self.component) if self.component in HEAD_COMPONENTS else "site"
+
+
+def _check_not_empty(cells: Sequence[object]) -> None:
+    if not cells:
+        raise LabError("intervention.sets: got 'except' of everything, which leaves nothing to edit")

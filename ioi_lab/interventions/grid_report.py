@@ -91,9 +91,10 @@ class GridReport:
 
     def _selectors(self, row: Row) -> dict[str, Any]:
         if row.site is None or self._title.sets != "each":
-            return {"component": self._title.component, "position": row.position, "sites": row.label}
-        site = row.site
-        return {"component": site.component, "layer": site.layer, "head": site.head, "position": site.position}
+            selectors = {"component": self._title.component, "position": row.position, "sites": row.label}
+        else:
+            selectors = {name: getattr(row.site, name) for name in ("component", "layer", "head", "position")}
+        return selectors | dict(self._title.definition)
 
     def _metrics(self) -> dict[str, float]:
         """The baselines, and all metrics of the row with the largest effect (`best_row` of `results.csv`, from 0)."""
@@ -119,6 +120,8 @@ class GridReport:
 
     def _summary(self) -> list[str]:
         """The strongest rows whose effect is found, on the scale of the figures."""
+        if self._title.sets == "except" and self._title.base == "clean":
+            return self._circuit_lines()
         result, effect = self._result, self._result.effect
         what, scale = f"{result.noun}s{self._where}", " ".join(self._scale_label.split())
         top = result.top[:SUMMARY_ROWS]
@@ -136,6 +139,23 @@ class GridReport:
         if result.top:
             lines.append(self._correction)
         return lines + self._held_out_line()
+
+    def _circuit_lines(self) -> list[str]:
+        """The logit difference of each circuit, if everything else is ablated."""
+        whole = interval(self._result.baselines.estimates["clean"]["logit_diff"])
+        logit_diff, share = (self._result.estimates[name] for name in ("logit_diff", "logit_diff_share"))
+        return [
+            f"logit difference F(C) of the circuit alone{self._of_row(row)}: {interval(logit_diff, row)}, which is "
+            f"{interval(share, row)} of the whole model's F(M), {whole}"
+            for row in range(len(self._result.rows))
+        ]
+
+    def _of_row(self, row: int) -> str:
+        return (
+            f", at {self._result.prompts.position_name(self._result.rows[row].position)}"
+            if len(self.labels) > 1
+            else ""
+        )
 
     @property
     def _correction(self) -> str:

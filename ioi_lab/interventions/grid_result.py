@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ioi_lab.engine.edits import Pass, Site
 from ioi_lab.interventions.base import Result
+from ioi_lab.models.selectors import MIXED
 from ioi_lab.models.shape import Component
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.discoveries import Discoveries
@@ -26,8 +27,9 @@ class Row:
 
     @property
     def position(self) -> Position:
-        """The position that the row's sites share."""
-        return self.sites[0].position
+        """The position that the row's sites share, or `MIXED`."""
+        positions = {site.position for site in self.sites}
+        return positions.pop() if len(positions) == 1 else MIXED
 
     @property
     def site(self) -> Site | None:
@@ -84,3 +86,5 @@ class GridTitle:
     """The pass that is edited."""
 
     sets: Sets
+    definition: Mapping[str, str] = field(default_factory=dict)
+    """The choices that define what an effect is, which every row of `results.csv` repeats in columns of their own."""

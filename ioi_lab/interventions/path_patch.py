@@ -5,8 +5,8 @@ See `ioi_lab.engine.path_patching` for the method and its sources.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 from typing_extensions import override
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
 
 
+HeadInput = Literal["q", "k", "v"]
+
+
 class PathPatch(Patch):
     """Patch each sender along the direct paths into the receivers.
 
     Senders are heads (`component: z`) or MLPs (`mlp_out`), by the selectors of every grid. `receiver_input`: `logits`
-    (with no `receiver`), `q`, `k` or `v` of the heads that `receiver` names (key/value heads for `k` and `v`), or `mlp`
-    of the layers that it lists.
+    (with no `receiver`), `q`, `k` or `v` of the heads that `receiver` names (key/value heads for `k` and `v`), several
+    of these as a list, or `mlp` of the layers that `receiver` lists. In a list with `q`, `receiver` names query heads,
+    and `k` and `v` are those of the key/value heads that they read. `mlps`: whether MLPs between sender and receiver
+    keep their outputs (`frozen`, as in TransformerLens) or run (`free`, as in Wang et al. 2022).
     """
 
     shares_passes = False  # the edits of each sender hold the activations of all its receivers
@@ -38,7 +43,7 @@ class PathPatch(Patch):
 
     name: str = "path_patch"
     component: Literal["z", "mlp_out"] = "z"
-    receiver_input: Literal["logits", "q", "k", "v", "mlp"] = "logits"
+    receiver_input: Literal["logits", "q", "k", "v", "mlp"] | Annotated[list[HeadInput], Field(min_length=1)] = "logits"
     receiver: (
         HeadName
         | Index
@@ -46,15 +51,17 @@ class PathPatch(Patch):
         | Annotated[list[HeadName], Field(min_length=1)]
         | None
     ) = None
+    mlps: Literal["frozen", "free"] = "frozen"
 
     @model_validator(mode="after")
     def _receiver_fits_input(self) -> Self:
+        into = "+".join(self._inputs)
         wanted = {"logits": "null", "mlp": "a layer or a list of layers"}.get(
-            self.receiver_input, "a head or a list of heads, such as ['9.9','9.6']"
+            into, "a head or a list of heads, such as ['9.9','9.6']"
         )
         kinds: dict[str, tuple[type, ...]] = {"logits": (), "mlp": (int,)}
-        fits = all(isinstance(receiver, kinds.get(self.receiver_input, (str, float))) for receiver in self._receivers)
-        if not fits or (self.receiver_input == "logits") != (self.receiver is None):
+        fits = all(isinstance(receiver, kinds.get(into, (str, float))) for receiver in self._receivers)
+        if not fits or (into == "logits") != (self.receiver is None):
             raise LabError(
                 f"intervention.receiver: got {self.receiver}, but receiver_input={self.receiver_input} takes {wanted}"
             )
@@ -64,12 +71,22 @@ class PathPatch(Patch):
     @override
     def title(self) -> str:
         noise = " (noise)" if self.direction == "noise" else ""
-        return f"path patch {self.component} → {self._receiver_name}{noise}"
+        return f"path patch {self.component} → {self._receiver_name}, {self.mlps} MLPs{noise}"
 
     @property
     @override
     def details(self) -> str:
-        return f"direct paths into {self._receiver_name}\n{super().details}"
+        return f"direct paths into {self._receiver_name} with {self.mlps} MLPs\n{super().details}"
+
+    @property
+    @override
+    def definition(self) -> Mapping[str, str]:
+        return {"receiver": self._receiver_name, "mlps": self.mlps}
+
+    @property
+    def _inputs(self) -> list[str]:
+        inputs = self.receiver_input if isinstance(self.receiver_input, list) else [self.receiver_input]
+        return list(dict.fromkeys(inputs))
 
     @property
     def _receivers(self) -> list[str | float | int]:
@@ -82,7 +99,7 @@ class PathPatch(Patch):
         if self.receiver_input == "logits":
             return "the logits"
         names = " ".join(str(receiver) for receiver in self._receivers)
-        return f"MLP {names}" if self.receiver_input == "mlp" else f"{self.receiver_input} of {names}"
+        return f"MLP {names}" if self.receiver_input == "mlp" else f"{', '.join(self._inputs)} of {names}"
 
     def receivers(self, shape: ModelShape) -> list[Site]:
         """Return the sites of the receivers' activations; none stands for the logits."""
@@ -95,7 +112,16 @@ class PathPatch(Patch):
         if self.receiver_input == "logits":
             return []
         names = [receiver for receiver in self._receivers if not isinstance(receiver, int)]
-        return [Site(self.receiver_input, *head) for head in heads_of(names, shape, self.receiver_input, key)]
+        named: HeadInput = "q" if "q" in self._inputs else "v"  # query heads, or key/value heads
+        heads = heads_of(names, shape, named, key)
+        per_key_value_head = shape.heads(named) // shape.n_kv_heads
+        sites = [
+            Site(component, layer, head if component == "q" else head // per_key_value_head)
+            for component in get_args(HeadInput)
+            if component in self._inputs
+            for layer, head in heads
+        ]
+        return list(dict.fromkeys(sites))
 
     @override
     def rows(self, shape: ModelShape, prompts: PromptPairs) -> list[Row]:
@@ -124,4 +150,10 @@ class PathPatch(Patch):
     def plan(self, rows: Sequence[Row], engine: Engine) -> list[EditSet]:
         from ioi_lab.engine.path_patching import path_patch_edits
 
-        return path_patch_edits(engine, [row.sites for row in rows], self.receivers(engine.shape), self.base)
+        receivers, mlp = self.receivers(engine.shape), Site("mlp_out", 0)
+        if self.mlps == "free" and mlp.hook not in engine.model.hook_names:
+            raise LabError(
+                f"intervention.mlps: got 'free', but the blocks of {engine.shape.name} have no MLP that can be run "
+                "apart from attention; expected frozen"
+            )
+        return path_patch_edits(engine, [row.sites for row in rows], receivers, self.base, self.mlps)

@@ -12,6 +12,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from ioi_lab.config import LabConfig, instantiate
+from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Result
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob
 from ioi_lab.models.loading import ModelConfig
@@ -53,6 +54,8 @@ class Measured:
 
     result: Result
     model: dict[str, str | None]
+    notes: tuple[str, ...]
+    """Sentences on how the prompts came about."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +120,11 @@ class Experiment(Job):
         model = load_model(self.model)
         prompts = shared_prompts(model, self.task, sha256_of_named_files(self.task.model_dump()))
         engine = shared_engine(model, prompts, self.keys.engine, self.keys.seed)
+        if self.task.only_correct:
+            engine = engine.on(answered_prompts(engine))
         if executor is not None:
             engine = engine.with_executor(executor)
-        return Measured(self.intervention.measure(engine), model.provenance)
+        return Measured(self.intervention.measure(engine), model.provenance, engine.prompts.notes)
 
     def outcome(self, measured: Measured) -> Outcome:
         """Report on a measured experiment."""
@@ -131,7 +136,7 @@ class Experiment(Job):
             report,
             metrics=result.checks.metrics() | report.metrics,
             prompts=result.baselines.prompt_table() if report.prompts is None else report.prompts,
-            summary=result.baselines.lines() + report.summary,
+            summary=[*measured.notes, *result.baselines.lines(), *report.summary],
         )
         return Outcome(report, {"model": measured.model, "seed": self.keys.seed})
 
@@ -145,6 +150,20 @@ def prepare_experiment(config: DictConfig) -> PreparedJob:
 def shared_prompts(model: LabModel, task: Task, sha256_of_files: str) -> PromptPairs:
     """Return the task's prompts for a model: the same ones for jobs with equal tasks and equal files named by them."""
     return task.prompt_pairs(model.tokens)
+
+
+def answered_prompts(engine: Engine) -> PromptPairs:
+    """Return the engine's prompts whose clean prompt the model answers.
+
+    Raises a `LabError` if there are none.
+    """
+    kept = [pair for pair, correct in zip(engine.prompts, engine.baseline("clean").correct[0], strict=True) if correct]
+    if not kept:
+        raise LabError(
+            f"task.only_correct: got true, but {engine.shape.name} answers none of the {len(engine.prompts)} prompts"
+        )
+    note = f"kept {len(kept)} of {len(engine.prompts)} prompts: those that the model answers"
+    return PromptPairs(kept, (*engine.prompts.notes, note))
 
 
 @lru_cache(maxsize=2)  # the jobs of a multirun share baselines; two, like models, which an engine keeps alive

@@ -27,8 +27,8 @@ def attention_to(
     weights = np.zeros((shape.n_layers, shape.n_heads, len(keys) + 1, len(prompts)))
     sites = [Site("pattern", layer) for layer in range(shape.n_layers)]
     for rows, activations in engine.stream(which, sites):
-        queries = [prompts[row].positions(query).start for row in rows]
-        places = np.array([[prompts[row].positions(key).start for row in rows] for key in keys])
+        queries = [prompts[row].index(query) for row in rows]
+        places = np.array([[prompts[row].index(key) for row in rows] for key in keys])
         within = np.arange(len(rows))
         for layer, site in enumerate(sites):
             patterns = activations[site].unflatten(-1, (shape.n_heads, -1))[list(within), queries]

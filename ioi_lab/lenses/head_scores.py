@@ -131,7 +131,7 @@ def copying_scores(
     site = Site("resid_post", 0)
     for rows, activations in engine.stream(which, [site]):
         prompts = [engine.prompts[row] for row in rows]
-        names = activations[site][list(range(len(rows))), [prompt.positions("IO").start for prompt in prompts]]
+        names = activations[site][list(range(len(rows))), [prompt.index("IO") for prompt in prompts]]
         answers = torch.tensor([prompt.answer_id for prompt in prompts], device=names.device)
         for layer in range(shape.n_layers):
             block = bridge.blocks[layer]

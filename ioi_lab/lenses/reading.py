@@ -66,7 +66,7 @@ def read_positions(
     reading = LensReading(*(np.empty(size) for _ in fields(LensReading)))
     for rows, activations in engine.stream(which, sites):
         prompts = [engine.prompts[row] for row in rows]
-        places = torch.tensor([[prompt.positions(position).start for position in positions] for prompt in prompts])
+        places = torch.tensor([[prompt.index(position) for position in positions] for prompt in prompts])
         within = torch.arange(len(rows))[:, None]
         stream = torch.stack([activations[site][within, places] for site in sites]).flatten(1, 2)
         pairs = torch.tensor([[prompt.answer_id, prompt.distractor_id] for prompt in prompts], device=stream.device)

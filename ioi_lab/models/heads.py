@@ -1,4 +1,4 @@
-"""Names of attention heads in configs: `9.9` is head 9 of layer 9."""
+"""Names of attention heads in configs: `9.9` is head 9 of layer 9, and `9.9@END` is that head at one position."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.models.shape import Component, ModelShape
 
 _NAME: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_PLACED_NAME: Final = re.compile(rf"{_NAME.pattern}(@\S+)?")
 
 
 def _check_name(value: object) -> object:
@@ -22,6 +23,16 @@ def _check_name(value: object) -> object:
 
 HeadName = Annotated[str | float, BeforeValidator(_check_name)]
 """The name of a head: `"9.9"`, or the number that YAML reads it as."""
+
+
+def _check_placed_name(value: object) -> object:
+    if not isinstance(value, str | float) or not _PLACED_NAME.fullmatch(str(value)):
+        raise ValueError("the name of a head, such as '9.9', or of a head at a position, such as '9.9@END'")
+    return value
+
+
+PlacedHeadName = Annotated[str | float, BeforeValidator(_check_placed_name)]
+"""A `HeadName`, which may end with a position: `"9.9@END"`."""
 
 
 def head_name(head: tuple[int, int]) -> str:
@@ -43,6 +54,14 @@ def head_of(name: str | float, shape: ModelShape, component: Component, key: str
         noun = shape.head_noun(component)
         raise LabError(f"{key}: got {name}, expected a {noun} from 0.0 to {last_layer}.{last_head} ({shape.name})")
     return layer, head
+
+
+def split_name(name: str | float) -> tuple[str | float, str | None]:
+    """Return the name of a head and its position, `None` if the name has none."""
+    if not isinstance(name, str) or "@" not in name:
+        return name, None
+    head, position = name.split("@", 1)
+    return head, position
 
 
 def heads_of(names: Sequence[str | float], shape: ModelShape, component: Component, key: str) -> list[tuple[int, int]]:

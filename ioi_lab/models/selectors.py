@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from ioi_lab.errors import LabError
-from ioi_lab.models.heads import HeadName, head_name, heads_of
+from ioi_lab.models.heads import HeadName, PlacedHeadName, head_name, head_of, heads_of, split_name
 from ioi_lab.models.shape import HEAD_COMPONENTS, Component, ModelShape
-from ioi_lab.tasks.prompts import Position, PromptPairs
+from ioi_lab.tasks.prompts import Position, PromptPairs, all_but
 
 Index = Annotated[int, Field(ge=0)]
 IndexSelector = Literal["all"] | Index | Annotated[list[Index], Field(min_length=1)]
 HeadSelector = IndexSelector | HeadName | Annotated[list[HeadName], Field(min_length=1)]
+PlacedHeadSelector = IndexSelector | PlacedHeadName | Annotated[list[PlacedHeadName], Field(min_length=1)]
 PositionSelector = Position | Annotated[list[Position], Field(min_length=1)]
 
 Cell = tuple[int, int | None]
@@ -53,6 +55,50 @@ def cells_of(component: Component, layer: Any, head: Any, shape: ModelShape) -> 
     return list(product(layers, heads))
 
 
+PlacedCell = tuple[int, int, Position]
+"""A layer, a head and a position."""
+
+
+def are_placed(selector: Any) -> bool:
+    """Return whether a selector names a head at a position."""
+    return any(split_name(name)[1] is not None for name in head_names_in(selector))
+
+
+def placed_cells_of(selector: Any, component: Component, shape: ModelShape, prompts: PromptPairs) -> list[PlacedCell]:
+    """Return the heads of a selector at their positions, `all` for those without one.
+
+    Raises a `LabError` for a head that the model does not have, and for a position that a prompt does not have.
+    """
+    key, cells = "intervention.head", []
+    for name in head_names_in(selector):
+        head, label = split_name(name)
+        position: Position = "all" if label is None else int(label) if label.lstrip("-").isdigit() else label
+        prompts.check_position(position, f"{key}={name}")
+        cells.append((*head_of(head, shape, component, key), position))
+    return list(dict.fromkeys(cells))
+
+
+def all_but_placed(cells: Sequence[PlacedCell], component: Component, shape: ModelShape) -> list[PlacedCell]:
+    """Return all heads of a component at all positions, except those of `cells` at theirs.
+
+    Raises a `LabError` for a position that is a token index, as an exception has to be a label.
+    """
+    kept: dict[tuple[int, int], list[Position]] = {}
+    for layer, head, position in cells:
+        kept.setdefault((layer, head), []).append(position)
+    others: list[PlacedCell] = []
+    for cell in product(range(shape.n_layers), range(shape.heads(component))):
+        positions = kept.get(cell, [])
+        if isinstance(index := next((each for each in positions if isinstance(each, int)), None), int):
+            raise LabError(
+                f"intervention.head: got {head_name(cell)}@{index}, but sets=except takes labels, such as END, and no "
+                "token indices"
+            )
+        if "all" not in positions:
+            others.append((*cell, all_but([str(each) for each in positions]) if positions else "all"))
+    return others
+
+
 def head_names_in(selector: Any) -> list[str | float]:
     """Return the names of heads in a selector; none if it has indices or `all`."""
     chosen = selector if isinstance(selector, list) else [selector]
@@ -78,6 +124,10 @@ def positions_of(selector: PositionSelector, prompts: PromptPairs) -> list[Posit
     return list(dict.fromkeys(chosen))
 
 
+MIXED: Final = "mixed"
+"""The position of a set of sites at different positions."""
+
+
 def label_at(label: str, position: Position, positions: list[Position], prompts: PromptPairs) -> str:
     """Return a label with its position, `9.9 @ S2`, if the `positions` of all labels differ."""
     return label if len(set(positions)) == 1 else f"{label} @ {prompts.position_name(position)}"
@@ -86,6 +136,6 @@ def label_at(label: str, position: Position, positions: list[Position], prompts:
 def shared_position(positions: list[Position], prompts: PromptPairs) -> str:
     """Return ` at S2` if all of some positions are one that is not the whole prompt, else nothing: for titles."""
     distinct = set(positions)
-    if len(distinct) > 1 or distinct == {"all"}:
+    if len(distinct) > 1 or distinct <= {"all", MIXED}:
         return ""
     return f" at {prompts.position_name(distinct.pop())}"

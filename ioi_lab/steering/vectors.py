@@ -40,7 +40,7 @@ def activations_at(engine: Engine, which: Pass, sites: Sequence[Site]) -> dict[S
     activations = {site: np.empty((len(engine.prompts), site.width(shape, longest))) for site in sites}
     for rows, streamed in engine.stream_recorded(which, list(sites)):
         for site in sites:
-            places = [engine.prompts[row].positions(read_position(site)).start for row in rows]
+            places = [engine.prompts[row].index(read_position(site)) for row in rows]
             activations[site][list(rows)] = streamed[site][range(len(rows)), places].double().cpu().numpy()
     return activations
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
@@ -25,8 +27,15 @@ MIN_NAMES: Final = 10
 Order = Literal["abba", "baba"]
 
 
+N_DRAWN_NAMES: Final = 5
+"""The number of names that are drawn for a prompt: IO, S, and three unrelated ones."""
+
+
 class IOITask(Task):
-    """IOI prompts from a seed: the same seed gives the same prompts on every machine."""
+    """IOI prompts from a seed: the same seed gives the same sentences, names and order on every machine.
+
+    Models share them too, except for names that are not single tokens of a model's tokenizer, which are replaced.
+    """
 
     name: str = "ioi"
     n: int = Field(32, ge=1)
@@ -34,7 +43,7 @@ class IOITask(Task):
 
     seed: int = Field(0, ge=0)
     order: Literal["abba", "baba", "mixed"] = "mixed"
-    """`abba` names the IO first, `baba` the S first, `mixed` alternates."""
+    """`abba` names the IO first, `baba` the S first, `mixed` alternates; each sentence gets both orders in turn."""
 
     corruption: Literal["s2", "swap", "abc"] = "s2"
     """`s2` replaces the second S by the IO: one token changes, and the right answer becomes S. `swap` exchanges the two
@@ -64,7 +73,7 @@ class IOITask(Task):
     @property
     @override
     def title(self) -> str:
-        return f"{self.name} ({self.corruption})"  # recovery depends on the corruption
+        return f"{self.name} ({self.corruption}){self.selection}"  # recovery depends on the corruption
 
     @override
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:
@@ -72,19 +81,27 @@ class IOITask(Task):
 
         Raises a `LabError` if too few names, or a name in `prompt`, are single tokens.
         """
-        names = single_token_names(tokens)
+        single = single_token_names(tokens)
         rng = random.Random(self.seed)
         if self.prompt is not None:
-            return PromptPairs([self._own_pair(self.prompt, names, rng, tokens)])
-        return PromptPairs([self._drawn_pair(i, names, rng, tokens) for i in range(self.n)])
+            return PromptPairs([self._own_pair(self.prompt, single, rng, tokens)])
+        pairs, n_replaced = [], 0
+        for index in range(self.n):
+            names, replaced = drawn_names(rng, frozenset(single))
+            n_used = N_DRAWN_NAMES if self.corruption == "abc" else 2
+            n_replaced += sum(replaced[:n_used])
+            pairs.append(self._drawn_pair(index, names, rng, tokens))
+        what = f"{n_replaced} of the drawn names are not single tokens of this model, and others take their place"
+        return PromptPairs(pairs, notes=(what,) if n_replaced else ())
 
     def _drawn_pair(self, index: int, names: list[str], rng: random.Random, tokens: Tokens) -> PromptPair:
-        io, subject, *unrelated = rng.sample(names, 5)
+        io, subject, *unrelated = names
         first, second = ("{IO}", "{S1}") if self._order(index) == "abba" else ("{S1}", "{IO}")
-        sentence = self._template(index).format(
-            A=first, B=second, S="{S2}", place=rng.choice(PLACES), object=rng.choice(OBJECTS)
-        )
-        return self._pair(sentence, io, subject, unrelated, tokens)
+        template = self._template(index)
+        frame = template.format(A=first, B=second, S="{S2}", place="{place}", object="{object}")
+        scene = {"place": rng.choice(PLACES), "object": rng.choice(OBJECTS)}
+        pair = self._pair(filled(frame, scene), io, subject, unrelated, tokens)
+        return replace(pair, frame=frame, group=template)
 
     def _own_pair(self, prompt: str, names: list[str], rng: random.Random, tokens: Tokens) -> PromptPair:
         io, subject = _people(prompt, self.answer, self.distractor)
@@ -93,7 +110,7 @@ class IOITask(Task):
         sentence = re.sub(_word(subject), lambda _: next(slots), re.sub(_word(io), "{IO}", escaped))
         unrelated = rng.sample([name for name in names if name not in (io, subject)], 3)
         try:
-            return self._pair(sentence, io, subject, unrelated, tokens)
+            return replace(self._pair(sentence, io, subject, unrelated, tokens), frame=sentence)
         except LabError as error:
             raise LabError(f"task.prompt: {error}") from error
 
@@ -109,14 +126,12 @@ class IOITask(Task):
 
     def _order(self, index: int) -> Order:
         if self.order == "mixed":
-            return "abba" if index % 2 == 0 else "baba"
+            n_rounds = index // len(TEMPLATES)  # each round has the sentences of the last one in the other order
+            return "abba" if (index + n_rounds) % 2 == 0 else "baba"
         return self.order
 
     def _template(self, index: int) -> str:
-        if self.template == "all":
-            # Each sentence is used twice in a row, so that `mixed` has both orders of every sentence.
-            return TEMPLATES[index // 2 % len(TEMPLATES)]
-        return TEMPLATES[self.template]
+        return TEMPLATES[index % len(TEMPLATES) if self.template == "all" else self.template]
 
 
 def single_token_names(tokens: Tokens) -> list[str]:
@@ -128,6 +143,23 @@ def single_token_names(tokens: Tokens) -> list[str]:
             f"{MIN_NAMES} are needed; use task=pairs with answers that are single tokens"
         )
     return names
+
+
+def drawn_names(rng: random.Random, allowed: frozenset[str]) -> tuple[list[str], list[bool]]:
+    """Return `N_DRAWN_NAMES` different names, and whether each takes the place of a name that is not `allowed`.
+
+    `rng` advances by the same amount whatever is allowed, and allowed names are the same for every tokenizer.
+    """
+    drawn = rng.sample(NAMES, len(NAMES))
+    spare = (name for name in drawn[N_DRAWN_NAMES:] if name in allowed)
+    replaced = [name not in allowed for name in drawn[:N_DRAWN_NAMES]]
+    names = [next(spare) if gone else name for name, gone in zip(drawn, replaced, strict=False)]
+    return names, replaced
+
+
+def filled(frame: str, scene: Mapping[str, str]) -> str:
+    """Return a frame with some of its slots filled, and the slots of the names left."""
+    return frame.format(IO="{IO}", S1="{S1}", S2="{S2}", **scene)
 
 
 def _people(prompt: str, answer: str | None, distractor: str | None) -> tuple[str, str]:

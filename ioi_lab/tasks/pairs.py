@@ -1,8 +1,12 @@
-"""The user's own prompt pairs: a CSV file with the columns clean, corrupt, answer and distractor, or a single pair."""
+"""The user's own prompt pairs: a CSV file with the columns clean, corrupt, answer and distractor, or a single pair.
+
+A further column, `group`, may mark rows that are alike, such as those with one sentence, for `stats.over=sentences`.
+"""
 
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +18,8 @@ from ioi_lab.tasks.prompts import PromptPair, PromptPairs, Task
 from ioi_lab.tasks.tokens import Tokens
 
 COLUMNS: Final = ("clean", "corrupt", "answer", "distractor")
+GROUP: Final = "group"
+"""An optional column: the group of each row, for intervals over groups."""
 
 
 class PairsTask(Task):
@@ -21,7 +27,7 @@ class PairsTask(Task):
 
     name: str = "pairs"
     path: str | None = None
-    """A CSV file with the columns `COLUMNS`."""
+    """A CSV file with the columns `COLUMNS` and, if intervals are to be taken over groups, `GROUP`."""
 
     prompt: str | None = None
     """The clean prompt."""
@@ -55,12 +61,19 @@ class PairsTask(Task):
 
     @override
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:
-        """Return one pair per row, with the labels BOS (if prompts have it) and END.
+        """Return one pair per different row, with the labels BOS (if prompts have it) and END.
 
-        Raises a `LabError` that names the row for prompts of different length, and for an answer or a distractor that
-        is not one token.
+        A row that repeats an earlier one would count as further evidence, so it is left out. Raises a `LabError` that
+        names the row for prompts of different length, and for an answer or a distractor that is not one token.
         """
-        return PromptPairs([self._pair(number, row, tokens) for number, row in enumerate(self._rows(), start=1)])
+        rows = self._rows()
+        pairs: dict[tuple[str, ...], PromptPair] = {}
+        for number, row in enumerate(rows, start=1):
+            pairs.setdefault(tuple(row[column] for column in COLUMNS), self._pair(number, row, tokens))
+        n_repeated = len(rows) - len(pairs)
+        verb = "repeats an earlier one and is" if n_repeated == 1 else "repeat earlier ones and are"
+        notes = (f"{n_repeated} of {len(rows)} rows {verb} counted once",) if n_repeated else ()
+        return PromptPairs(list(pairs.values()), notes)
 
     def _rows(self) -> list[dict[str, str]]:
         if self.path is not None:
@@ -70,10 +83,11 @@ class PairsTask(Task):
 
     def _pair(self, number: int, row: dict[str, str], tokens: Tokens) -> PromptPair:
         try:
-            return PromptPair.build(tokens, row["clean"], row["corrupt"], row["answer"], row["distractor"])
+            pair = PromptPair.build(tokens, row["clean"], row["corrupt"], row["answer"], row["distractor"])
         except LabError as error:
             source = f"{self.path}, row {number}" if self.path else "task"
             raise LabError(f"{source}: {error}") from error
+        return replace(pair, group=row.get(GROUP) or None)
 
 
 def _read(path: Path) -> list[dict[str, str]]:

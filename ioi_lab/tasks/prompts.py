@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import mean
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from ioi_lab.tasks.tokens import Tokens
 
 Position = str | int
-"""A position in a prompt: `"all"`, a label (`"S2"`), or a token index (negative: from the end)."""
+"""A position in a prompt: `"all"`, a label (`"S2"`), a token index (negative: from the end), or `"all but S2,END"`."""
+
+ALL_BUT: Final = "all but "
+"""The start of a position that stands for all tokens except those at some labels."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class PromptPair:
 
     token_strings: tuple[str, ...]
     """The clean prompt's tokens as text, for the axes of figures."""
+
+    frame: str | None = None
+    """The sentence with slots for the names, in their order, and for the words that vary: None outside of IOI."""
+
+    group: str | None = None
+    """What makes prompts alike, such as their sentence, for statistics over groups; None if the task has no groups."""
 
     @classmethod
     def build(
@@ -104,16 +113,33 @@ class PromptPair:
         differs = (a != b for a, b in zip(self.clean_tokens, self.corrupted_tokens, strict=True))
         return next((position for position, differ in enumerate(differs) if differ), len(self))
 
-    def positions(self, position: Position) -> range:
+    def positions(self, position: Position) -> Sequence[int]:
         """Return the token indices that `position` selects; raises a `LabError` if this prompt does not have it."""
         if position == "all":
             return range(len(self))
+        if isinstance(position, str) and position.startswith(ALL_BUT):
+            excluded = {self.index(label) for label in labels_but(position)}
+            return [index for index in range(len(self)) if index not in excluded]
+        return [self.index(position)]
+
+    def index(self, position: Position) -> int:
+        """Return the token index of a single position; raises a `LabError` if this prompt does not have it."""
         index = self.labels.get(position) if isinstance(position, str) else position
         if index is None:
             raise LabError(f"position: got {position!r}, expected 'all', an index or one of {', '.join(self.labels)}")
         if not -len(self) <= index < len(self):
             raise LabError(f"position: got {index}, expected an index below {len(self)}, the length of {self.clean!r}")
-        return range(index % len(self), index % len(self) + 1)
+        return index % len(self)
+
+
+def all_but(labels: Sequence[str]) -> str:
+    """Return the position that stands for all tokens except those at some labels."""
+    return ALL_BUT + ",".join(labels)
+
+
+def labels_but(position: str) -> list[str]:
+    """Return the labels that a position of the form `all but S2,END` excludes."""
+    return [label.strip() for label in position.removeprefix(ALL_BUT).split(",")]
 
 
 def single_token(tokens: Tokens, text: str, role: str) -> int:
@@ -126,12 +152,16 @@ def single_token(tokens: Tokens, text: str, role: str) -> int:
 
 
 class PromptPairs:
-    """An immutable list of prompt pairs. For batching they are grouped by length, never padded."""
+    """An immutable list of prompt pairs. For batching they are grouped by length, never padded.
 
-    def __init__(self, pairs: Sequence[PromptPair]) -> None:
+    `notes`: sentences on how the prompts came about, for the terminal.
+    """
+
+    def __init__(self, pairs: Sequence[PromptPair], notes: tuple[str, ...] = ()) -> None:
         if not pairs:
             raise LabError("task: no prompts; at least one is needed")
         self._pairs = tuple(pairs)
+        self.notes = notes
         self._shortest = min(len(pair) for pair in pairs)
         self.longest = max(len(pair) for pair in pairs)
         shared = [label for label in pairs[0].labels if all(label in pair.labels for pair in pairs)]
@@ -160,6 +190,12 @@ class PromptPairs:
         """Return one of the pairs as a list of its own."""
         return PromptPairs([self[index]])
 
+    def groups(self) -> list[int] | None:
+        """Return the number of each prompt's group; None if some prompt has none."""
+        numbers: dict[str, int] = {}
+        groups = [pair.group for pair in self if pair.group is not None]
+        return [numbers.setdefault(group, len(numbers)) for group in groups] if len(groups) == len(self) else None
+
     def buckets(self) -> dict[int, list[int]]:
         """Return the indices of the prompts by prompt length, shortest first."""
         by_length = defaultdict(list)
@@ -177,6 +213,10 @@ class PromptPairs:
         `words` are the values of the key that are neither a label nor an index, for the message.
         """
         if position == "all":
+            return
+        if isinstance(position, str) and position.startswith(ALL_BUT):
+            for label in labels_but(position):
+                self.check_position(label, key, words=())
             return
         if isinstance(position, str) and position not in self._labels:
             choices = ", ".join([*words, *self._labels])
@@ -200,7 +240,7 @@ class PromptPairs:
     def position_name(self, position: Position) -> str:
         """Return the name of a position in figures: the label and the token that all prompts share, else the index."""
         if isinstance(position, str):
-            return "all positions" if position == "all" else position
+            return {"all": "all positions"}.get(position, position)
         labels = [label for label in self.labels() if all(pair.labels[label] == position for pair in self)]
         tokens = {pair.token_strings[position].strip() for pair in self}
         if labels:
@@ -212,11 +252,18 @@ class Task(LabConfig):
     """The base of all tasks: a checked config that makes prompt pairs."""
 
     name: str
+    only_correct: bool = False
+    """Keep only prompts that the model answers: whose answer has a larger logit than the distractor."""
 
     @property
     def title(self) -> str:
         """The name of the task in figures."""
-        return self.name
+        return self.name + self.selection
+
+    @property
+    def selection(self) -> str:
+        """The end of the title: which prompts are kept."""
+        return ", answered correctly" if self.only_correct else ""
 
     @abstractmethod
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:

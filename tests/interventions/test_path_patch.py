@@ -43,10 +43,11 @@ def measured(model, prompts, intervention):
     return rows, engine.run(plan, intervention.base, progress=False).logit_diff
 
 
-def frozen(plain, pair, sender, to, base, source):
-    """The logit difference, by freezing every output but the sender's on the plain model."""
+def frozen(plain, pair, sender, to, base, source, mlps="frozen"):
+    """The logit difference, by freezing every output but the sender's (and, if they are free, MLPs) by plain hooks."""
     n_layers = plain.config.num_hidden_layers
-    outputs = {Site(name, layer) for name in ("attn_out", "mlp_out") for layer in range(n_layers)}
+    kinds = ("attn_out", "mlp_out") if mlps == "frozen" else ("attn_out",)
+    outputs = {Site(name, layer) for name in kinds for layer in range(n_layers)}
     former = {site: activation(plain, tokens(pair, base), site) for site in outputs}
     other = activation(plain, tokens(pair, source), Site(sender.component, sender.layer))
     own = Site("attn_out" if sender.component == "z" else "mlp_out", sender.layer)
@@ -66,6 +67,7 @@ def frozen(plain, pair, sender, to, base, source):
         received.append(x.clone())
         return x
 
+    # An MLP that is sender or receiver is hooked in turn, outside of the frozen ones.
     with ExitStack() as stack:
         stack.enter_context(changed(plain, Site(sender.component, sender.layer), send))
         if to is not None:
@@ -101,17 +103,62 @@ def frozen(plain, pair, sender, to, base, source):
         ("mlp", 1, Site("mlp_out", 1)),
     ],
 )
-@pytest.mark.parametrize("direction", ["denoise", "noise"])
-def test_equals_freezing_by_hand(setups, architecture, sender, receiver_input, receiver, to, direction):
+@pytest.mark.parametrize(("direction", "mlps"), [("denoise", "frozen"), ("noise", "frozen"), ("noise", "free")])
+def test_equals_freezing_by_hand(setups, architecture, sender, receiver_input, receiver, to, direction, mlps):
     model, plain, prompts = setups[architecture]
-    intervention = path_patch(component=sender, receiver_input=receiver_input, receiver=receiver, direction=direction)
+    intervention = path_patch(
+        component=sender, receiver_input=receiver_input, receiver=receiver, direction=direction, mlps=mlps
+    )
     rows, got = measured(model, prompts, intervention)
     assert rows
     with torch.no_grad():
         for index, row in enumerate(rows):
             for prompt, pair in enumerate(prompts):
-                expected = frozen(plain, pair, row.sites[0], to, intervention.base, intervention.source)
+                expected = frozen(plain, pair, row.sites[0], to, intervention.base, intervention.source, mlps)
                 assert got[index, prompt] == pytest.approx(expected, abs=1e-4), row.label
+
+
+def test_free_mlps_carry_what_frozen_ones_do_not(setups):
+    model, _, prompts = setups["tiny-gpt2"]
+    _, frozen_ones = measured(model, prompts, path_patch(layer=0))
+    _, free_ones = measured(model, prompts, path_patch(layer=0, mlps="free"))
+    assert abs(frozen_ones - free_ones).max() > 0.01
+
+
+@pytest.mark.parametrize("mlps", ["frozen", "free"])
+@pytest.mark.parametrize("architecture", ["tiny-gpt2", "llama-gqa"])
+def test_several_inputs_are_received_at_once(setups, architecture, mlps):
+    """What reaches q, k and v together is what three runs write, in one pass; k and v of the shared head."""
+    model, _, prompts = setups[architecture]
+    engine = Engine(model, prompts)
+    together = path_patch(receiver_input=["q", "k", "v"], receiver="2.3", mlps=mlps)
+    key_value_head = 3 * model.shape.n_kv_heads // model.shape.n_heads
+    alone = [
+        path_patch(receiver_input=component, receiver=f"2.{3 if component == 'q' else key_value_head}", mlps=mlps)
+        for component in "qkv"
+    ]
+    plans = [plan_of(intervention, engine) for intervention in alone]
+    joined = [[edit for edits in of_sender for edit in edits] for of_sender in zip(*plans, strict=True)]
+    assert [[edit.site for edit in edits] for edits in plan_of(together, engine)] == [
+        [edit.site for edit in edits] for edits in joined
+    ]
+    got = engine.run(plan_of(together, engine), together.base, progress=False).logit_diff
+    assert got == pytest.approx(engine.run(joined, together.base, progress=False).logit_diff, abs=1e-4)
+    assert together.title.startswith("path patch z → q, k, v of 2.3")
+
+
+def test_titles_and_tables_name_what_mlps_do(setups):
+    intervention = path_patch(mlps="free")
+    assert intervention.title == "path patch z → the logits, free MLPs"
+    assert "with free MLPs" in intervention.details
+    assert intervention.definition == {"receiver": "the logits", "mlps": "free"}
+
+
+def test_free_mlps_need_mlps(setups, monkeypatch):
+    model, _, prompts = setups["tiny-gpt2"]
+    monkeypatch.setitem(vars(model), "hook_names", frozenset({Site("z", 0).hook}))
+    with pytest.raises(LabError, match=r"^intervention\.mlps: got 'free', but the blocks of tiny-gpt2 have no MLP"):
+        path_patch(mlps="free").plan([], Engine(model, prompts))
 
 
 @pytest.mark.parametrize("component", ["q", "k", "v"])
@@ -178,6 +225,10 @@ def test_several_receivers_reach_only_later_ones(setups):
     ("changes", "line"),
     [
         ({"receiver_input": "q"}, "intervention.receiver: got None, but receiver_input=q takes a head"),
+        (
+            {"receiver_input": ["q", "k"]},
+            "intervention.receiver: got None, but receiver_input=\\['q', 'k'\\] takes a head",
+        ),
         ({"receiver_input": "mlp", "receiver": "1.1"}, "got 1.1, but receiver_input=mlp takes a layer"),
         ({"receiver": "1.1"}, "got 1.1, but receiver_input=logits takes null"),
         ({"receiver_input": "q", "receiver": "9.1"}, "intervention.receiver: got 9.1, expected a head from 0.0 to 3.3"),

@@ -34,7 +34,7 @@ def test_labels_and_corruptions(tokens, order, corruption):
         assert at["S1+1"] == at["S1"] + 1
         assert at["S1"] < at["S2"] < at["END"] == len(pair) - 1
         assert at["BOS"] == 0
-        first = order if order != "mixed" else ("abba", "baba")[index % 2]
+        first = order if order != "mixed" else ("abba", "baba")[(index + index // len(TEMPLATES)) % 2]
         assert (at["IO"] < at["S1"]) == (first == "abba")
         changed = [i for i, (a, b) in enumerate(zip(pair.clean_tokens, pair.corrupted_tokens, strict=True)) if a != b]
         names = sorted({at["IO"], at["S1"], at["S2"]})
@@ -64,7 +64,53 @@ def test_the_same_prompts_on_every_machine():
     """Recorded, since nothing else can tell whether a seed still draws what it drew elsewhere."""
     tokens = Tokens(AutoTokenizer.from_pretrained(tiny_folder("tiny-gpt2")), prepend_bos=True)
     first = ioi_task(n=1, seed=0, order="abba").prompt_pairs(tokens)[0]
-    assert first.clean == "When Laura and Luke went to the kitchen, Luke gave a coat to"
+    assert first.clean == "When Laura and Luke went to the beach, Luke gave a cup to"
+
+
+class Cut(Tokens):
+    """A tokenizer in which some names are two tokens."""
+
+    gone: tuple[str, ...] = ()
+
+    def single(self, text):
+        return None if text.strip() in self.gone else super().single(text)
+
+
+def without(tokens, *names):
+    cut = Cut(tokens.tokenizer, tokens.prepend_bos)
+    object.__setattr__(cut, "gone", names)
+    return cut
+
+
+def test_a_seed_gives_every_model_the_same_prompts(tokens):
+    """Without two of the names, only prompts that would have them differ, and only in these names."""
+    task = ioi_task(n=64)
+    whole = task.prompt_pairs(tokens)
+    assert whole.notes == ()
+    gone = (whole[0].answer.strip(), whole[3].distractor.strip())
+    cut = task.prompt_pairs(without(tokens, *gone))
+    n_replaced = 0
+    for own, other in zip(whole, cut, strict=True):
+        assert (own.frame, own.group) == (other.frame, other.group)
+        replaced = {own.answer.strip(), own.distractor.strip()} & set(gone)
+        n_replaced += len(replaced)
+        if not replaced:
+            assert own == other
+        else:
+            changed = [a for a, b in zip(own.clean.split(), other.clean.split(), strict=True) if a != b]
+            assert {word.strip(".,") for word in changed} == replaced
+    assert n_replaced >= 2
+    assert cut.notes == (
+        f"{n_replaced} of the drawn names are not single tokens of this model, and others take their place",
+    )
+
+
+def test_sixteen_prompts_have_all_sentences_and_both_orders(tokens):
+    prompts = list(ioi_task(n=32).prompt_pairs(tokens))
+    for half in (prompts[:16], prompts[16:]):
+        assert {pair.group for pair in half} == set(TEMPLATES)
+        assert sum(pair.labels["IO"] < pair.labels["S1"] for pair in half) == 8
+    assert len({pair.frame for pair in prompts}) == 32
 
 
 def test_one_template_gives_one_length(tokens):
@@ -122,6 +168,7 @@ def test_names_without_their_sentence_are_reported():
 
 def test_titles_name_the_corruption():
     assert ioi_task(corruption="abc").title == "ioi (abc)"
+    assert ioi_task(only_correct=True).title == "ioi (s2), answered correctly"
 
 
 def test_unrelated_names_in_a_sentence_of_ones_own(tokens):

@@ -37,6 +37,22 @@ def test_rows_of_several_lengths(prompts):
     assert pairs.labels() == ["BOS", "END"]
 
 
+def test_repeated_rows_count_once(prompts):
+    pairs = prompts(HEADER + GOOD + "Then John met,Then Mary met, Mary, John\n" + GOOD + GOOD)
+    assert [pair.clean for pair in pairs] == ["When John and Mary met, John gave it to", "Then John met"]
+    assert pairs.notes == ("2 of 4 rows repeat earlier ones and are counted once",)
+    assert prompts(HEADER + GOOD + GOOD).notes == ("1 of 2 rows repeats an earlier one and is counted once",)
+    assert prompts(HEADER + GOOD).notes == ()
+
+
+def test_a_column_marks_groups(prompts):
+    header, row = HEADER.strip() + ",group\n", "Then {0} met,Then Mary met, Mary, John,{1}\n"
+    pairs = prompts(header + row.format("John", "a") + row.format("Luke", "b") + row.format("Anna", "a"))
+    assert pairs.groups() == [0, 1, 0]
+    assert prompts(header + row.format("John", "a") + row.format("Luke", "")).groups() is None
+    assert prompts(HEADER + GOOD).groups() is None
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [

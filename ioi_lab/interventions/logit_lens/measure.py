@@ -179,7 +179,7 @@ def _positions(selector: PositionSelector, prompts: PromptPairs) -> list[Positio
 
 
 def _main_position(positions: list[Position], prompts: PromptPairs) -> Position:
-    ends = [place for place in positions if all(pair.positions(place).start == len(pair) - 1 for pair in prompts)]
+    ends = [place for place in positions if all(pair.index(place) == len(pair) - 1 for pair in prompts)]
     return ends[0] if ends else positions[-1]
 
 
