@@ -28,7 +28,7 @@ MAX_REPEAT_LENGTH: Final = 25
 N_LIKELIEST: Final = 5
 """A name counts as copied if it is among this many likeliest tokens (Wang et al. 2022, section 3.1)."""
 
-SHARES: Final = ("copying", "negative_copying")
+SHARES: Final = ("copying", "negative_copying", "negative_copying_s2")
 """The scores that are shares of prompts: 1 or 0 for each."""
 
 _SEQUENCES_AT_ONCE: Final = 4
@@ -46,24 +46,29 @@ def unedited_scores(
         seed: Draws these sequences.
 
     Returns:
-        A sample is a prompt; scores on random tokens (`…_random`) have one sample, the mean over the sequences.
-        Direct effects are shares of the answer's mean logit over the mean logit, and of the mean logit difference.
+        A sample is a prompt or, for scores on random tokens (`…_random`), a sequence. Direct effects are shares of the
+        answer's mean logit over the mean logit, and of the mean logit difference.
 
     """
     from_second = attention_to(engine, "clean", "S2", ["S1", "S1+1"])
     from_end = attention_to(engine, "clean", "END", ["IO", "S1", "S2"])
-    copying, negative_copying = copying_scores(engine, "clean")
+    copying, negative_copying = copying_scores(engine, "clean", "IO")
+    _, negative_copying_s2 = copying_scores(engine, "clean", "S2")
     answer, difference = direct.answer.sum.mean(), direct.logit_diff.mean()
     on_random_tokens = repeat_scores(engine, n_sequences, seed)
-    return {f"{name}_random": scores[..., None] for name, scores in on_random_tokens.items()} | {
+    to_io, to_s1, to_s2 = from_end[:, :, 0], from_end[:, :, 1], from_end[:, :, 2]
+    return {f"{name}_random": scores for name, scores in on_random_tokens.items()} | {
         "previous_token_task": attention_to(engine, "clean", "S1+1", ["S1"])[:, :, 0],
         "duplicate_token_task": from_second[:, :, 0],
         "induction_task": from_second[:, :, 1],
-        "end_to_io": from_end[:, :, 0],
-        "end_to_s1": from_end[:, :, 1],
-        "end_to_s2": from_end[:, :, 2],
+        "end_to_io": to_io,
+        "end_to_s1": to_s1,
+        "end_to_s2": to_s2,
+        "end_to_s": to_s1 + to_s2,
+        "end_to_io_minus_s": to_io - to_s1 - to_s2,
         "copying": copying,
         "negative_copying": negative_copying,
+        "negative_copying_s2": negative_copying_s2,
         "direct_answer": share_of(direct.answer.heads, answer),
         "direct_distractor": share_of(direct.distractor.heads, answer),
         "direct_logit_diff": share_of(direct.difference.heads, difference),
@@ -87,8 +92,8 @@ def repeated_tokens(model: LabModel, n_sequences: int, seed: int) -> PromptPairs
     return PromptPairs([PromptPair.untasked(bos + draw + draw) for draw in draws])
 
 
-def repeat_scores(engine: Engine, n_sequences: int, seed: int) -> Mapping[str, Float[Array, "layer head"]]:
-    """Return the mean attention weight, in repeated random tokens, of each head on three places.
+def repeat_scores(engine: Engine, n_sequences: int, seed: int) -> Mapping[str, Float[Array, "layer head sequence"]]:
+    """Return the mean attention weight, in each sequence of repeated random tokens, of each head on three places.
 
     `previous_token`: the token before; `duplicate_token`: the earlier copy of the token; `induction`: the token after
     that copy (Olsson et al. 2022, arXiv 2209.11895).
@@ -103,24 +108,25 @@ def repeat_scores(engine: Engine, n_sequences: int, seed: int) -> Mapping[str, F
         "duplicate_token": (second, second - length),
         "induction": (second, second - length + 1),
     }
-    totals = {name: np.zeros((shape.n_layers, shape.n_heads)) for name in places}
+    scores = {name: np.zeros((shape.n_layers, shape.n_heads, n_sequences)) for name in places}
     sites = [Site("pattern", layer) for layer in range(shape.n_layers)]
     for first in range(0, n_sequences, _SEQUENCES_AT_ONCE):
         some = PromptPairs(list(sequences)[first : first + _SEQUENCES_AT_ONCE])
-        for _, activations in engine.on(some).stream("clean", sites):
+        for rows, activations in engine.on(some).stream("clean", sites):
+            sampled = [first + row for row in rows]
             for layer, site in enumerate(sites):
                 patterns = activations[site].unflatten(-1, (shape.n_heads, -1))  # [row, query, head, key]
                 for name, (queries, keys) in places.items():
                     weights = patterns[:, queries, :, keys]  # [place, row, head]
-                    totals[name][layer] += weights.mean(dim=0).sum(dim=0).double().cpu().numpy()
-    return {name: total / n_sequences for name, total in totals.items()}
+                    scores[name][layer][:, sampled] = weights.mean(dim=0).double().cpu().numpy().T
+    return scores
 
 
 @torch.no_grad()
 def copying_scores(
-    engine: Engine, which: Pass
+    engine: Engine, which: Pass, label: str
 ) -> tuple[Float[Array, "layer head prompt"], Float[Array, "layer head prompt"]]:
-    """Return whether each head's OV circuit copies the IO name, and whether it does the opposite: 1 or 0.
+    """Return whether each head's OV circuit copies the name at a label, and whether it does the opposite: 1 or 0.
 
     The residual stream after the first layer at the name goes through the head's norm, W_V and W_O, and through the
     final norm and the unembedding. A name is copied if it is among the five likeliest tokens, and negatively copied if
@@ -131,15 +137,18 @@ def copying_scores(
     site = Site("resid_post", 0)
     for rows, activations in engine.stream(which, [site]):
         prompts = [engine.prompts[row] for row in rows]
-        names = activations[site][list(range(len(rows))), [prompt.index("IO") for prompt in prompts]]
-        answers = torch.tensor([prompt.answer_id for prompt in prompts], device=names.device)
+        places = [prompt.index(label) for prompt in prompts]
+        names = activations[site][list(range(len(rows))), places]
+        side = "clean_tokens" if which == "clean" else "corrupted_tokens"
+        read = [getattr(prompt, side)[place] for prompt, place in zip(prompts, places, strict=True)]
+        tokens = torch.tensor(read, device=names.device)
         for layer in range(shape.n_layers):
             block = bridge.blocks[layer]
             values = block.attn.W_V.float().repeat_interleave(shape.n_heads // shape.n_kv_heads, dim=0)
             normed = block.ln1(names[None].to(block.attn.W_V.dtype))[0].float()
             moved = torch.einsum("rd,hde,hef->rhf", normed, values, block.attn.W_O.float())
             for scores, output in ((copied, moved), (opposed, -moved)):
-                scores[layer][:, list(rows)] = _among_likeliest(engine.model, output, answers)
+                scores[layer][:, list(rows)] = _among_likeliest(engine.model, output, tokens)
     return copied, opposed
 
 

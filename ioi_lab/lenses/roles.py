@@ -1,27 +1,35 @@
 """Criteria for the roles of attention heads in the IOI circuit: Wang et al. 2022 (arXiv 2211.00593).
 
-Each role is a condition on measured scores with thresholds. A score that was not measured (NaN) is not evidence.
+Each role is a condition on measured scores with thresholds. It has to hold in ABBA prompts, which name the IO first,
+and in BABA prompts, which name the S first: a head that attends to a position, rather than to a name, meets it in one
+order only. In each order, the mean of a score has to reach its threshold, which says how large an effect must be, and
+its 95 % interval must exclude 0, which says that it is there. A score that was not measured, or whose interval is
+unknown, is not evidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from pydantic import Field
 
 from ioi_lab.config import LabConfig
-from ioi_lab.stats.metrics import Array
+from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.tasks.prompts import PromptPairs
 
 Head = tuple[int, int]
 """A layer and a head."""
 
+Order = Literal["abba", "baba"]
+ORDERS: Final[tuple[Order, ...]] = get_args(Order)
+
 Share = Annotated[float, Field(ge=0, le=1)]
-Scores = Mapping[str, Float[Array, "layer head"]]
-"""Scores by name, each a mean over prompts or over random sequences; NaN for heads for which it was not measured."""
+Scores = Mapping[str, Estimate]
+"""Scores by name, with a row per head: NaN for heads for which it was not measured."""
 
 
 class Thresholds(LabConfig):
@@ -37,69 +45,99 @@ class Thresholds(LabConfig):
     """Share of the names that the OV circuit copies, or does the opposite of copying."""
 
     direct: Share = 0.03
-    """Direct effect on a name's logit, as a share of the answer's logit (both over the mean logit)."""
+    """Direct effect on the logit difference, as a share of it, and on a name's logit, as a share of the answer's."""
 
     queries: Share = 0.02
     """Share of the clean − corrupted gap that is lost with a head's path into the name movers' queries."""
 
     backup: Share = 0.03
-    """Rise of the direct effect on the answer once the name movers are ablated, as a share of the answer's logit."""
+    """Rise of the direct effect on the logit difference once the name movers are knocked out, as a share of it."""
 
 
-Criterion = Callable[[Scores, Thresholds], Bool[NDArray[np.bool_], "layer head"]]
+Criterion = Callable[[Scores, Thresholds], Bool[NDArray[np.bool_], "head"]]
 
 
 def _by_pattern(name: str) -> Criterion:
     """Return the criterion of a role that needs attention of one kind on random tokens and in the task."""
-    return lambda s, t: (s[f"{name}_random"] >= t.pattern) & (s[f"{name}_task"] >= t.pattern)
+    return lambda s, t: _reaches(s[f"{name}_random"], t.pattern) & _reaches(s[f"{name}_task"], t.pattern)
 
 
-def _s_inhibition(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "layer head"]:
+def _s_inhibition(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
     """Attends from END to S2, and its path into the name movers' queries carries the preference for IO."""
-    return (s["end_to_s2"] >= t.end) & (s["query_effect"] >= t.queries)
+    return _reaches(s["end_to_s2"], t.end) & _reaches(s["query_effect"], t.queries)
 
 
-def _name_mover(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "layer head"]:
-    """Attends from END to IO, copies names, and raises the answer's logit."""
-    return (s["end_to_io"] >= t.end) & (s["copying"] >= t.copying) & (s["direct_answer"] >= t.direct)
+def _attends_to_io(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
+    """Attends from END to IO, and more than to S1 and S2 together."""
+    return _reaches(s["end_to_io"], t.end) & s["end_to_io_minus_s"].exceeds(0.0)
 
 
-def _negative_name_mover(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "layer head"]:
-    """Attends from END to a name, does the opposite of copying, and lowers the logit of the name that it attends to.
+def _name_mover(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
+    """Attends to IO, copies names, and raises the logit difference."""
+    return _attends_to_io(s, t) & _reaches(s["copying"], t.copying) & _reaches(s["direct_logit_diff"], t.direct)
 
-    That name may be S, which raises the logit difference (copy suppression: McDougall et al. 2023, arXiv 2310.04625).
+
+def _negative_name_mover(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
+    """Attends to IO, does the opposite of copying, and lowers the logit difference."""
+    lowers = _reaches(_negated(s["direct_logit_diff"]), t.direct)
+    return _attends_to_io(s, t) & _reaches(s["negative_copying"], t.copying) & lowers
+
+
+def _subject_suppressor(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
+    """Attends from END to S, does the opposite of copying, and so lowers the logit of S and raises the difference.
+
+    Wang et al. have no such role; the mechanism is copy suppression (McDougall et al. 2023, arXiv 2310.04625).
     """
-    to_subject = s["end_to_s1"] + s["end_to_s2"]
-    on_attended = np.where(s["end_to_io"] >= to_subject, s["direct_answer"], s["direct_distractor"])
-    attends = np.maximum(s["end_to_io"], to_subject) >= t.end
-    return attends & (s["negative_copying"] >= t.copying) & (on_attended <= -t.direct)
+    attends = _reaches(s["end_to_s"], t.end) & _negated(s["end_to_io_minus_s"]).exceeds(0.0)
+    suppresses = _reaches(s["negative_copying_s2"], t.copying) & _reaches(_negated(s["direct_distractor"]), t.direct)
+    return attends & suppresses & _reaches(s["direct_logit_diff"], t.direct)
 
 
-def _backup(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "layer head"]:
-    """Is not a name mover, but writes the answer once the name movers are ablated, and more than it did before."""
-    change = s["ablation_change"]
-    return (change >= t.backup) & (s["direct_answer"] + change >= t.backup) & ~_name_mover(s, t)
+def _backup(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
+    """Is not a name mover, but raises the logit difference once these are knocked out, and more than it did before."""
+    return (
+        _reaches(s["ablation_change"], t.backup) & _reaches(s["direct_after_ablation"], t.backup) & ~_name_mover(s, t)
+    )
+
+
+def _reaches(score: Estimate, threshold: float) -> Bool[NDArray[np.bool_], "head"]:
+    """Return whether each mean reaches the threshold with an interval above 0."""
+    return score.exceeds(0.0) & (np.nan_to_num(score.value) >= threshold)
+
+
+def _negated(score: Estimate) -> Estimate:
+    return Estimate(-score.value, -score.high, -score.low)
 
 
 NAME_MOVER: Final = "name mover"
 S_INHIBITION: Final = "S-inhibition"
+SUBJECT_SUPPRESSOR: Final = "subject suppressor"
 ROLES: Final[Mapping[str, Criterion]] = {
     "previous token": _by_pattern("previous_token"),
     "duplicate token": _by_pattern("duplicate_token"),
     "induction": _by_pattern("induction"),
     S_INHIBITION: _s_inhibition,
     "negative name mover": _negative_name_mover,
+    SUBJECT_SUPPRESSOR: _subject_suppressor,
     NAME_MOVER: _name_mover,
     "backup name mover": _backup,
 }
 """The criterion of each role, in the order of the circuit."""
 
-WRITING_ROLES: Final = ("negative name mover", NAME_MOVER, "backup name mover")
+WRITING_ROLES: Final = ("negative name mover", SUBJECT_SUPPRESSOR, NAME_MOVER, "backup name mover")
 """The roles of heads that write into the logits."""
 
 
-def heads_in_role(role: str, scores: Scores, thresholds: Thresholds) -> list[Head]:
-    """Return the heads whose scores meet the criterion of a role, by layer and head."""
-    with np.errstate(invalid="ignore"):  # NaN is below every threshold
-        meets = ROLES[role](scores, thresholds)
-    return [(int(layer), int(head)) for layer, head in np.argwhere(meets)]
+def prompts_by_order(prompts: PromptPairs) -> dict[Order, list[int]]:
+    """Return the indices of the prompts that name the IO first (`abba`) and of those that name the S first (`baba`)."""
+    is_abba = [pair.labels["IO"] < pair.labels["S1"] for pair in prompts]
+    return {
+        "abba": [index for index, abba in enumerate(is_abba) if abba],
+        "baba": [index for index, abba in enumerate(is_abba) if not abba],
+    }
+
+
+def heads_in_role(role: str, scores: Mapping[Order, Scores], thresholds: Thresholds, heads: list[Head]) -> list[Head]:
+    """Return those of the `heads`, the rows of the scores, that meet the criterion of a role in both orders."""
+    meets = np.logical_and.reduce([ROLES[role](scores[order], thresholds) for order in ORDERS])
+    return [head for head, is_met in zip(heads, meets, strict=True) if is_met]

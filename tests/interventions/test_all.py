@@ -21,7 +21,7 @@ SMALL = {
         "intervention.corpus.n=60", "intervention.alignment.source_layers=[3]",
         "intervention.alignment.target_layers=[3]", "intervention.scale=[-1,1]", "intervention.controls=5",
     ],
-    "head_roles": ["intervention.repeats=2", "intervention.controls=2"],
+    "head_roles": ["intervention.repeats=8", "intervention.n_reference=2", "task.n=16"],
 }  # fmt: skip
 """Overrides that make a run short."""
 

@@ -43,13 +43,22 @@ def test_repeat_scores_are_means_over_the_cached_patterns(model, engine):
         sums["duplicate_token"] += np.mean([pattern[:, :, q, q - half] for q in second], axis=0) / 5
         sums["induction"] += np.mean([pattern[:, :, q, q - half + 1] for q in second], axis=0) / 5
     for name, expected in sums.items():
-        assert scores[name] == pytest.approx(expected, abs=1e-5)
+        assert scores[name].shape == (*expected.shape, 5)
+        assert scores[name].mean(axis=-1) == pytest.approx(expected, abs=1e-5)
+
+
+def test_repeat_scores_are_by_sequence(model, engine):
+    first, *_ = repeated_tokens(model, 5, seed=1)
+    pattern, half = cached_patterns(model, first.clean_tokens), (len(first) - 1) // 2
+    second = range(half + 1, 2 * half + 1)
+    expected = np.mean([pattern[:, :, q, q - half + 1] for q in second], axis=0)
+    assert repeat_scores(engine, 5, seed=1)["induction"][..., 0] == pytest.approx(expected, abs=1e-5)
 
 
 @torch.no_grad()
 def test_copying_is_that_of_a_loop_over_heads(model, engine, monkeypatch):
     monkeypatch.setattr("ioi_lab.lenses.head_scores.N_LIKELIEST", 100)  # of random weights, five copy nothing
-    copied, opposed = copying_scores(engine, "clean")
+    copied, opposed = copying_scores(engine, "clean", "IO")
     bridge, shape = model.bridge, model.shape
     for row, pair in enumerate(engine.prompts):
         _, cache = bridge.run_with_cache(torch.tensor([pair.clean_tokens]))
@@ -70,7 +79,7 @@ def test_unedited_scores_put_each_measurement_under_its_name(engine):
     scores = unedited_scores(engine, direct, 2, seed=1)
     shape = engine.shape.n_layers, engine.shape.n_heads
     for name, values in scores.items():
-        assert values.shape == (*shape, 1 if name.endswith("_random") else len(engine.prompts)), name
+        assert values.shape == (*shape, 2 if name.endswith("_random") else len(engine.prompts)), name
     for name, query, key in (
         ("previous_token_task", "S1+1", "S1"),
         ("duplicate_token_task", "S2", "S1"),
@@ -81,8 +90,11 @@ def test_unedited_scores_put_each_measurement_under_its_name(engine):
     ):
         assert scores[name] == pytest.approx(attention_to(engine, "clean", query, [key])[:, :, 0])
     repeated = repeat_scores(engine, 2, seed=1)
-    assert scores["induction_random"][..., 0] == pytest.approx(repeated["induction"])
-    assert (scores["copying"] == copying_scores(engine, "clean")[0]).all()
+    assert scores["induction_random"] == pytest.approx(repeated["induction"])
+    assert scores["end_to_s"] == pytest.approx(scores["end_to_s1"] + scores["end_to_s2"])
+    assert scores["end_to_io_minus_s"] == pytest.approx(scores["end_to_io"] - scores["end_to_s"])
+    assert (scores["negative_copying_s2"] == copying_scores(engine, "clean", "S2")[1]).all()
+    assert (scores["copying"] == copying_scores(engine, "clean", "IO")[0]).all()
 
 
 def test_shares_of_nothing_are_unknown():

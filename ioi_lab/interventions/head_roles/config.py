@@ -1,8 +1,8 @@
 """The roles of attention heads in the IOI circuit, assigned from measured scores: Wang et al. 2022 (arXiv 2211.00593).
 
 The criteria of the roles are in `ioi_lab.lenses.roles`, their thresholds in the config, and every score in the table.
-A role for which no head has evidence stays empty. The name movers are put to the test: they are ablated together, and
-compared with random heads of the same layers.
+A role for which no head has evidence in both orders of the names stays empty. The name movers are put to the test: they
+are knocked out together, and compared with random heads of the same layers.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ if TYPE_CHECKING:
 class HeadRoles(Intervention["HeadRolesResult"]):
     """Score every head on the clean prompts and on `repeats` sequences of random tokens, and assign the roles.
 
-    `controls`: the number of random sets of heads that the name movers' ablation is compared with. `seed`: draws the
-    sequences, the other prompt of each prompt, and the random sets.
+    `controls`: the number of random heads that S-inhibition heads are compared with, and of random sets of heads that
+    the name movers are. `n_reference`: the number of prompts with three unrelated names, for each sentence and order,
+    whose means knock out heads. `seed`: draws the sequences, these prompts, and the random heads.
     """
 
     title: ClassVar[str] = "head roles"
 
     name: str = "head_roles"
     thresholds: Thresholds = Thresholds()
-    repeats: int = Field(16, ge=1)
-    controls: int = Field(20, ge=1)
+    repeats: int = Field(16, ge=8)
+    controls: int = Field(40, ge=20)
+    n_reference: int = Field(16, ge=2)
     seed: int = Field(0, ge=0)
 
     @override
     def measure(self, engine: Engine) -> HeadRolesResult:
         from ioi_lab.interventions.head_roles.measure import measure_head_roles
 
-        return measure_head_roles(engine, self.thresholds, self.repeats, self.controls, self.seed)
+        return measure_head_roles(engine, self.thresholds, self.repeats, self.controls, self.n_reference, self.seed)
 
     @override
     def report(self, result: HeadRolesResult, context: ReportContext) -> Report:

@@ -1,7 +1,8 @@
-"""The measurement of head roles, in three steps: scores without edits, scores by the name movers, their ablation."""
+"""The measurement of head roles, in three steps: scores without edits, scores by the name movers, their knockout."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,20 +11,37 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Float
 
+from ioi_lab.engine.edits import EditSet
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.head_roles.name_movers import (
+    MIN_CONTROLS,
     NameMoverAblation,
-    ablate_name_movers,
-    change_of_direct_effects,
+    QueryControl,
+    control_heads,
     control_sets,
+    direct_effects_without,
+    knock_out_name_movers,
+    knockout_edits,
     query_effects,
+    together,
 )
 from ioi_lab.lenses.direct import DirectEffects, direct_effects
 from ioi_lab.lenses.head_scores import SHARES, unedited_scores
-from ioi_lab.lenses.roles import NAME_MOVER, ROLES, S_INHIBITION, WRITING_ROLES, Head, Thresholds, heads_in_role
-from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.lenses.roles import (
+    NAME_MOVER,
+    ORDERS,
+    ROLES,
+    S_INHIBITION,
+    WRITING_ROLES,
+    Head,
+    Order,
+    Thresholds,
+    heads_in_role,
+    prompts_by_order,
+)
+from ioi_lab.stats.bootstrap import MIN_PROMPTS, Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
 
 if TYPE_CHECKING:
@@ -31,27 +49,27 @@ if TYPE_CHECKING:
     from ioi_lab.tasks.prompts import PromptPairs
 
 STRONG: Final = 0.05
-"""A head without a role is strong if its direct effect is at least this share of the logit difference."""
+"""A head without a role is strong if its direct effect is, with its interval, above this share of the difference."""
 
 LABELS: Final = ("IO", "S1", "S1+1", "S2")
 """The labels between which attention is measured."""
 
-MIN_PROMPTS: Final = 2
-"""Ablation takes the output of another prompt."""
+ALL: Final = "all"
+"""The key of the scores over the prompts of both orders."""
 
 Scores = dict[str, Float[Array, "layer head sample"]]
-"""A sample is a prompt, or the only one of a score that is not measured prompt by prompt."""
+"""A sample is a prompt or, for scores on random tokens, a sequence."""
 
 
 @dataclass(frozen=True)
 class HeadRolesResult(Result):
-    """The scores and the roles of all heads, and the name movers' ablation."""
+    """The scores and the roles of all heads, and the name movers' knockout."""
 
     heads: list[Head]
     """All heads of the model, by layer: the rows of the scores' estimates."""
 
-    scores: dict[str, Estimate]
-    """Each score, with a row per head: NaN for heads without it, and without bounds if it is not over prompts."""
+    scores: dict[str, dict[str, Estimate]]
+    """Each score by order of the names (`ALL`, `abba`, `baba`), with a row per head: NaN for heads without it."""
 
     roles: dict[str, list[Head]]
     """The heads of each role, in the order of `ROLES`."""
@@ -59,12 +77,15 @@ class HeadRolesResult(Result):
     strong_without_role: list[Head]
     """The heads without a role whose direct effect is `STRONG` or more, largest first."""
 
+    query_control: QueryControl | None
+    """Random heads that S-inhibition heads are compared with; None without name movers."""
+
     ablation: NameMoverAblation | None
     """None without name movers."""
 
-    def score(self, name: str, head: Head) -> float:
+    def score(self, name: str, head: Head, order: str = ALL) -> float:
         """Return one score of a head."""
-        return float(self.scores[name].value[self.heads.index(head)])
+        return float(self.scores[order][name].value[self.heads.index(head)])
 
     def roles_of(self, head: Head) -> list[str]:
         """Return the roles of a head."""
@@ -83,88 +104,133 @@ class HeadRolesResult(Result):
 
 
 def measure_head_roles(
-    engine: Engine, thresholds: Thresholds, n_sequences: int, n_controls: int, seed: int
+    engine: Engine, thresholds: Thresholds, n_sequences: int, n_controls: int, n_reference: int, seed: int
 ) -> HeadRolesResult:
-    """Score all heads, assign the roles, and ablate the name movers.
+    """Score all heads, assign the roles, and knock out the name movers.
 
     Args:
-        engine: The engine, on prompts with the labels of `task=ioi`.
-        thresholds: The least scores for each role.
+        engine: The engine, on prompts of `task=ioi` in both orders of the names.
+        thresholds: What the scores must exceed for each role.
         n_sequences: The number of sequences of repeated random tokens.
-        n_controls: The number of random sets of heads of each kind that the name movers are compared with.
-        seed: Draws the sequences, the other prompt of each prompt, and the random sets.
+        n_controls: The number of random heads that S-inhibition heads are compared with, and of random sets of heads of
+            each kind that the name movers are compared with.
+        n_reference: The number of reference prompts for each sentence and order, whose means knock out heads.
+        seed: Draws the sequences, the reference prompts, and the random heads.
 
     Raises:
-        LabError: The prompts have no labels, or there is only one; the direct effects do not add up to the logit
-            difference; or a self-check fails.
+        LabError: The prompts have no labels, or there are too few of one order; the direct effects do not add up to the
+            logit difference; or a self-check fails.
 
     """
-    _check_prompts(engine.prompts)
+    by_order = _checked_orders(engine.prompts)
     baselines = Baselines.measure(engine)
+    heads = list(product(range(engine.shape.n_layers), range(engine.shape.n_heads)))
     direct = direct_effects(engine, "clean")
     scores = unedited_scores(engine, direct, n_sequences, seed)
-    movers = heads_in_role(NAME_MOVER, _means(scores), thresholds)
-    scores |= _name_mover_scores(engine, movers, scores, direct, thresholds.end, seed)
-    means = _means(scores)
-    roles = {role: heads_in_role(role, means, thresholds) for role in ROLES}
+    in_orders = {order: _estimates(scores, engine.bootstrap, prompts) for order, prompts in by_order.items()}
+    movers = heads_in_role(NAME_MOVER, in_orders, thresholds, heads)
+    knockouts = knockout_edits(engine, _heads_of_layers(movers, heads), n_reference, seed)
+    query_scores, query_control = _query_scores(engine, movers, scores, thresholds, n_controls, seed)
+    scores |= query_scores | _backup_scores(engine, together(knockouts, movers), scores, direct)
+    in_orders = {order: _estimates(scores, engine.bootstrap, prompts) for order, prompts in by_order.items()}
+    bounds = thresholds.model_copy(update={"queries": _query_bound(query_control, thresholds)})
+    roles = {role: heads_in_role(role, in_orders, bounds, heads) for role in ROLES}
     controls = control_sets(movers, roles, engine.shape.n_heads, n_controls, seed)
-    ablation, checks = ablate_name_movers(engine, movers, controls, seed)
+    ablation, checks = knock_out_name_movers(engine, movers, controls, knockouts)
+    everywhere = _estimates(scores, engine.bootstrap, range(len(engine.prompts)))
     return HeadRolesResult(
         baselines=baselines,
         checks=checks,
-        heads=list(product(range(engine.shape.n_layers), range(engine.shape.n_heads))),
-        scores={name: _estimate(values, engine.bootstrap, is_share=name in SHARES) for name, values in scores.items()},
+        heads=heads,
+        scores={ALL: everywhere} | {str(order): scores_of for order, scores_of in in_orders.items()},
         roles=roles,
-        strong_without_role=_strong_without_role(means["direct_logit_diff"], roles),
+        strong_without_role=_strong_without_role(everywhere["direct_logit_diff"], heads, roles),
+        query_control=query_control,
         ablation=ablation,
     )
 
 
-def _check_prompts(prompts: PromptPairs) -> None:
+def _checked_orders(prompts: PromptPairs) -> dict[Order, list[int]]:
     for label in LABELS:
         if label not in prompts.labels():
             raise LabError(f"task: head_roles needs prompts with the label {label}, as those of task=ioi have")
-    if len(prompts) < MIN_PROMPTS:
-        raise LabError("task: head_roles puts one prompt's names into another; got 1 prompt, expected 2 or more")
+    by_order = prompts_by_order(prompts)
+    for order in ORDERS:
+        if len(by_order[order]) < MIN_PROMPTS:
+            raise LabError(
+                f"task.n: head_roles tests each criterion in either order of the names, with intervals; got "
+                f"{len(by_order[order])} prompts in {order} order, expected {MIN_PROMPTS} or more "
+                f"(task.order=mixed task.n={2 * MIN_PROMPTS})"
+            )
+    return by_order
 
 
-def _name_mover_scores(
-    engine: Engine, movers: Sequence[Head], scores: Scores, direct: DirectEffects, attends_at: float, seed: int
-) -> Scores:
-    """Return the scores that need name movers; all NaN if there are none.
+def _heads_of_layers(movers: Sequence[Head], heads: Sequence[Head]) -> list[Head]:
+    layers = {layer for layer, _ in movers}
+    return [head for head in heads if head[0] in layers]
 
-    `query_effect` is measured for heads that attend from END to S2, by `attends_at` or more, and come before a mover.
+
+def _query_scores(
+    engine: Engine, movers: Sequence[Head], scores: Scores, thresholds: Thresholds, n_controls: int, seed: int
+) -> tuple[Scores, QueryControl | None]:
+    """Return the effects of paths into the name movers' queries: all NaN without name movers.
+
+    They are measured for heads that attend from END to S2 and come before a mover, and for random other heads.
     """
     attention = scores["end_to_s2"]
-    if not movers:
-        unknown = np.full((*attention.shape[:2], 1), np.nan)
-        return {"query_effect": unknown, "ablation_change": unknown}
-    last = max(layer for layer, _ in movers)
-    attending = np.argwhere(attention.mean(axis=-1) >= attends_at)
-    senders = [(int(layer), int(head)) for layer, head in attending if layer < last]
     effects = np.full(attention.shape, np.nan)
-    for sender, effect in query_effects(engine, senders, movers).items():
+    if not movers:
+        return {"query_effect": effects}, None
+    last = max(layer for layer, _ in movers)
+    attending = np.argwhere(attention.mean(axis=-1) >= thresholds.end)
+    candidates = [(int(layer), int(head)) for layer, head in attending if layer < last]
+    drawn = control_heads(candidates, movers, engine.shape.n_heads, n_controls, seed)
+    measured = query_effects(engine, [*candidates, *drawn], movers)
+    for sender, effect in measured.items():
         effects[sender] = effect
-    return {"query_effect": effects, "ablation_change": change_of_direct_effects(engine, movers, direct, seed)}
+    largest = max(measured[head].mean() for head in drawn) if len(drawn) >= MIN_CONTROLS else None
+    return {"query_effect": effects}, QueryControl(drawn, None if largest is None else float(largest))
 
 
-def _means(scores: Scores) -> dict[str, Float[Array, "layer head"]]:
-    return {name: values.mean(axis=-1) for name, values in scores.items()}
+def _query_bound(control: QueryControl | None, thresholds: Thresholds) -> float:
+    """Return what query effects must exceed: infinity if there is nothing to compare them with."""
+    if control is None or control.bound is None:
+        return math.inf
+    return max(thresholds.queries, control.bound)
+
+
+def _backup_scores(engine: Engine, knockout: EditSet, scores: Scores, direct: DirectEffects) -> Scores:
+    """Return the direct effects on the logit difference under the name movers' knockout: all NaN without one."""
+    before = scores["direct_logit_diff"]
+    if not knockout:
+        unknown = np.full_like(before, np.nan)
+        return {"direct_after_ablation": unknown, "ablation_change": unknown}
+    after = direct_effects_without(engine, knockout, direct)
+    return {"direct_after_ablation": after, "ablation_change": after - before}
+
+
+def _estimates(scores: Scores, bootstrap: Bootstrap, prompts: Sequence[int]) -> dict[str, Estimate]:
+    """Return the mean of each score over some prompts, or over all random sequences: a row per head."""
+    over_prompts = bootstrap.among(prompts)
+    estimates = {}
+    for name, values in scores.items():
+        if name.endswith("_random"):
+            estimates[name] = _estimate(values, bootstrap.over(values.shape[-1]), is_share=False)
+        else:
+            estimates[name] = _estimate(values[..., list(prompts)], over_prompts, is_share=name in SHARES)
+    return estimates
 
 
 def _estimate(values: Float[Array, "layer head sample"], bootstrap: Bootstrap, *, is_share: bool) -> Estimate:
-    """Return the means, with bounds if the samples are prompts: a row per head."""
     rows = values.reshape(-1, values.shape[-1])
-    if rows.shape[1] < MIN_PROMPTS:
-        unknown = np.full(len(rows), np.nan)
-        return Estimate(rows[:, 0], unknown, unknown)
     known = np.isfinite(rows[:, 0])  # a head's score was measured on all prompts or on none
     measured = np.where(known[:, None], rows, 0.0)
     estimate = bootstrap.share(measured) if is_share else bootstrap.mean(measured)
     return Estimate(*(np.where(known, part, np.nan) for part in vars(estimate).values()))
 
 
-def _strong_without_role(shares: Float[Array, "layer head"], roles: Mapping[str, Sequence[Head]]) -> list[Head]:
-    with_role = {head for heads in roles.values() for head in heads}
-    strong = [(int(layer), int(head)) for layer, head in np.argwhere(np.abs(shares) >= STRONG)]
-    return [head for head in sorted(strong, key=lambda head: -abs(shares[head])) if head not in with_role]
+def _strong_without_role(shares: Estimate, heads: Sequence[Head], roles: Mapping[str, Sequence[Head]]) -> list[Head]:
+    with_role = {head for of_role in roles.values() for head in of_role}
+    strong = shares.exceeds(STRONG) | Estimate(-shares.value, -shares.high, -shares.low).exceeds(STRONG)
+    ranking = np.argsort(-np.abs(np.nan_to_num(shares.value)), kind="stable")
+    return [heads[row] for row in ranking if strong[row] and heads[row] not in with_role]

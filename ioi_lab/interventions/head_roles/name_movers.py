@@ -1,19 +1,21 @@
-"""The name movers under edits: the heads that shape their queries, and their ablation against random heads.
+"""The name movers under edits: the heads that shape their queries, and their knockout against random heads.
 
-Heads are ablated at END, by their output in a random other prompt with other names.
+Heads are knocked out at END, by the mean of their output over prompts of the same sentence and order with three
+unrelated names (Wang et al. 2022, arXiv 2211.00593).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Float
 
 from ioi_lab.engine.ablation import ablation_edits
-from ioi_lab.engine.edits import Edit, Site
+from ioi_lab.engine.edits import EditSet, Site
 from ioi_lab.engine.path_patching import path_patch_edits
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
 from ioi_lab.lenses.direct import DirectEffects, direct_effects
@@ -25,13 +27,27 @@ from ioi_lab.stats.metrics import Array
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
 
+MIN_CONTROLS: Final = 20
+"""The least number of random heads or sets of heads that something is compared with: with fewer, chance is unknown."""
+
 _TRIES_PER_CONTROL: Final = 20
 """How often a set is drawn for each that is asked for: layers with few heads have few different sets."""
 
 
 @dataclass(frozen=True)
+class QueryControl:
+    """Random heads whose paths into the name movers' queries are patched as those of the candidates are."""
+
+    heads: list[Head]
+    """Heads of the candidates' layers that do not attend from END to S2."""
+
+    bound: float | None
+    """The largest mean query effect of a random head, which candidates have to exceed; None with too few heads."""
+
+
+@dataclass(frozen=True)
 class ControlEffect:
-    """The effect of ablating random sets of heads, next to that of ablating the name movers."""
+    """The effect of knocking out random sets of heads, next to that of the name movers."""
 
     change: Estimate
     """The change of the logit difference, as the mean over the sets."""
@@ -43,6 +59,9 @@ class ControlEffect:
     name_movers_minus_change: Estimate
     """The change by the name movers minus that by the random sets."""
 
+    p_value: float
+    """The share of sets, the name movers included, whose mean change is at or below that of the name movers."""
+
 
 @dataclass(frozen=True)
 class Control:
@@ -50,7 +69,7 @@ class Control:
 
     sets: list[list[Head]]
     effect: ControlEffect | None
-    """None if there are no sets, because the layers have no such heads."""
+    """None if there are fewer than `MIN_CONTROLS` different sets."""
 
     @property
     def n_heads(self) -> int:
@@ -60,7 +79,7 @@ class Control:
 
 @dataclass(frozen=True)
 class NameMoverAblation:
-    """The change of the logit difference if the name movers, or random sets of heads instead, are ablated."""
+    """The change of the logit difference if the name movers, or random sets of heads instead, are knocked out."""
 
     change: Estimate
     """The change by the name movers."""
@@ -74,39 +93,53 @@ def query_effects(
 ) -> dict[Head, Float[Array, "prompt"]]:
     """Return the share of the gap that is lost if a sender's corrupted output reaches the movers' queries alone.
 
-    Method: path patching (see `ioi_lab.engine.path_patching`) of the clean pass at END, for each sender by itself. The
-    gap is that of the mean logit differences, clean − corrupted. All senders must come before some mover.
+    Method: path patching (see `ioi_lab.engine.path_patching`) of the clean pass at END, for each sender by itself; MLPs
+    run, as in Wang et al. The gap is that of the mean logit differences, clean − corrupted. All senders must come
+    before some mover.
     """
     if not senders:
         return {}
     sites = [[Site("z", *sender, "END")] for sender in senders]
     receivers = [Site("q", *mover) for mover in movers]
-    edited = engine.run(path_patch_edits(engine, sites, receivers, "clean"), "clean").logit_diff
+    edited = engine.run(path_patch_edits(engine, sites, receivers, "clean", "free"), "clean").logit_diff
     clean, corrupted = engine.baseline("clean").logit_diff[0], engine.baseline("corrupted").logit_diff[0]
     gap = (clean - corrupted).mean()
     return {sender: share_of(clean - logit_diff, gap) for sender, logit_diff in zip(senders, edited, strict=True)}
 
 
-def change_of_direct_effects(
-    engine: Engine, movers: Sequence[Head], direct: DirectEffects, seed: int
+def control_heads(
+    candidates: Sequence[Head], movers: Sequence[Head], n_heads: int, count: int, seed: int
+) -> list[Head]:
+    """Return up to `count` random heads of the layers before the last name mover, none of them a candidate or mover."""
+    last = max(layer for layer, _ in movers)
+    others = [head for head in product(range(last), range(n_heads)) if head not in {*candidates, *movers}]
+    drawn = np.random.default_rng(seed).permutation(len(others))[:count]
+    return [others[index] for index in sorted(drawn)]
+
+
+def knockout_edits(engine: Engine, heads: Sequence[Head], n_reference: int, seed: int) -> dict[Head, EditSet]:
+    """Return, for each head, the edit that gives it its mean output at END over the reference prompts."""
+    if not heads:
+        return {}
+    sites = [[Site("z", *head, "END")] for head in heads]
+    edits = ablation_edits(engine, sites, "mean_by_position", "abc", "clean", seed, n_reference)
+    return dict(zip(heads, edits, strict=True))
+
+
+def together(edits: Mapping[Head, EditSet], heads: Sequence[Head]) -> EditSet:
+    """Return the edits of some heads as one edit set."""
+    return [edit for head in heads for edit in edits[head]]
+
+
+def direct_effects_without(
+    engine: Engine, knockout: EditSet, direct: DirectEffects
 ) -> Float[Array, "layer head prompt"]:
-    """Return the change of each head's direct effect on the answer if the name movers are ablated.
+    """Return each head's direct effect on the logit difference under a knockout.
 
-    It is a share of the answer's mean logit over the mean logit in the unedited pass, whose effects are `direct`.
+    It is a share of the mean logit difference in the unedited pass, whose effects are `direct`.
     """
-    (edits,) = resampling_edits(engine, [movers], seed)
-    ablated = direct_effects(engine, "clean", edits)
-    return share_of(ablated.answer.heads - direct.answer.heads, direct.answer.sum.mean())
-
-
-def resampling_edits(engine: Engine, sets: Sequence[Sequence[Head]], seed: int) -> list[list[Edit]]:
-    """Return, for each set of heads, the edits that give them their output at END in a random other prompt."""
-    heads = sorted({head for heads in sets for head in heads})
-    one_by_one = ablation_edits(
-        engine, [[Site("z", *head, "END")] for head in heads], "resample", "random", "clean", seed
-    )
-    edits = dict(zip(heads, one_by_one, strict=True))
-    return [[edit for head in heads for edit in edits[head]] for heads in sets]
+    without = direct_effects(engine, "clean", knockout)
+    return share_of(without.difference.heads, direct.logit_diff.mean())
 
 
 def control_sets(
@@ -132,23 +165,28 @@ def control_sets(
     return controls
 
 
-def ablate_name_movers(
-    engine: Engine, movers: Sequence[Head], controls: Mapping[str, list[list[Head]]], seed: int
+def knock_out_name_movers(
+    engine: Engine,
+    movers: Sequence[Head],
+    controls: Mapping[str, list[list[Head]]],
+    edits: Mapping[Head, EditSet],
 ) -> tuple[NameMoverAblation | None, SelfChecks]:
-    """Measure the change of the logit difference by ablating the name movers and each of the random sets.
+    """Measure the change of the logit difference by knocking out the name movers and each of the random sets.
 
-    Without name movers, the self-checks alone are run. Raises a `LabError` if one fails.
+    `edits` knock out single heads. Without name movers, the self-checks alone are run. Raises a `LabError` if one
+    fails.
     """
     if not movers:
         return None, checked_run(engine, [], "clean")[1]
-    sets = [movers, *(heads for drawn in controls.values() for heads in drawn)]
-    readout, checks = checked_run(engine, resampling_edits(engine, sets, seed), "clean")
+    tested = {name: drawn if len(drawn) >= MIN_CONTROLS else [] for name, drawn in controls.items()}
+    sets = [movers, *(heads for drawn in tested.values() for heads in drawn)]
+    readout, checks = checked_run(engine, [together(edits, heads) for heads in sets], "clean")
     changes = readout.logit_diff - engine.baseline("clean").logit_diff
     by_movers, start = changes[:1], 1
     compared = {}
-    for name, drawn in controls.items():
+    for name, drawn in tested.items():
         by_sets = changes[start : start + len(drawn)]
-        compared[name] = Control(drawn, _control_effect(engine, by_movers, by_sets) if drawn else None)
+        compared[name] = Control(controls[name], _control_effect(engine, by_movers, by_sets) if drawn else None)
         start += len(drawn)
     return NameMoverAblation(engine.bootstrap.mean(by_movers), compared), checks
 
@@ -158,9 +196,11 @@ def _control_effect(
 ) -> ControlEffect:
     by_control = by_sets.mean(axis=0, keepdims=True)
     of_sets = by_sets.mean(axis=-1)
+    n_as_low = int((of_sets <= by_movers.mean()).sum())
     return ControlEffect(
         change=engine.bootstrap.mean(by_control),
         lowest_change=float(of_sets.min()),
         highest_change=float(of_sets.max()),
         name_movers_minus_change=engine.bootstrap.mean(by_movers - by_control),
+        p_value=(1 + n_as_low) / (1 + len(of_sets)),
     )

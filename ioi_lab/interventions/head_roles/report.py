@@ -1,15 +1,15 @@
-"""The report of head roles: a row per head, the circuit as a diagram, and the name movers against random heads."""
+"""The report of head roles: a row per head and order, the circuit as a diagram, and the name movers' knockout."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ioi_lab.interventions.head_roles.measure import HeadRolesResult
-from ioi_lab.interventions.head_roles.name_movers import Control, NameMoverAblation
-from ioi_lab.lenses.roles import NAME_MOVER, ROLES, S_INHIBITION
+from ioi_lab.interventions.head_roles.measure import ALL, HeadRolesResult
+from ioi_lab.interventions.head_roles.name_movers import MIN_CONTROLS, NameMoverAblation, QueryControl
+from ioi_lab.lenses.roles import NAME_MOVER, ORDERS, ROLES, S_INHIBITION, SUBJECT_SUPPRESSOR, Head
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
@@ -24,14 +24,21 @@ SHOWN_SCORES: Final[Mapping[str, tuple[str, ...]]] = {
     "duplicate token": ("duplicate_token_random", "duplicate_token_task"),
     "induction": ("induction_random", "induction_task"),
     S_INHIBITION: ("end_to_s2", "query_effect"),
-    "negative name mover": ("end_to_io", "end_to_s2", "negative_copying", "direct_answer", "direct_distractor"),
-    NAME_MOVER: ("end_to_io", "copying", "direct_answer"),
-    "backup name mover": ("ablation_change",),
+    "negative name mover": ("end_to_io", "end_to_s", "negative_copying", "direct_logit_diff"),
+    SUBJECT_SUPPRESSOR: ("end_to_io", "end_to_s", "negative_copying_s2", "direct_distractor", "direct_logit_diff"),
+    NAME_MOVER: ("end_to_io", "end_to_s", "copying", "direct_logit_diff"),
+    "backup name mover": ("direct_logit_diff", "direct_after_ablation"),
 }
 """The scores that are printed with the heads of each role."""
 
+STRONG_SCORES: Final = ("direct_logit_diff", "end_to_io", "end_to_s1", "end_to_s2")
+"""The scores that are printed with strong heads without a role."""
+
+MAX_STRONG: Final = 8
+"""The greatest number of strong heads without a role that are printed."""
+
 COLOURS: Final = dict(
-    zip(ROLES, ("#cfe8f3", "#fde0c5", "#e3d4ef", "#fbf3b4", "#f6c9c9", "#cdebc5", "#e8e8e8"), strict=True)
+    zip(ROLES, ("#cfe8f3", "#fde0c5", "#e3d4ef", "#fbf3b4", "#f6c9c9", "#f5d7ee", "#cdebc5", "#e8e8e8"), strict=True)
 )
 CONTROL_TEXTS: Final = {
     "roleless": "random heads of the same layers without a role",
@@ -43,11 +50,21 @@ BAR_TEXTS: Final = {"roleless": "random heads\nwithout a role", "others": "rando
 def report_head_roles(result: HeadRolesResult, context: ReportContext) -> Report:
     """Return the whole report."""
     selectors = [
-        {"component": "z", "layer": head[0], "head": head[1], "roles": "; ".join(result.roles_of(head))}
-        for head in result.heads
+        {
+            "component": "z",
+            "layer": layer,
+            "head": head,
+            "order": order,
+            "roles": "; ".join(result.roles_of((layer, head))),
+        }
+        for order in result.scores
+        for layer, head in result.heads
     ]
+    scores = {
+        name: Estimate.joined([in_order[name] for in_order in result.scores.values()]) for name in result.scores[ALL]
+    }
     return Report(
-        table=tidy_table(selectors, result.scores),
+        table=tidy_table(selectors, scores),
         metrics=_metrics(result),
         draw=lambda: _figures(result, context.data_title(len(result.baselines.prompts))),
         summary=_summary(result),
@@ -57,6 +74,9 @@ def report_head_roles(result: HeadRolesResult, context: ReportContext) -> Report
 def _metrics(result: HeadRolesResult) -> dict[str, float]:
     metrics = result.baselines.metrics()
     metrics |= {f"n_{role.replace(' ', '_')}": len(heads) for role, heads in result.roles.items()}
+    if (control := result.query_control) is not None:
+        metrics["n_query_controls"] = len(control.heads)
+        metrics |= {} if control.bound is None else {"query_bound": control.bound}
     return metrics if result.ablation is None else metrics | _ablation_metrics(result.ablation)
 
 
@@ -73,44 +93,69 @@ def _ablation_metrics(ablation: NameMoverAblation) -> dict[str, float]:
             metrics[f"n_heads_{name}"] = control.n_heads
             metrics[f"{name}_lowest_change"] = control.effect.lowest_change
             metrics[f"{name}_highest_change"] = control.effect.highest_change
+            metrics[f"{name}_p_value"] = control.effect.p_value
     return metrics
 
 
 def _summary(result: HeadRolesResult) -> list[str]:
-    lines = ["roles, with the scores that they rest on:"]
+    lines = [
+        "roles, with the scores that they rest on, in ABBA | BABA prompts (in both, each reaches its threshold and its "
+        "interval excludes 0):"
+    ]
     for role, heads in result.roles.items():
         lines.append(f"  {role}: " + ("none" if not heads else ""))
-        for head in heads:
-            scores = ", ".join(f"{name} {result.score(name, head):.2f}" for name in SHOWN_SCORES[role])
-            lines.append(f"    {head_name(head):<6} {scores}")
-    if result.strong_without_role:
-        heads_with_share = ", ".join(
-            f"{head_name(head)} ({result.score('direct_logit_diff', head):.2f})" for head in result.strong_without_role
+        lines += [f"    {head_name(head):<6} {_shown(result, head, SHOWN_SCORES[role])}" for head in heads]
+    lines += _query_control_lines(result.query_control)
+    if strong := result.strong_without_role:
+        lines.append(
+            "heads without a role that write into the logit difference (as a share of it), in ABBA | BABA prompts:"
         )
-        lines.append(f"strong without a role (share of the logit difference written directly): {heads_with_share}")
+        lines += [f"    {head_name(head):<6} {_shown(result, head, STRONG_SCORES)}" for head in strong[:MAX_STRONG]]
+        lines += [f"    and {len(strong) - MAX_STRONG} more, in results.csv"] if len(strong) > MAX_STRONG else []
     if result.ablation is None:
-        return [*lines, "no name movers, so none were ablated"]
+        return [*lines, "no name movers, so none were knocked out"]
     return lines + _ablation_lines(result.ablation, ", ".join(map(head_name, result.roles[NAME_MOVER])))
+
+
+def _shown(result: HeadRolesResult, head: Head, names: Sequence[str]) -> str:
+    return ", ".join(
+        f"{name} " + " | ".join(f"{result.score(name, head, order):.2f}" for order in ORDERS) for name in names
+    )
+
+
+def _query_control_lines(control: QueryControl | None) -> list[str]:
+    """What S-inhibition heads were compared with."""
+    if control is None:
+        return ["no name movers, so that no head can be an S-inhibition head"]
+    if control.bound is None:
+        return [
+            f"too few heads to find S-inhibition: {counted(len(control.heads), 'head')} to compare their paths with, "
+            f"{MIN_CONTROLS} are needed"
+        ]
+    return [
+        f"S-inhibition heads exceed the query_effect of each of {len(control.heads)} random heads, at most "
+        f"{control.bound:.3f} (path patching as in Wang et al. 2022: MLPs run)"
+    ]
 
 
 def _ablation_lines(ablation: NameMoverAblation, movers: str) -> list[str]:
     lines = [
-        "change of the logit difference when heads get another prompt's output at END:",
+        "change of the logit difference with the mean output over prompts with three unrelated names at END:",
         f"  name movers ({movers}): {interval(ablation.change)}",
     ]
     for name, control in ablation.controls.items():
-        change = "there are none" if control.effect is None else interval(control.effect.change)
-        lines.append(f"  {_control_text(name, control)}: {change}")
-    for name, control in ablation.controls.items():
-        if control.effect is not None:
-            difference = interval(control.effect.name_movers_minus_change)
-            lines.append(f"  name movers minus {_control_text(name, control)}: {difference}")
+        text = CONTROL_TEXTS[name]
+        if control.effect is None:
+            n_sets = counted(len(control.sets), "different set")
+            lines.append(f"  too few {text} to compare with: {n_sets}, {MIN_CONTROLS} are needed")
+            continue
+        effect = control.effect
+        lines.append(f"  {text} ({counted(len(control.sets), 'set')} of {control.n_heads}): {interval(effect.change)}")
+        lines.append(
+            f"  name movers minus these: {interval(effect.name_movers_minus_change)}; "
+            f"share of sets with as large a loss: {effect.p_value:.3f}"
+        )
     return lines
-
-
-def _control_text(name: str, control: Control) -> str:
-    size = f"{counted(len(control.sets), 'set')} of {control.n_heads}" if control.sets else "no set"
-    return f"{CONTROL_TEXTS[name]} ({size})"
 
 
 def _figures(result: HeadRolesResult, data_title: str) -> dict[str, Figure]:
@@ -137,13 +182,18 @@ def _diagram(result: HeadRolesResult, data_title: str) -> Figure:
 
 
 def _scatter(result: HeadRolesResult, data_title: str) -> Figure:
-    """Draw Figure 3c of Wang et al.: the attention to IO against the direct effect on it."""
-    return plots.scatter(
-        result.scores["end_to_io"].value,
-        np.nan_to_num(result.scores["direct_answer"].value),
+    """Draw Figure 3c of Wang et al. in either order: the attention to IO against the direct effect."""
+    return plots.scatter_panels(
+        {
+            f"{order.upper()}: {first} is named first": (
+                result.scores[order]["end_to_io"].value,
+                np.nan_to_num(result.scores[order]["direct_logit_diff"].value),
+            )
+            for order, first in zip(ORDERS, ("IO", "S"), strict=True)
+        },
         [head_name(head) for head in result.heads],
         x_label="attention from END to IO",
-        y_label="direct effect on the answer's logit\n(share of that logit over the mean logit)",
+        y_label="direct effect on the logit difference\n(share of it)",
         title=f"Who moves the name\n{data_title}",
     )
 
@@ -156,7 +206,7 @@ def _ablation_bars(ablation: NameMoverAblation, data_title: str) -> Figure:
     }
     changes = Estimate.joined(list(bars.values()))
     return plots.ranked_bars(
-        plots.Axis("resampled at END", list(bars)),
+        plots.Axis("knocked out at END", list(bars)),
         changes.value,
         changes.low,
         changes.high,

@@ -192,15 +192,49 @@ def scatter(
             ax.legend(frameon=False, loc="upper left")
         else:
             ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
-        ax.scatter(x, y, color=POSITIVE, s=14, alpha=0.7, linewidths=0)
-        ax.margins(0.12, 0.08)
         if from_zero:
             ax.axvline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
-        outermost = [np.argsort(-np.abs(values), kind="stable")[:named].tolist() for values in (x, y)]
-        _name_points(ax, {labels[point]: (x[point], y[point]) for points in outermost for point in points})
+        _draw_points(ax, x, y, labels, named)
         ax.set(xlabel=x_label, ylabel=y_label)
         set_title(figure, title)
     return figure
+
+
+def scatter_panels(
+    panels: Mapping[str, tuple[Float[Array, "point"], Float[Array, "point"]]],
+    labels: Sequence[str],
+    x_label: str,
+    y_label: str,
+    title: str,
+    named: int = 5,
+) -> Figure:
+    """Draw the same points under several conditions next to each other, with shared axes, and label them as `scatter`.
+
+    `panels`: the x and y values of the points by the title of their panel.
+    """
+    with context(STYLE):
+        figure = Figure(figsize=(0.8 + 3.7 * len(panels), 4.2), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        for ax, (name, (x, y)) in zip(axes, panels.items(), strict=True):
+            ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
+            ax.scatter(x, y, s=0)  # all panels set the shared limits before names are placed
+            ax.set_title(name)
+            ax.set_xlabel(x_label)
+        for ax, (x, y) in zip(axes, panels.values(), strict=True):
+            _draw_points(ax, x, y, labels, named)
+        axes[0].set_ylabel(y_label)
+        set_title(figure, title)
+    return figure
+
+
+def _draw_points(
+    ax: Axes, x: Float[Array, "point"], y: Float[Array, "point"], labels: Sequence[str], named: int
+) -> None:
+    """Draw points, and label those that are farthest from 0 along either axis."""
+    ax.scatter(x, y, color=POSITIVE, s=14, alpha=0.7, linewidths=0)
+    ax.margins(0.12, 0.08)
+    outermost = [np.argsort(-np.abs(values), kind="stable")[:named].tolist() for values in (x, y)]
+    _name_points(ax, {labels[point]: (x[point], y[point]) for points in outermost for point in points})
 
 
 def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 def run_roles(sweep, *arguments):
-    return sweep("tracker=none", "intervention=head_roles", "intervention.repeats=4", *arguments)
+    return sweep("tracker=none", "intervention=head_roles", "intervention.repeats=8", *arguments)

@@ -14,9 +14,9 @@ from tests.conftest import ioi_task, model_config
 @pytest.fixture(scope="package")
 def engine(folders):
     model = load_model(model_config(folders["tiny-gpt2"]))
-    return Engine(model, ioi_task(n=12).prompt_pairs(model.tokens))
+    return Engine(model, ioi_task(n=16).prompt_pairs(model.tokens))
 
 
 @pytest.fixture(scope="package")
 def result(engine):
-    return measure_head_roles(engine, Thresholds(), n_sequences=2, n_controls=3, seed=0)
+    return measure_head_roles(engine, Thresholds(), n_sequences=8, n_controls=20, n_reference=4, seed=0)

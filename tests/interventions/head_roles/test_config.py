@@ -14,17 +14,18 @@ from tests.interventions.head_roles.command import run_roles
 
 
 def test_thresholds_are_a_group_of_their_own():
-    config = HeadRoles.from_config({"thresholds": {"end": 0.5}, "controls": 3}, "intervention")
+    config = HeadRoles.from_config({"thresholds": {"end": 0.5}, "controls": 30}, "intervention")
     assert config.thresholds == Thresholds(end=0.5)
-    assert (config.repeats, config.controls, config.seed) == (16, 3, 0)
+    assert (config.repeats, config.controls, config.seed) == (16, 30, 0)
     assert config.title == "head roles"
 
 
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"repeats": 0}, r"^intervention\.repeats: got 0, expected greater than or equal to 1$"),
-        ({"controls": 0}, r"^intervention\.controls: got 0, expected greater than or equal to 1$"),
+        ({"repeats": 7}, r"^intervention\.repeats: got 7, expected greater than or equal to 8$"),
+        ({"controls": 19}, r"^intervention\.controls: got 19, expected greater than or equal to 20$"),
+        ({"n_reference": 1}, r"^intervention\.n_reference: got 1, expected greater than or equal to 2$"),
         ({"thresholds": {"copying": -0.1}}, r"^intervention\.thresholds\.copying: got -0\.1, expected greater than"),
         ({"threshold": {}}, r"^intervention\.threshold: no such key$"),
     ],
@@ -35,12 +36,12 @@ def test_wrong_values_are_reported_with_their_key(keys, line):
 
 
 def test_a_target_of_an_earlier_version_is_read():
-    earlier = {"_target_": "ioi_lab.interventions.head_roles.HeadRoles", "name": "head_roles", "repeats": 4}
-    assert instantiate(earlier, "intervention", Intervention) == HeadRoles(repeats=4)
+    earlier = {"_target_": "ioi_lab.interventions.head_roles.HeadRoles", "name": "head_roles", "repeats": 9}
+    assert instantiate(earlier, "intervention", Intervention) == HeadRoles(repeats=9)
 
 
 def test_a_config_of_an_earlier_version_runs_again(sweep, tmp_path):
-    assert run_roles(sweep, "task.n=4", "figures=false").code == 0
+    assert run_roles(sweep, "task.n=16", "figures=false").code == 0
     first = only_run_folder(tmp_path)
     new = "ioi_lab.interventions.head_roles.config.HeadRoles"
     config = (first / "config.yaml").read_text()

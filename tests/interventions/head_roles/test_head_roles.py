@@ -1,4 +1,4 @@
-"""Head roles from the command line: roles are assigned from scores, and the name movers are put to the test."""
+"""Head roles from the command line: roles are assigned from scores in both orders of the names."""
 
 from __future__ import annotations
 
@@ -11,37 +11,34 @@ from tests.conftest import only_run_folder
 from tests.interventions.head_roles.command import run_roles
 
 
-@pytest.mark.parametrize("model", ["tiny-gpt2", "tiny-pythia"])
-def test_name_movers_matter_more_than_random_heads(sweep, tmp_path, model):
+@pytest.mark.parametrize(("model", "suppressors"), [("tiny-gpt2", ["2.0", "2.1", "3.1"]), ("tiny-pythia", ["3.0"])])
+def test_the_tiny_models_suppress_the_subject(sweep, tmp_path, model, suppressors):
+    """Heads 0.0 and 0.3 of tiny-gpt2 attend to a position, not to a name, so that they are no name movers."""
     outcome = run_roles(sweep, f"model={model}")
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
     metrics = json.loads((run / "metrics.json").read_text())
     table = pd.read_csv(run / "results.csv", keep_default_na=False)
-    movers = table[table["roles"].str.contains("(?:^|; )name mover")]
-    assert len(movers) == metrics["n_name_mover"] > 0
-    assert (movers["end_to_io"].astype(float) >= 0.2).all()
-    assert (movers["copying"].astype(float) >= 0.25).all()
-    assert (movers["direct_answer"].astype(float) >= 0.03).all()
-    assert metrics["name_movers_change_high"] < 0
-    assert metrics["name_movers_minus_roleless_high"] < 0
-    assert metrics["name_movers_minus_roleless"] == pytest.approx(
-        metrics["name_movers_change"] - metrics["roleless_change"]
-    )
-    assert {path.stem for path in (run / "plots").iterdir()} == {"circuit", "name_movers", "ablation"}
-    assert "induction: none" in outcome.out
+    assert table["order"].unique().tolist() == ["all", "abba", "baba"]
+    with_role = table[(table["order"] == "abba") & (table["roles"] != "")]
+    assert [f"{layer}.{head}" for layer, head in with_role[["layer", "head"]].to_numpy()] == suppressors
+    assert set(with_role["roles"]) == {"subject suppressor"}
+    assert metrics["n_subject_suppressor"] == len(suppressors)
+    assert metrics["n_name_mover"] == 0
+    assert "name mover: none" in outcome.out
+    assert "no name movers, so that no head can be an S-inhibition head" in outcome.out
+    assert {path.stem for path in (run / "plots").iterdir()} == {"circuit", "name_movers"}
 
 
 def test_without_evidence_no_head_has_a_role(sweep, tmp_path):
-    outcome = run_roles(sweep, "task.n=8", "intervention.thresholds.end=1", "intervention.thresholds.pattern=1")
+    outcome = run_roles(sweep, "task.n=16", "intervention.thresholds.end=1", "intervention.thresholds.pattern=1")
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
     table = pd.read_csv(run / "results.csv", keep_default_na=False)
     assert (table["roles"] == "").all()
     assert (table["query_effect"] == "").all()
-    assert "no name movers, so none were ablated" in outcome.out
-    assert "strong without a role" in outcome.out
-    assert {path.stem for path in (run / "plots").iterdir()} == {"circuit", "name_movers"}
+    assert "no name movers, so none were knocked out" in outcome.out
+    assert "heads without a role that write into the logit difference" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -49,7 +46,9 @@ def test_without_evidence_no_head_has_a_role(sweep, tmp_path):
     [
         (["intervention.thresholds.end=2"], "intervention.thresholds.end: got 2, expected"),
         (["intervention.thresholds.fame=1"], "intervention.thresholds.fame: no such key"),
-        (["task.n=1"], "task: head_roles puts one prompt's names into another; got 1 prompt, expected 2 or more"),
+        (["intervention.controls=19"], "intervention.controls: got 19, expected"),
+        (["task.n=15"], "task.n: head_roles tests each criterion in either order of the names, with intervals; got 7"),
+        (["task.n=40", "task.order=abba"], "task.n: head_roles tests each criterion in either order of the names"),
         (
             ["task=pairs", "task.prompt=The cat met John", "task.corrupt=The cat met Mary", "task.answer= John",
              "task.distractor= Mary"],

@@ -8,11 +8,14 @@ import pytest
 from ioi_lab.engine.engine import Engine
 from ioi_lab.interventions.ablate import Ablate
 from ioi_lab.interventions.head_roles.name_movers import (
-    ablate_name_movers,
-    change_of_direct_effects,
+    MIN_CONTROLS,
+    control_heads,
     control_sets,
+    direct_effects_without,
+    knock_out_name_movers,
+    knockout_edits,
     query_effects,
-    resampling_edits,
+    together,
 )
 from ioi_lab.interventions.path_patch import PathPatch
 from ioi_lab.lenses.direct import direct_effects
@@ -20,6 +23,7 @@ from ioi_lab.models.heads import head_name
 from tests.conftest import ioi_task
 
 MOVERS = [(1, 0), (1, 3)]
+N_REFERENCE = 4
 
 
 @pytest.fixture
@@ -27,21 +31,27 @@ def engine(model):
     return Engine(model, ioi_task(n=8).prompt_pairs(model.tokens))
 
 
-def ablated(engine, heads, seed):
+@pytest.fixture
+def edits(engine):
+    heads = [(layer, head) for layer in range(2) for head in range(engine.shape.n_heads)]
+    return knockout_edits(engine, heads, N_REFERENCE, seed=3)
+
+
+def knocked_out(engine, heads):
     ablation = Ablate(
-        head=[head_name(head) for head in heads], position="END", sets="together", method="resample",
-        reference="random", seed=seed,
+        head=[head_name(head) for head in heads], position="END", sets="together", method="mean_by_position",
+        reference="abc", n_reference=N_REFERENCE, seed=3,
     )  # fmt: skip
-    edits = ablation.plan(ablation.rows(engine.shape, engine.prompts), engine)
-    return edits[0], engine.run(edits, "clean").logit_diff[0]
+    sets = ablation.plan(ablation.rows(engine.shape, engine.prompts), engine)
+    return sets[0], engine.run(sets, "clean").logit_diff[0]
 
 
-def test_query_effects_are_those_of_path_patching(engine):
+def test_query_effects_are_those_of_path_patching_as_in_the_paper(engine):
     senders = [(0, 1), (0, 3)]
     effects = query_effects(engine, senders, MOVERS)
     paths = PathPatch(
         head=[head_name(head) for head in senders], position="END", direction="noise", receiver_input="q",
-        receiver=[head_name(head) for head in MOVERS],
+        receiver=[head_name(head) for head in MOVERS], mlps="free",
     )  # fmt: skip
     patched = engine.run(paths.plan(paths.rows(engine.shape, engine.prompts), engine), "clean").logit_diff
     clean, corrupted = engine.baseline("clean").logit_diff[0], engine.baseline("corrupted").logit_diff[0]
@@ -56,42 +66,55 @@ def test_without_senders_there_are_no_query_effects(engine):
     assert query_effects(engine, [], MOVERS) == {}
 
 
-def test_heads_are_ablated_by_another_prompt_at_end(engine):
+def test_controls_of_paths_are_other_heads_before_the_last_mover():
+    candidates, movers = [(0, 1), (1, 2)], [(2, 0), (3, 1)]
+    drawn = control_heads(candidates, movers, n_heads=8, count=15, seed=0)
+    assert len(set(drawn)) == 15
+    assert all(layer < 3 for layer, _ in drawn)
+    assert not set(drawn) & {*candidates, *movers}
+    assert drawn == control_heads(candidates, movers, n_heads=8, count=15, seed=0)
+    assert drawn != control_heads(candidates, movers, n_heads=8, count=15, seed=1)
+    assert len(control_heads(candidates, movers, n_heads=8, count=100, seed=0)) == 24 - 3
+
+
+def test_heads_are_knocked_out_by_their_reference_mean_at_end(engine, edits):
     others = [(0, 2), (1, 1)]
-    (by_movers, by_others) = engine.run(resampling_edits(engine, [MOVERS, others], seed=3), "clean").logit_diff
-    assert by_movers == pytest.approx(ablated(engine, MOVERS, seed=3)[1], abs=1e-5)
-    assert by_others == pytest.approx(ablated(engine, others, seed=3)[1], abs=1e-5)
-    (another_seed,) = engine.run(resampling_edits(engine, [MOVERS], seed=4), "clean").logit_diff
-    assert np.abs(another_seed - by_movers).max() > 1e-4
+    by_movers, by_others = engine.run([together(edits, MOVERS), together(edits, others)], "clean").logit_diff
+    assert by_movers == pytest.approx(knocked_out(engine, MOVERS)[1], abs=1e-5)
+    assert by_others == pytest.approx(knocked_out(engine, others)[1], abs=1e-5)
+    assert knockout_edits(engine, [], N_REFERENCE, seed=3) == {}
 
 
-def test_the_change_of_direct_effects_is_that_under_the_ablation(engine):
+def test_direct_effects_without_the_movers_are_those_under_their_knockout(engine, edits):
     direct = direct_effects(engine, "clean")
-    under = direct_effects(engine, "clean", ablated(engine, MOVERS, seed=0)[0])
-    change = change_of_direct_effects(engine, MOVERS, direct, seed=0)
-    whole = direct.answer.sum.mean()
-    expected = (under.answer.heads - direct.answer.heads) / whole if whole > 0 else np.full_like(change, np.nan)
-    assert change == pytest.approx(expected, abs=1e-5, nan_ok=True)
+    under = direct_effects(engine, "clean", knocked_out(engine, MOVERS)[0])
+    got = direct_effects_without(engine, together(edits, MOVERS), direct)
+    whole = direct.logit_diff.mean()
+    expected = under.difference.heads / whole if whole > 0 else np.full_like(got, np.nan)
+    assert got == pytest.approx(expected, abs=1e-5, nan_ok=True)
 
 
-def test_an_ablation_is_compared_with_the_mean_over_its_controls(engine):
-    sets = [[(0, 2)], [(1, 1)], [(0, 0)]]
-    ablation, checks = ablate_name_movers(engine, MOVERS, {"others": sets, "roleless": []}, seed=0)
+def test_a_knockout_is_compared_with_that_of_its_controls(engine, edits):
+    sets = [[(0, 2)], [(1, 1)], [(0, 0)]] * 7
+    knockout, checks = knock_out_name_movers(engine, MOVERS, {"others": sets, "roleless": sets[:19]}, edits)
     clean = engine.baseline("clean").logit_diff[0]
-    by_movers = (ablated(engine, MOVERS, seed=0)[1] - clean).mean()
-    by_sets = [(ablated(engine, heads, seed=0)[1] - clean).mean() for heads in sets]
-    effect = ablation.controls["others"].effect
-    assert ablation.change.value[0] == pytest.approx(by_movers, abs=1e-5)
+    by_movers = (knocked_out(engine, MOVERS)[1] - clean).mean()
+    by_sets = [(knocked_out(engine, heads)[1] - clean).mean() for heads in sets[:3]]
+    effect = knockout.controls["others"].effect
+    assert knockout.change.value[0] == pytest.approx(by_movers, abs=1e-5)
     assert effect.change.value[0] == pytest.approx(np.mean(by_sets), abs=1e-5)
     assert (effect.lowest_change, effect.highest_change) == pytest.approx((min(by_sets), max(by_sets)), abs=1e-5)
     assert effect.name_movers_minus_change.value[0] == pytest.approx(by_movers - np.mean(by_sets), abs=1e-5)
-    assert ablation.controls["roleless"].effect is None
+    n_as_low = 7 * sum(change <= by_movers for change in by_sets)
+    assert effect.p_value == pytest.approx((1 + n_as_low) / 22)
+    assert knockout.controls["roleless"].effect is None  # one too few
+    assert MIN_CONTROLS == 20
     assert (checks.everything, checks.nothing) == pytest.approx((1, 0), abs=1e-3)
 
 
 def test_without_name_movers_only_the_checks_are_run(engine):
-    ablation, checks = ablate_name_movers(engine, [], {}, seed=0)
-    assert ablation is None
+    knockout, checks = knock_out_name_movers(engine, [], {}, {})
+    assert knockout is None
     assert (checks.everything, checks.nothing) == pytest.approx((1, 0), abs=1e-3)
 
 

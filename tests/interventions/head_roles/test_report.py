@@ -9,17 +9,15 @@ import pytest
 from matplotlib.patches import FancyArrowPatch
 
 from ioi_lab.interventions.baselines import Baselines
-from ioi_lab.interventions.head_roles.measure import HeadRolesResult, measure_head_roles
-from ioi_lab.interventions.head_roles.name_movers import Control, ControlEffect, NameMoverAblation
-from ioi_lab.interventions.head_roles.report import COLOURS, SHOWN_SCORES, report_head_roles
+from ioi_lab.interventions.head_roles.measure import HeadRolesResult
+from ioi_lab.interventions.head_roles.name_movers import Control, ControlEffect, NameMoverAblation, QueryControl
+from ioi_lab.interventions.head_roles.report import COLOURS, SHOWN_SCORES, STRONG_SCORES, report_head_roles
 from ioi_lab.interventions.self_checks import SelfChecks
-from ioi_lab.lenses.roles import NAME_MOVER, ROLES, S_INHIBITION, Thresholds
-from ioi_lab.reports.report import ReportContext
+from ioi_lab.lenses.roles import NAME_MOVER, ROLES, S_INHIBITION
 from ioi_lab.stats.bootstrap import Estimate
 from tests.interventions.toy import CONTEXT as TOY
 from tests.interventions.toy import ToyEngine
 
-CONTEXT = ReportContext("a model", "a task")
 HEADS = [(layer, head) for layer in range(2) for head in range(3)]
 MOVERS = [(1, 0), (1, 2)]
 
@@ -28,81 +26,92 @@ def estimate(*values, half=0.5):
     return Estimate(np.array(values), np.array(values) - half, np.array(values) + half)
 
 
-def score(*values):
-    """A score without intervals, as those on random tokens have."""
-    return estimate(*values, half=np.nan)
-
-
 def control_effect(change, difference):
-    return ControlEffect(estimate(change), change - 1, change + 1, estimate(difference))
+    return ControlEffect(estimate(change), change - 1, change + 1, estimate(difference), p_value=0.125)
+
+
+SETS = [[(1, 1), (0, 0)], [(1, 1), (0, 1)]]
 
 
 @pytest.fixture
 def by_hand():
-    """A result whose scores are distinct numbers."""
+    """A result whose scores are distinct numbers, in each order."""
     names = dict.fromkeys(name for shown in SHOWN_SCORES.values() for name in shown)
-    scores = {name: score(*(index + np.arange(6) / 8)) for index, name in enumerate(names)}
-    scores["end_to_io"] = estimate(0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
-    scores["direct_answer"] = estimate(0.5, -0.25, np.nan, 0.75, 0.0, 0.25)
-    scores["direct_logit_diff"] = estimate(0.01, 0.02, 0.03, 0.6, -0.4, 0.3)
+    names |= dict.fromkeys(STRONG_SCORES)
+
+    def scores(shift):
+        distinct = {name: estimate(*(index + shift + np.arange(6) / 8)) for index, name in enumerate(names)}
+        return distinct | {
+            "end_to_io": estimate(*(shift + np.array([0.0, 0.125, 0.25, 0.5, 0.75, 1.0]))),
+            "direct_logit_diff": estimate(*(shift + np.array([0.01, 0.02, np.nan, 0.6, -0.4, 0.3]))),
+        }
+
     roles = {role: [] for role in ROLES} | {"induction": [(0, 1)], S_INHIBITION: [(0, 2), (0, 1)], NAME_MOVER: MOVERS}
     controls = {
         "roleless": Control([[(1, 1)]], control_effect(-0.5, -2.5)),
-        "others": Control([[(1, 1), (0, 0)], [(1, 1), (0, 1)]], control_effect(-1.0, -2.0)),
+        "others": Control(SETS, control_effect(-1.0, -2.0)),
     }
     return HeadRolesResult(
         baselines=Baselines.measure(ToyEngine()),
         checks=SelfChecks(1.0, 0.0),
         heads=HEADS,
-        scores=scores,
+        scores={"all": scores(0.0), "abba": scores(0.25), "baba": scores(-0.25)},
         roles=roles,
         strong_without_role=[(1, 1)],
+        query_control=QueryControl([(0, 0), (0, 1)], 0.0625),
         ablation=NameMoverAblation(estimate(-3.0), controls),
     )
 
 
-def test_a_row_per_head_has_all_its_roles_and_scores(by_hand):
+def test_a_row_per_head_and_order_has_all_its_roles_and_scores(by_hand):
     table = report_head_roles(by_hand, TOY).table
-    assert list(zip(table["layer"], table["head"], strict=True)) == HEADS
-    assert table["roles"].tolist() == ["", "induction; S-inhibition", "S-inhibition", "name mover", "", "name mover"]
-    assert table["end_to_io"].tolist() == [0.0, 0.125, 0.25, 0.5, 0.75, 1.0]
+    assert list(zip(table["layer"], table["head"], strict=True)) == 3 * HEADS
+    assert table["order"].tolist() == [order for order in ("all", "abba", "baba") for _ in HEADS]
+    roles = ["", "induction; S-inhibition", "S-inhibition", "name mover", "", "name mover"]
+    assert table["roles"].tolist() == 3 * roles
+    assert table["end_to_io"].tolist()[:6] == [0.0, 0.125, 0.25, 0.5, 0.75, 1.0]
+    assert table["end_to_io"].tolist()[6:12] == [0.25, 0.375, 0.5, 0.75, 1.0, 1.25]
     assert table["end_to_io_low"][3] == 0.0
-    assert table["copying_low"].isna().all()
 
 
-def test_metrics_count_roles_and_compare_the_ablation(by_hand):
+def test_metrics_count_roles_and_compare_the_knockout(by_hand):
     metrics = report_head_roles(by_hand, TOY).metrics
     counts = {name: metrics[f"n_{name}"] for name in ("induction", "S-inhibition", "name_mover", "backup_name_mover")}
     assert counts == {"induction": 1, "S-inhibition": 2, "name_mover": 2, "backup_name_mover": 0}
     assert (metrics["name_movers_change"], metrics["name_movers_change_low"]) == (-3.0, -3.5)
     assert (metrics["roleless_change"], metrics["name_movers_minus_roleless"]) == (-0.5, -2.5)
     assert (metrics["others_lowest_change"], metrics["others_highest_change"]) == (-2.0, 0.0)
-    assert [metrics[f"n_{kind}_{name}"] for name in ("roleless", "others") for kind in ("sets", "heads")] == [
-        1,
-        1,
-        2,
-        2,
-    ]
+    assert metrics["others_p_value"] == 0.125
+    assert (metrics["n_query_controls"], metrics["query_bound"]) == (2, 0.0625)
+    sizes = [metrics[f"n_{kind}_{name}"] for name in ("roleless", "others") for kind in ("sets", "heads")]
+    assert sizes == [1, 1, 2, 2]
 
 
-def test_the_summary_lists_heads_by_role_with_their_scores(by_hand):
+def test_the_summary_lists_heads_by_role_with_their_scores_in_both_orders(by_hand):
     lines = report_head_roles(by_hand, TOY).summary
-    assert lines[0] == "roles, with the scores that they rest on:"
-    assert [line.strip().rstrip(": ") for line in lines if line.startswith("  ") and line[2] != " "][:7] == [
+    assert lines[0].startswith("roles, with the scores that they rest on, in ABBA | BABA prompts")
+    assert [line.strip().rstrip(": ") for line in lines if line.startswith("  ") and line[2] != " "][:8] == [
         "previous token: none", "duplicate token: none", "induction", "S-inhibition", "negative name mover: none",
-        "name mover", "backup name mover: none",
+        "subject suppressor: none", "name mover", "backup name mover: none",
     ]  # fmt: skip
     start = lines.index("  name mover: ")
     for line, head in zip(lines[start + 1 : start + 3], MOVERS, strict=True):
-        scores = [f"{name} {by_hand.score(name, head):.2f}" for name in ("end_to_io", "copying", "direct_answer")]
+        scores = [
+            f"{name} {by_hand.score(name, head, 'abba'):.2f} | {by_hand.score(name, head, 'baba'):.2f}"
+            for name in SHOWN_SCORES[NAME_MOVER]
+        ]
         assert line == f"    {head[0]}.{head[1]}    {', '.join(scores)}"
-    assert "strong without a role (share of the logit difference written directly): 1.1 (-0.40)" in lines
+    assert any(
+        line.startswith("S-inhibition heads exceed the query_effect of each of 2 random heads") for line in lines
+    )
+    strong = next(line for line in lines if line.startswith("    1.1"))
+    assert strong.startswith("    1.1    direct_logit_diff -0.15 | -0.65, end_to_io 1.00 | 0.50, end_to_s1 ")
     assert lines[-5:] == [
         "  name movers (1.0, 1.2): -3.00 [-3.50, -2.50]",
         "  random heads of the same layers without a role (1 set of 1): -0.50 [-1.00, 0.00]",
+        "  name movers minus these: -2.50 [-3.00, -2.00]; share of sets with as large a loss: 0.125",
         "  random other heads of the same layers (2 sets of 2): -1.00 [-1.50, -0.50]",
-        "  name movers minus random heads of the same layers without a role (1 set of 1): -2.50 [-3.00, -2.00]",
-        "  name movers minus random other heads of the same layers (2 sets of 2): -2.00 [-2.50, -1.50]",
+        "  name movers minus these: -2.00 [-2.50, -1.50]; share of sets with as large a loss: 0.125",
     ]
 
 
@@ -118,10 +127,14 @@ def test_the_diagram_has_a_box_per_role_and_arrows_for_paths_and_writers(by_hand
     assert figure.get_suptitle() == "Heads by role and layer\ntoy, toy task, 4 prompts"
 
 
-def test_the_scatter_has_all_heads_and_0_for_effects_that_are_unknown(by_hand):
-    points = report_head_roles(by_hand, TOY).draw()["name_movers"].axes[0].collections[0].get_offsets()
-    assert points[:, 0].tolist() == by_hand.scores["end_to_io"].value.tolist()
-    assert points[:, 1].tolist() == [0.5, -0.25, 0.0, 0.75, 0.0, 0.25]
+def test_the_scatter_has_all_heads_in_both_orders_and_0_for_effects_that_are_unknown(by_hand):
+    axes = report_head_roles(by_hand, TOY).draw()["name_movers"].axes
+    assert [ax.get_title() for ax in axes] == ["ABBA: IO is named first", "BABA: S is named first"]
+    for ax, order in zip(axes, ("abba", "baba"), strict=True):
+        points = ax.collections[-1].get_offsets()
+        assert points[:, 0].tolist() == by_hand.scores[order]["end_to_io"].value.tolist()
+        effects = by_hand.scores[order]["direct_logit_diff"].value
+        assert points[:, 1].tolist() == np.nan_to_num(effects).tolist()
 
 
 def test_bars_compare_the_name_movers_with_controls_that_there_are(by_hand):
@@ -139,32 +152,20 @@ def test_bars_compare_the_name_movers_with_controls_that_there_are(by_hand):
     assert set(report_head_roles(replace(by_hand, ablation=None), TOY).draw()) == {"circuit", "name_movers"}
 
 
-def test_table_metrics_figures_and_sentences_read_the_same_fields(result):
-    report = report_head_roles(result, CONTEXT)
-    ablation = result.ablation
-    assert report.metrics["name_movers_change"] == ablation.change.value[0]
-    line = next(line for line in report.summary if line.startswith("  name movers ("))
-    change, low, high = (part[0] for part in (ablation.change.value, ablation.change.low, ablation.change.high))
-    assert line.endswith(f"): {change:.2f} [{low:.2f}, {high:.2f}]")
-    bars = report.draw()["ablation"].axes[0]
-    assert bars.patches[0].get_width() == change
-    for name, control in ablation.controls.items():
-        assert report.metrics[f"n_sets_{name}"] == len(control.sets)
-        assert report.metrics[f"n_heads_{name}"] == control.n_heads
-        assert report.metrics[f"{name}_lowest_change"] <= report.metrics[f"{name}_change"]
-        assert report.metrics[f"{name}_highest_change"] >= report.metrics[f"{name}_change"]
-    roles = dict(zip(result.heads, report.table["roles"], strict=True))
-    assert {head: "; ".join(result.roles_of(head)) for head in result.heads} == roles
-
-
-def test_controls_that_a_model_cannot_offer_are_reported_as_missing(engine):
-    """With low thresholds all heads of the name movers' layers have a role."""
-    low = Thresholds(pattern=0, end=0, copying=0, direct=0, queries=0, backup=0)
-    result = measure_head_roles(engine, low, n_sequences=2, n_controls=3, seed=0)
-    roleless = result.ablation.controls["roleless"]
-    assert (roleless.sets, roleless.effect, roleless.n_heads) == ([], None, 0)
-    report = report_head_roles(result, CONTEXT)
+def test_controls_that_a_model_cannot_offer_are_reported_as_too_few(by_hand):
+    controls = {"roleless": Control([], None), "others": Control(SETS, None)}
+    few = replace(
+        by_hand,
+        ablation=replace(by_hand.ablation, controls=controls),
+        query_control=QueryControl([(0, 0)], None),
+    )
+    report = report_head_roles(few, TOY)
     assert report.metrics["n_sets_roleless"] == 0
     assert "roleless_change" not in report.metrics
-    assert "  random heads of the same layers without a role (no set): there are none" in report.summary
-    report.draw()
+    assert "query_bound" not in report.metrics
+    assert report.summary[-2:] == [
+        "  too few random heads of the same layers without a role to compare with: 0 different sets, 20 are needed",
+        "  too few random other heads of the same layers to compare with: 2 different sets, 20 are needed",
+    ]
+    assert "too few heads to find S-inhibition: 1 head to compare their paths with, 20 are needed" in report.summary
+    assert [bar.get_width() for bar in report.draw()["ablation"].axes[0].patches] == [-3.0]
