@@ -29,6 +29,7 @@ DECIDED = {
     "alignment/mean_shift": {"method"},
     "alignment/procrustes": {"method"},
     "corpus/task": {"task"},
+    "intervention/knockout": {"name", "sets", "method", "reference"},
 }
 """Keys that tell an option from the others of its group, by group or by file: no signature can have their values."""
 
@@ -41,6 +42,9 @@ def read(path: Path) -> dict[str, Any]:
 
 def class_of(path: Path) -> type[BaseModel]:
     target = read(path).get("_target_")
+    presets = [entry for entry in read(path).get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    if target is None and presets:  # other values of the keys of another option
+        return class_of(path.with_name(f"{presets[0]}.yaml"))
     if target is None:
         return CLASS_OF_GROUP[path.parent.name]
     cls = pkgutil.resolve_name(_OLD_TARGETS.get(target, target))

@@ -15,6 +15,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from ioi_lab.interventions.baselines import Baselines, estimates_of
+from ioi_lab.interventions.grid_measure import grid_result
 from ioi_lab.interventions.grid_result import GridResult
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.interventions.self_checks import checked_run
@@ -79,7 +80,7 @@ class AttributionPatch(Patch):
         plan = self.plan(rows, engine)
         readout, checks = checked_run(engine, plan if self.check_exact else [], self.base)
         estimated = engine.estimate(plan, self.base, ig_steps=self.ig_steps)
-        result = self._result(engine, baselines, rows, estimated, checks)
+        result = grid_result(engine, baselines, rows, estimated, checks, self.base, self._noun(engine.shape))
         exact = None
         if self.check_exact:
             exact = _compared(estimates_of(engine, readout), result.estimates["recovery"])

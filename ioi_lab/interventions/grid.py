@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 from pydantic import model_validator
 from typing_extensions import override
 
 from ioi_lab.engine.edits import EditSet, Pass, Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention
-from ioi_lab.interventions.baselines import Baselines, estimates_of
+from ioi_lab.interventions.baselines import Baselines
+from ioi_lab.interventions.grid_measure import grid_result
 from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row, Sets
-from ioi_lab.interventions.self_checks import SelfChecks, checked_run
+from ioi_lab.interventions.self_checks import checked_run
 from ioi_lab.models.selectors import (
     IndexSelector,
     PlacedHeadSelector,
@@ -34,8 +34,6 @@ from ioi_lab.models.selectors import (
     positions_of,
 )
 from ioi_lab.models.shape import HEAD_COMPONENTS, Component, ModelShape
-from ioi_lab.stats.discoveries import ROUNDING, discover
-from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import PromptPairs
 
 if TYPE_CHECKING:
@@ -127,31 +125,7 @@ class GridIntervention(Intervention[GridResult]):
         baselines = Baselines.measure(engine)
         rows = self.rows(engine.shape, engine.prompts)
         readout, checks = checked_run(engine, self.plan(rows, engine), self.base)
-        return self._result(engine, baselines, rows, readout, checks)
-
-    def _result(
-        self, engine: Engine, baselines: Baselines, rows: list[Row], readout: Readout, checks: SelfChecks
-    ) -> GridResult:
-        """Return the result of rows, given the readout of their edits."""
-        estimates = estimates_of(engine, readout)
-        # An edit without effect leaves the base pass, whose recovery is 0 if it is the corrupted one and 1 if clean.
-        effect = estimates["recovery"].minus(0.0 if self.base == "corrupted" else 1.0)
-        return GridResult(
-            baselines=baselines,
-            checks=checks,
-            rows=rows,
-            readout=readout,
-            estimates=estimates,
-            effect=effect,
-            discoveries=discover(
-                readout.logit_diff - engine.baseline(self.base).logit_diff,
-                baselines.clean.logit_diff - baselines.corrupted.logit_diff,
-                engine.bootstrap,
-                ROUNDING,
-            ),
-            ranking=np.argsort(-np.abs(effect.value), kind="stable").tolist(),
-            noun=self._noun(engine.shape),
-        )
+        return grid_result(engine, baselines, rows, readout, checks, self.base, self._noun(engine.shape))
 
     @override
     def report(self, result: GridResult, context: ReportContext) -> Report:
@@ -171,4 +145,7 @@ class GridIntervention(Intervention[GridResult]):
 
 def _check_not_empty(cells: Sequence[object]) -> None:
     if not cells:
-        raise LabError("intervention.sets: got 'except' of everything, which leaves nothing to edit")
+        raise LabError(
+            "intervention.sets: got 'except' of everything, which leaves nothing to edit; name what is kept, such as "
+            "\"intervention.head=['9.9','5.5@S2']\""
+        )

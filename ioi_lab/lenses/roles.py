@@ -94,10 +94,9 @@ def _subject_suppressor(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "he
 
 
 def _backup(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
-    """Is not a name mover, but raises the logit difference once these are knocked out, and more than it did before."""
-    return (
-        _reaches(s["ablation_change"], t.backup) & _reaches(s["direct_after_ablation"], t.backup) & ~_name_mover(s, t)
-    )
+    """Copies names and is not a name mover, but raises the logit difference once these are knocked out, and by more."""
+    rises = _reaches(s["ablation_change"], t.backup) & _reaches(s["direct_after_ablation"], t.backup)
+    return rises & _reaches(s["copying"], t.copying) & ~_name_mover(s, t)
 
 
 def _reaches(score: Estimate, threshold: float) -> Bool[NDArray[np.bool_], "head"]:

@@ -22,6 +22,11 @@ SMALL = {
         "intervention.alignment.target_layers=[3]", "intervention.scale=[-1,1]", "intervention.controls=5",
     ],
     "head_roles": ["intervention.repeats=8", "intervention.n_reference=2", "task.n=16"],
+    "knockout": ["intervention.head=[2.0@END]", "intervention.n_reference=2"],
+    "wang2022": [
+        "intervention.repeats=8", "intervention.n_reference=2", "intervention.random_sets=2",
+        "intervention.greedy_steps=1", "task.n=16",
+    ],
 }  # fmt: skip
 """Overrides that make a run short."""
 

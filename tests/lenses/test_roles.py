@@ -49,7 +49,7 @@ WHOLE = {
     },
     "subject suppressor": SUPPRESSOR,
     "name mover": MOVER,
-    "backup name mover": {"ablation_change": 0.3, "direct_after_ablation": 0.3},
+    "backup name mover": {"ablation_change": 0.3, "direct_after_ablation": 0.3, "copying": 0.6},
 }  # fmt: skip
 """Scores that meet the criterion of each role."""
 
@@ -91,7 +91,7 @@ def test_a_head_that_attends_to_a_position_is_not_a_name_mover():
 
 def test_a_backup_is_not_a_name_mover():
     steps_in = WHOLE["backup name mover"]
-    less_negative = {"ablation_change": 0.3, "direct_after_ablation": -0.1}
+    less_negative = {**steps_in, "direct_after_ablation": -0.1}
     assert heads("backup name mover", steps_in, {**MOVER, **steps_in}, less_negative) == [0]
 
 

@@ -27,7 +27,7 @@ SHOWN_SCORES: Final[Mapping[str, tuple[str, ...]]] = {
     "negative name mover": ("end_to_io", "end_to_s", "negative_copying", "direct_logit_diff"),
     SUBJECT_SUPPRESSOR: ("end_to_io", "end_to_s", "negative_copying_s2", "direct_distractor", "direct_logit_diff"),
     NAME_MOVER: ("end_to_io", "end_to_s", "copying", "direct_logit_diff"),
-    "backup name mover": ("direct_logit_diff", "direct_after_ablation"),
+    "backup name mover": ("copying", "direct_logit_diff", "direct_after_ablation"),
 }
 """The scores that are printed with the heads of each role."""
 

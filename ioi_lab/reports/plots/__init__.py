@@ -11,11 +11,12 @@ from ioi_lab.reports.plots.lines import (
     scatter_panels,
 )
 from ioi_lab.reports.plots.maps import Panel, heat_maps, share_maps
+from ioi_lab.reports.plots.points import Group, grouped_scatter
 from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, Axis, png, shades, visible
 from ioi_lab.stats.metrics import Array
 
 __all__ = [
-    "LOGITS", "NEGATIVE", "NEUTRAL", "POSITIVE", "Array", "Axis", "Effect", "Line", "LinePanel", "Node", "Panel",
-    "circuit", "heat_maps", "interval_line", "line_panels", "png", "ranked_bars", "scatter", "scatter_panels",
-    "shades", "share_maps", "visible",
+    "LOGITS", "NEGATIVE", "NEUTRAL", "POSITIVE", "Array", "Axis", "Effect", "Group", "Line", "LinePanel", "Node",
+    "Panel", "circuit", "grouped_scatter", "heat_maps", "interval_line", "line_panels", "png", "ranked_bars", "scatter",
+    "scatter_panels", "shades", "share_maps", "visible",
 ]  # fmt: skip

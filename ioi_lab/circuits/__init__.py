@@ -1,0 +1,1 @@
+"""Circuits: sets of heads at positions, and what they do with everything else knocked out."""
