@@ -31,7 +31,7 @@ from ioi_lab.engine.recordings import RecordingCache
 from ioi_lab.errors import LabError
 from ioi_lab.models.loading import LabModel
 from ioi_lab.models.shape import ModelShape
-from ioi_lab.stats.bootstrap import Bootstrap
+from ioi_lab.stats.bootstrap import Bootstrap, Over
 from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import PromptPairs
 
@@ -59,6 +59,7 @@ class Engine:
             without probabilities and KL.
         seed: The seed of the bootstrap over the prompts.
         executor: The function that `run` hands its edit sets to.
+        over: What the intervals are taken over: `prompts`, or `sentences`, the groups of the prompts.
 
     Raises:
         LabError: A prompt is longer than the model's context.
@@ -73,6 +74,7 @@ class Engine:
         readout: ReadoutKind = "full",
         seed: int = 0,
         executor: Executor = run_now,
+        over: Over = "prompts",
     ) -> None:
         if prompts.longest > model.shape.n_ctx:
             raise LabError(
@@ -83,6 +85,7 @@ class Engine:
         self.model = model
         self.memory_gb = memory_gb
         self.seed = seed
+        self.over: Over = over
         self._kind: ReadoutKind = readout
         self._executor = executor
         if model.device.type == "cpu":
@@ -98,7 +101,7 @@ class Engine:
         first = self._first() or self
         engine = first._siblings.pop(prompts, None)
         if engine is None:
-            engine = Engine(self.model, prompts, self.memory_gb, self._kind, self.seed)
+            engine = Engine(self.model, prompts, self.memory_gb, self._kind, self.seed, over=self.over)
             engine._use_recordings(self._recordings)
             engine._first = ref(first)
         first._siblings[prompts] = engine  # the latest last
@@ -119,8 +122,17 @@ class Engine:
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
-        """Resamples of the engine's prompts, by which all its intervals are taken."""
-        return Bootstrap(len(self.prompts), self.seed)
+        """Resamples of the engine's prompts or sentences, by which all its intervals are taken.
+
+        Raises a `LabError` for sentences if the prompts have none.
+        """
+        groups = self.prompts.groups() if self.over == "sentences" else None
+        if self.over == "sentences" and groups is None:
+            raise LabError(
+                "stats.over: got 'sentences', but these prompts are not marked with their sentences; expected prompts, "
+                "or a column named group in the CSV file of task=pairs"
+            )
+        return Bootstrap(len(self.prompts), self.seed, groups=groups)
 
     def baseline(self, which: Pass) -> Readout:
         """Return the readout `[1, prompt]` of the unedited clean or corrupted pass; it is measured once."""

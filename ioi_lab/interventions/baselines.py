@@ -9,6 +9,7 @@ from ioi_lab.engine.edits import OTHER_PASS, Pass
 from ioi_lab.interventions.self_checks import check_gap
 from ioi_lab.reports.report import scalars
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.groups import intraclass_correlation
 from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import PromptPairs
 
@@ -40,8 +41,16 @@ class Baselines:
         return cls(engine.prompts, clean, corrupted, estimates)
 
     def metrics(self) -> dict[str, float]:
-        """Return the scalars of both passes with their bounds, and the number of prompts."""
+        """Return the scalars of both passes with their bounds, and the numbers of prompts and sentences.
+
+        `clean_logit_diff_icc` is the intraclass correlation of logit differences within sentences: if it is above 0,
+        intervals over prompts are too narrow for other sentences, and those over sentences are not.
+        """
         metrics: dict[str, float] = {"n_prompts": len(self.prompts)}
+        if (groups := self.prompts.groups()) is not None:
+            correlation = intraclass_correlation(self.clean.logit_diff[0], groups)
+            metrics |= {"n_sentences": len(set(groups))}
+            metrics |= {} if correlation is None else {"clean_logit_diff_icc": correlation}
         for which, estimates in self.estimates.items():
             for name, estimate in estimates.items():
                 if name not in ("logit_diff_share", "recovery", "kl"):  # constants of a baseline

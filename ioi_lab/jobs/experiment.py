@@ -18,6 +18,7 @@ from ioi_lab.jobs.job import Job, Outcome, PreparedJob
 from ioi_lab.models.loading import ModelConfig
 from ioi_lab.runs.identity import sha256_of_named_files
 from ioi_lab.runs.tracking import TrackerConfig
+from ioi_lab.stats.bootstrap import MIN_PROMPTS, Over
 from ioi_lab.tasks.prompts import PromptPairs, Task
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ class EngineConfig(EngineMemory):
     readout: Literal["full", "logit_diff"] = "full"
 
 
+class StatsConfig(LabConfig):
+    """What intervals and tests are taken over."""
+
+    over: Over = "prompts"
+
+
 class ExperimentKeys(LabConfig):
     """The keys at the top of an experiment's config."""
 
@@ -46,6 +53,7 @@ class ExperimentKeys(LabConfig):
     figures: bool = True
     optimize: str | None = None
     engine: EngineConfig = EngineConfig()
+    stats: StatsConfig = StatsConfig()
 
 
 @dataclass(frozen=True)
@@ -119,9 +127,10 @@ class Experiment(Job):
 
         model = load_model(self.model)
         prompts = shared_prompts(model, self.task, sha256_of_named_files(self.task.model_dump()))
-        engine = shared_engine(model, prompts, self.keys.engine, self.keys.seed)
+        engine = shared_engine(model, prompts, self.keys.engine, self.keys.seed, self.keys.stats.over)
         if self.task.only_correct:
             engine = engine.on(answered_prompts(engine))
+        check_groups(engine)
         if executor is not None:
             engine = engine.with_executor(executor)
         return Measured(self.intervention.measure(engine), model.provenance, engine.prompts.notes)
@@ -167,8 +176,17 @@ def answered_prompts(engine: Engine) -> PromptPairs:
 
 
 @lru_cache(maxsize=2)  # the jobs of a multirun share baselines; two, like models, which an engine keeps alive
-def shared_engine(model: LabModel, prompts: PromptPairs, config: EngineConfig, seed: int) -> Engine:
+def shared_engine(model: LabModel, prompts: PromptPairs, config: EngineConfig, seed: int, over: Over) -> Engine:
     """Return the engine for a model and prompts, with its baselines: the same one for jobs with equal ones."""
     from ioi_lab.engine.engine import Engine
 
-    return Engine(model, prompts, config.memory_gb, config.readout, seed)
+    return Engine(model, prompts, config.memory_gb, config.readout, seed, over=over)
+
+
+def check_groups(engine: Engine) -> None:
+    """Raise a `LabError` if intervals are taken over too few sentences."""
+    if engine.over == "sentences" and engine.bootstrap.n_units < MIN_PROMPTS:
+        raise LabError(
+            f"stats.over: got 'sentences', but the {len(engine.prompts)} prompts have "
+            f"{engine.bootstrap.n_units} of them; expected prompts, or prompts with {MIN_PROMPTS} sentences or more"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,6 +15,9 @@ from ioi_lab.stats.proportions import wilson_bounds
 
 MIN_PROMPTS: Final = 8
 """The least number of prompts with intervals; `python -m benchmarks.coverage` measures how often they are right."""
+
+Over = Literal["prompts", "sentences"]
+"""What intervals are taken over: single prompts, or all prompts with one sentence (or mark of their group) together."""
 
 _ROWS_AT_ONCE: Final = 2048
 """The number of rows that are resampled at a time, which bounds the memory."""
