@@ -161,9 +161,9 @@ class _Trial:
             )
         n_positions = len(places[self._bucket]) // self._shape.n_layers
         self.warning = (
-            f"writing {written} into {self._component} changes no logit that is read of {name} (tried in {self._shape.n_layers} "
-            f"layers, at {n_positions} positions of {len(prompts)} prompts), so parts of passes cannot be proved and "
-            "whole ones are used"
+            f"writing {written} into {self._component} changes no logit that is read of {name} (tried in "
+            f"{self._shape.n_layers} layers, at {n_positions} positions of {len(prompts)} prompts), so parts of passes "
+            "cannot be proved and whole ones are used"
         )
 
 

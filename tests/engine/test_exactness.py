@@ -84,8 +84,8 @@ def test_a_component_without_any_effect_is_reported_once_and_run_whole(tmp_path,
         assert_matches_brute_force((model, plain, prompts), one_edit_per_layer("z", 3), "clean", engine)
     (line,) = [record.message for record in caplog.records]
     assert line == (
-        "engine: writing noise into z changes no logit that is read of other (tried in 3 layers, at 7 positions of 4 prompts), so "
-        "parts of passes cannot be proved and whole ones are used"
+        "engine: writing noise into z changes no logit that is read of other (tried in 3 layers, at 7 positions of 4 "
+        "prompts), so parts of passes cannot be proved and whole ones are used"
     )
     assert not proofs_of(model).proved["z", False]
 
