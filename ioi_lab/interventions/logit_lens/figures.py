@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ioi_lab.engine.edits import Pass, Site
     from ioi_lab.interventions.logit_lens.measure import HeldOut, LogitLensResult
+    from ioi_lab.lenses.base import TrainingCurve
     from ioi_lab.reports.report import ReportContext
 
 FLOOR: Final = 1e-8
@@ -30,6 +31,8 @@ def lens_figures(result: LogitLensResult, context: ReportContext, title: str) ->
         figures["logit_diff_by_position"] = draw.position_maps()
     if result.held_out is not None:
         figures["held_out_kl"] = draw.held_out(result.held_out)
+    if result.training is not None:
+        figures["training"] = draw.training(result.training)
     return figures
 
 
@@ -123,6 +126,19 @@ class _Figures:
             f"{self._title} of {self._model}, {held_out.n_tokens} tokens of {held_out.text}",
             "95 % intervals over pieces of text",
         )
+
+    def training(self, curve: TrainingCurve) -> Figure:
+        """Draw the divergence from the model during the training, on the text that is used for stopping."""
+        unknown = np.full(len(curve.steps), np.nan)
+        steps = plots.Axis("step", [str(step) for step in curve.steps], places=curve.steps.tolist())
+        end = "until the KL no longer fell" if curve.has_converged else "ended at the maximum of steps"
+        panel = plots.LinePanel(
+            "KL(model ‖ lens), nats, mean over layers",
+            [plots.Line("on the text for stopping", curve.mean, unknown, unknown)],
+            logarithmic=True,
+        )
+        title = f"Training of the {self._title.lower()} of {self._model}\n{end}; kept: step {curve.steps[curve.kept]}"
+        return plots.line_panels(steps, [panel], title)
 
     def _lines(self, metric: str, name: str = "", *, dashed: bool = False) -> list[plots.Line]:
         lines = []

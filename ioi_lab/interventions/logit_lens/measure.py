@@ -30,7 +30,7 @@ from ioi_lab.tasks.prompts import Position, PromptPair, PromptPairs
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.lenses.base import HeldOutKL, Lens
+    from ioi_lab.lenses.base import HeldOutKL, Lens, TrainingCurve
 
 PASSES: Final[tuple[Pass, ...]] = tuple(OTHER_PASS)
 MIN_LINEAR: Final = 0.01
@@ -90,6 +90,9 @@ class LogitLensResult(Result):
     held_out: HeldOut | None
     """The quality of the lens, if it was trained in this run."""
 
+    training: TrainingCurve | None
+    """How its training went."""
+
     files: dict[str, bytes]
     """What the lens leaves in the run folder."""
 
@@ -147,6 +150,7 @@ def measure_lens(
         leads_from=_leads_from(sites, _at(estimates["clean"]["logit_diff"], positions, main)),
         shown=Shown(engine.prompts[prompt], passes, _is_logarithmic(scale, passes)),
         held_out=None if fitted.held_out is None else _held_out(engine, fitted.held_out),
+        training=fitted.training,
         files=dict(fitted.files),
     )
 

@@ -56,6 +56,7 @@ def result():
         leads_from=SITES[1],
         shown=Shown(PAIR, passes, logarithmic=False),
         held_out=None,
+        training=None,
         files={},
     )
 
