@@ -8,6 +8,7 @@ import numpy as np
 
 from ioi_lab.interventions.logit_lens.measure import PASSES
 from ioi_lab.reports import plots
+from ioi_lab.reports.wording import map_note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,15 +100,21 @@ class _Figures:
         maps: dict[str, plots.Array] = {
             str(which): self._result.estimates[which]["logit_diff"].value.reshape(-1, len(names)) for which in PASSES
         }
+        not_found = self._result.discoveries.not_found
+        pale = None
+        if not_found is not None:
+            pale = dict(zip(maps, not_found.reshape(len(maps), -1, len(names)), strict=True))
+        note = map_note(is_outlined=False, is_pale=not_found is not None and bool(not_found.any()))
         return plots.heat_maps(
             maps,
             self._sites,
             plots.Axis("position", names),
-            f"{self._title}\n{self._data_title}",
+            f"{self._title}\n{self._data_title}{note}",
             "logit difference (answer − distractor)",
             # After the embedding: a name's own embedding has a far larger value, which would leave the rest pale.
             limit=max(float(np.abs(values[1:]).max()) for values in maps.values()),
             upward=True,
+            pale=pale,
         )
 
     def held_out(self, held_out: HeldOut) -> Figure:

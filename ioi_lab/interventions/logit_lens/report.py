@@ -46,17 +46,19 @@ def _table(result: LogitLensResult) -> pd.DataFrame:
     ]
     names = result.estimates["clean"]
     estimates = {name: Estimate.joined([result.estimates[which][name] for which in PASSES]) for name in names}
-    return tidy_table(selectors, estimates)
+    table = tidy_table(selectors, estimates)
+    return table.assign(p_value=result.discoveries.p_value, p_adjusted=result.discoveries.p_adjusted)
 
 
 def _metrics(result: LogitLensResult) -> dict[str, float]:
     """Return the baselines, the layer from which on the answer leads at END in the clean pass, and the lens's quality.
 
-    `answer_leads_from_layer` is −1 if the answer leads from the embedding on.
+    Layers are −1 if the answer leads from the embedding on.
     """
     metrics = result.baselines.metrics() | {"n_cells": 2 * len(result.sites) * len(result.positions)}
-    if (site := result.leads_from) is not None:
-        metrics["answer_leads_from_layer"] = -1 if site.component == "resid_pre" else site.layer
+    for name, site in (("leads", result.leads_from), ("surely_leads", result.surely_leads_from)):
+        if site is not None:
+            metrics[f"answer_{name}_from_layer"] = -1 if site.component == "resid_pre" else site.layer
     if result.held_out is not None:
         for name, mean in result.held_out.mean.items():
             metrics |= scalars(f"held_out_kl_{name}", mean)
@@ -74,16 +76,26 @@ def _summary(result: LogitLensResult, title: str) -> list[str]:
     for index in _spread(len(result.sites), SUMMARY_ROWS):
         logit_diff, p_answer, rank = (column[index] for column in columns)
         lines.append(f"  {site_name(result.sites[index]):<8} {logit_diff:12.2f} {p_answer:11.3f} {rank:6.0f}")
-    if result.leads_from is None:
-        lines.append("the answer does not lead the distractor after the last layer")
-    else:
-        lines.append(f"the answer leads the distractor from {site_name(result.leads_from)} on")
+    lines.append(_lead_line(result))
     if result.training is not None:
         lines += _training_lines(result.training)
     if result.held_out is not None:
         plain, tuned = (interval(result.held_out.mean[lens], form=".3f") for lens in ("plain", "tuned"))
         lines.append(f"KL to the model's output on held-out text, mean over layers: {plain} plain, {tuned} tuned")
     return lines
+
+
+def _lead_line(result: LogitLensResult) -> str:
+    """Return where the answer leads, on average and beyond doubt."""
+    if result.leads_from is None:
+        return "the answer does not lead the distractor after the last layer"
+    line = f"on average, the answer leads the distractor from {site_name(result.leads_from)} on"
+    if not result.estimates["clean"]["logit_diff"].has_bounds:
+        return line
+    if result.surely_leads_from is None:
+        return f"{line}, but not with the whole 95 % interval after the last layer"
+    surely = "" if result.surely_leads_from == result.leads_from else f" from {site_name(result.surely_leads_from)} on"
+    return f"{line}, with the whole 95 % interval{surely}"
 
 
 def _training_lines(curve: TrainingCurve) -> list[str]:

@@ -61,18 +61,28 @@ def test_the_table_has_a_row_per_pass_site_and_position(result):
 
 
 @pytest.mark.parametrize(
-    ("site", "metric", "words"),
+    ("site", "surely", "metrics", "words"),
     [
-        (Site("resid_pre", 0), -1, "leads the distractor from embed on"),
-        (Site("resid_mid", 2), 2, "leads the distractor from 2 attn on"),
-        (Site("resid_post", 3), 3, "leads the distractor from 3 on"),
-        (None, None, "does not lead the distractor after the last layer"),
+        (Site("resid_pre", 0), Site("resid_mid", 2), (-1, 2), "embed on, with the whole 95 % interval from 2 attn on"),
+        (Site("resid_mid", 2), None, (2, None), "2 attn on, but not with the whole 95 % interval after the last layer"),
+        (Site("resid_post", 3), Site("resid_post", 3), (3, 3), "3 on, with the whole 95 % interval"),
     ],
 )
-def test_the_place_from_which_the_answer_leads(result, site, metric, words):
-    report = lens_report(replace(result, leads_from=site), CONTEXT, "logit lens")
-    assert report.metrics.get("answer_leads_from_layer") == metric
-    assert f"the answer {words}" in report.summary
+def test_the_place_from_which_the_answer_leads(result, site, surely, metrics, words):
+    report = lens_report(replace(result, leads_from=site, surely_leads_from=surely), CONTEXT, "logit lens")
+    names = ("answer_leads_from_layer", "answer_surely_leads_from_layer")
+    assert tuple(report.metrics.get(name) for name in names) == metrics
+    assert f"on average, the answer leads the distractor from {words}" in report.summary
+
+
+def test_an_answer_that_does_not_lead_or_has_no_interval(result):
+    nowhere = lens_report(replace(result, leads_from=None, surely_leads_from=None), CONTEXT, "logit lens")
+    assert "the answer does not lead the distractor after the last layer" in nowhere.summary
+    value = result.estimates["clean"]["logit_diff"].value
+    unknown = result.estimates["clean"] | {"logit_diff": Estimate(value, value * np.nan, value * np.nan)}
+    few = replace(result, estimates=result.estimates | {"clean": unknown}, leads_from=Site("resid_post", 3))
+    lines = lens_report(few, CONTEXT, "logit lens").summary
+    assert "on average, the answer leads the distractor from 3 on" in lines
 
 
 def test_the_summary_is_that_of_the_clean_pass_at_the_main_position(result):
