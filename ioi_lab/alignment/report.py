@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ioi_lab.alignment.measure import AlignmentDirection, AlignmentResult
 from ioi_lab.reports import plots
-from ioi_lab.reports.report import Report, scalars, tidy_table
+from ioi_lab.reports.report import Report, precision_lines, precision_note, scalars, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
 
 if TYPE_CHECKING:
@@ -20,20 +21,27 @@ SUMMARY_PAIRS: Final = 3
 CONTROLS: Final = {"mean_shift": "mean shift", "shuffled": "shuffled pairs"}
 
 
-def alignment_report(result: AlignmentResult, maps_file: bytes) -> Report:
-    """Return the report; `maps_file` is the file of the maps.
+def alignment_report(result: AlignmentResult, maps_file: bytes, low_precision: Sequence[str] = ()) -> Report:
+    """Return the report.
 
     Every number but CKA is measured on held-out texts; the intervals are over these texts.
+
+    Args:
+        result: The result.
+        maps_file: The file of the maps.
+        low_precision: The models whose precision is low, with the reason.
+
     """
+    note = precision_note(low_precision)
     return Report(
         table=_table(result),
         metrics=_metrics(result),
         draw=lambda: {
-            "r2_by_layers": _maps_of_r2(result),
-            "controls_forward": _control_lines(result, result.forward),
-            "controls_backward": _control_lines(result, result.backward),
+            "r2_by_layers": _maps_of_r2(result, note),
+            "controls_forward": _control_lines(result, result.forward, note),
+            "controls_backward": _control_lines(result, result.backward, note),
         },
-        summary=_summary(result),
+        summary=precision_lines(low_precision) + _summary(result),
         files={"maps.safetensors": maps_file},
         headline="forward_best_r2",
     )
@@ -128,7 +136,7 @@ def _best_lines(result: AlignmentResult, direction: AlignmentDirection) -> list[
 # Figures
 
 
-def _maps_of_r2(result: AlignmentResult) -> Figure:
+def _maps_of_r2(result: AlignmentResult, note: str) -> Figure:
     """Draw R² in both directions and CKA on the same axes: the source's layers upwards, the target's to the right."""
     forward, backward = result.forward, result.backward
     source, target = (
@@ -144,13 +152,13 @@ def _maps_of_r2(result: AlignmentResult) -> Figure:
     title = (
         f"Aligning {result.component} by a {result.map_title}: held-out R² of each pair of layers\n"
         f"{result.corpus}: {result.n_positions:,} positions fitted, {result.n_held_out:,} of "
-        f"{result.n_held_out_texts:,} other texts tried"
+        f"{result.n_held_out_texts:,} other texts tried{note}"
     )
     label = "R², or CKA (0 = nothing shared, 1 = all)"
     return plots.heat_maps(panels, source, target, title, label, limit=1.0, upward=True)
 
 
-def _control_lines(result: AlignmentResult, direction: AlignmentDirection) -> Figure:
+def _control_lines(result: AlignmentResult, direction: AlignmentDirection, note: str) -> Figure:
     """Draw R² by the layer that is mapped to: of the maps from the best layer, and of their controls."""
     rows = direction.rows_from_best_layer
     from_layer, _ = direction.pairs[direction.best]
@@ -166,7 +174,7 @@ def _control_lines(result: AlignmentResult, direction: AlignmentDirection) -> Fi
     title = (
         f"Aligning {result.component}: the map and its controls\n{direction.name}, from layer {from_layer}\n"
         f"{result.corpus}, {result.n_positions:,} positions fitted\n"
-        f"{result.n_held_out:,} of {result.n_held_out_texts:,} other texts tried"
+        f"{result.n_held_out:,} of {result.n_held_out_texts:,} other texts tried{note}"
     )
     cut = any((line.values < MIN_SHOWN_R2).any() for line in lines)
     label = "held-out R² (0: as good as the mean" + (";\ncut off below −1)" if cut else ")")

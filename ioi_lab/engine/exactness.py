@@ -8,12 +8,14 @@ from functools import lru_cache
 from typing import Final
 
 import torch
+from torch import Tensor
 
 from ioi_lab.engine.batching import part_of, works
 from ioi_lab.engine.buckets import Bucket
-from ioi_lab.engine.edits import Edit, Site
+from ioi_lab.engine.edits import EditSet, Site
 from ioi_lab.engine.hooks import edit_hooks
 from ioi_lab.engine.passes import Passes
+from ioi_lab.engine.shown import is_only_shown, strong_edit
 from ioi_lab.errors import LabError, folded
 from ioi_lab.models.loading import LabModel
 from ioi_lab.models.shape import COMPONENTS, Component
@@ -29,6 +31,9 @@ _ROUNDING: Final = 4
 _FAINT: Final = 0.01
 """An edit whose effect is below this share of what counts as agreement has none."""
 
+_MAX_PROMPTS: Final = 4
+"""The number of prompts that are tried at a component at which the usual edits change too little."""
+
 
 class ShortcutProofs:
     """The proofs of the engine's shortcuts on one model: whether parts of passes are exact for each component."""
@@ -37,20 +42,23 @@ class ShortcutProofs:
         self.proved: dict[tuple[Component, bool], bool] = {}
         """By component, and by whether answer and distractor alone are unembedded."""
 
+        self._warned: set[Component] = set()
+
     def hold(self, passes: Passes, bucket: Bucket, components: Iterable[Component]) -> bool:
         """Return whether parts of passes are exact for edits of all `components`; each is tried once.
 
-        `bucket` holds one prompt to try them on. Raises a `LabError` for a component at which edits change nothing.
+        `bucket` holds one prompt to try them on; others of its prompts are tried if this one shows too little. Raises a
+        `LabError` for a component that TransformerLens only shows.
         """
         tried: set[Component] = {"resid_pre", *components}
         for component in sorted(tried, key=COMPONENTS.index):
             key = component, passes.pair_only
             if key not in self.proved:
-                self.proved[key] = _part_is_exact(passes, bucket, component)
-                if not self.proved[key]:
-                    log.warning(
-                        "engine: whole passes for %s, as parts are not proved on %s", component, passes.model.shape.name
-                    )
+                trial = _Trial(passes, bucket, component)
+                self.proved[key] = trial.is_exact()
+                if not self.proved[key] and component not in self._warned:
+                    log.warning("engine: %s", trial.warning)
+                    self._warned.add(component)
         return all(self.proved[component, passes.pair_only] for component in tried)
 
 
@@ -60,56 +68,103 @@ def proofs_of(model: LabModel) -> ShortcutProofs:
     return ShortcutProofs()
 
 
-def _part_is_exact(passes: Passes, bucket: Bucket, component: Component) -> bool:
-    """Compare whole passes with parts of them under strong edits early, in the middle and late in the model.
+class _Trial:
+    """Whole passes compared with parts of them under strong edits of one component.
 
-    Raises a `LabError` if the edits change nothing: then TransformerLens shows the component, but the model does not
-    compute with what is written there.
+    A network in which few heads do anything may not react to an edit early, in the middle or late in the model: then
+    every layer is tried, at several positions of several prompts.
     """
-    shape = passes.model.shape
-    if component == "resid_mid":
-        _check_resid_mid(passes, bucket)
-    last, middle, end = shape.n_layers - 1, bucket.length // 2, bucket.length - 1
-    unedited = passes.selected(passes.recording(bucket, "clean", set()).end_logits[None], bucket)
-    if not unedited.isfinite().all():
-        return False  # nothing can be proved; the measurement itself will report it
-    strongest = 0.0
-    for layer, position in ((0, middle), (last // 2, middle), (last, end)):
-        edit_set = [_strong_edit(passes, bucket, Site(component, layer, None, position))]
-        hooks = edit_hooks([edit_set], bucket, {})
-        expected = passes.selected(passes.forward.whole(bucket, "clean", hooks), bucket)
-        tolerance = max(_AGREEMENT, float(_ROUNDING * passes.model.rounding * expected.abs().max()))
-        todo = works(bucket, [edit_set], "clean", shape)
-        got = unedited  # if there is nothing to do
+
+    def __init__(self, passes: Passes, bucket: Bucket, component: Component) -> None:
+        self._passes = passes
+        self._bucket = bucket
+        self._component = component
+        self._shape = passes.model.shape
+        self._strongest = 0.0
+        """The largest change of a logit, as a multiple of what counts as agreement."""
+
+        self.warning = f"whole passes for {component}, as parts are not proved on {self._shape.name}"
+
+    def is_exact(self) -> bool:
+        """Return whether all agree, and the edits change enough for that to mean something.
+
+        Raises a `LabError` if they change nothing because TransformerLens only shows the component.
+        """
+        if self._component == "resid_mid":
+            _check_resid_mid(self._passes, self._bucket)
+        last, middle, end = self._shape.n_layers - 1, self._bucket.length // 2, self._bucket.length - 1
+        if not self._agree(self._bucket, ((0, middle), (last // 2, middle), (last, end))):
+            return False
+        if self._strongest > 1:
+            return True
+        prompts, places = self._others()
+        for bucket in prompts:
+            if not self._agree(bucket, places[bucket]):
+                return False
+            if self._strongest > 1:
+                return True
+        if self._strongest < _FAINT:
+            self._check_not_only_shown(prompts, places)
+        return False  # agreement proves nothing
+
+    def _others(self) -> tuple[list[Bucket], dict[Bucket, list[tuple[int, int]]]]:
+        """Return some of the prompts, one per bucket, and the layers and positions that are tried on each."""
+        rows = [row for row in range(len(self._bucket.prompts)) if row not in self._bucket.rows][: _MAX_PROMPTS - 1]
+        prompts = [self._bucket, *(Bucket(self._bucket.prompts, [row], self._bucket.device) for row in rows)]
+        places = {}
+        for bucket in prompts:
+            labelled = self._bucket.prompts[bucket.rows[0]].labels.values()
+            positions = sorted({*labelled, bucket.length // 2, bucket.length - 1})
+            places[bucket] = [(layer, position) for layer in range(self._shape.n_layers) for position in positions]
+        return prompts, places
+
+    def _agree(self, bucket: Bucket, places: Iterable[tuple[int, int]]) -> bool:
+        """Return whether parts of passes agree with whole ones under edits of some layers and positions of a prompt."""
+        passes = self._passes
+        unedited = passes.selected(passes.recording(bucket, "clean", set()).end_logits[None], bucket)
+        if not unedited.isfinite().all():
+            return False  # nothing can be proved; the measurement itself will report it
+        for layer, position in places:
+            edit_set = [strong_edit(passes, bucket, Site(self._component, layer, None, position))]
+            hooks = edit_hooks([edit_set], bucket, {})
+            expected = passes.selected(passes.forward.whole(bucket, "clean", hooks), bucket)
+            tolerance = max(_AGREEMENT, float(_ROUNDING * passes.model.rounding * expected.abs().max()))
+            got = self._of_part(bucket, edit_set, unedited)
+            if got is None or not (got - expected).abs().max() <= tolerance:
+                return False
+            self._strongest = max(self._strongest, float((expected - unedited).abs().max()) / tolerance)
+        return True
+
+    def _of_part(self, bucket: Bucket, edit_set: EditSet, unedited: Tensor) -> Tensor | None:
+        """Return the logits of a part of a pass; None if the architecture resists, in any way."""
+        todo = works(bucket, [edit_set], "clean", self._shape)
+        if not todo:
+            return unedited
         try:
-            if todo:
-                part = part_of(todo, shape)
-                base, _ = passes.base_pass(bucket, todo, "clean", [part])
-                got, _ = passes.run_batch(todo * 2, part, base)
+            part = part_of(todo, self._shape)
+            base, _ = self._passes.base_pass(bucket, todo, "clean", [part])
+            return self._passes.run_batch(todo * 2, part, base)[0]
         except LabError:
             raise
-        except Exception as error:  # an architecture may resist in any way
-            log.warning("engine: %s at layer %d: %s", component, layer, folded(error))
-            return False
-        if not (got - expected).abs().max() <= tolerance:
-            return False
-        strongest = max(strongest, float((expected - unedited).abs().max()) / tolerance)
-    if strongest < _FAINT:
-        raise LabError(
-            f"component: got {component!r}, but writing there changes nothing in {shape.name}: "
-            "TransformerLens only shows it"
+        except Exception as error:
+            log.warning("engine: %s at layer %d: %s", self._component, edit_set[0].site.layer, folded(error))
+            return None
+
+    def _check_not_only_shown(self, prompts: list[Bucket], places: dict[Bucket, list[tuple[int, int]]]) -> None:
+        """Set the warning to what was tried; raises a `LabError` if TransformerLens only shows the component."""
+        name, written = self._shape.name, "zeros" if self._component == "pattern" else "noise"
+        alike = [bucket.rows[0] for bucket in prompts if bucket.length == self._bucket.length]
+        if is_only_shown(self._passes, Bucket(self._bucket.prompts, alike, self._bucket.device), self._component):
+            raise LabError(
+                f"component: got {self._component!r}, but writing there changes nothing in {name}: "
+                "TransformerLens only shows it"
+            )
+        n_positions = len(places[self._bucket]) // self._shape.n_layers
+        self.warning = (
+            f"writing {written} into {self._component} changes no logit that is read of {name} (tried in "
+            f"{self._shape.n_layers} layers, at {n_positions} positions of {len(prompts)} prompts), so parts of passes "
+            "cannot be proved and whole ones are used"
         )
-    return strongest > 1  # else agreement proves nothing
-
-
-def _strong_edit(passes: Passes, bucket: Bucket, site: Site) -> Edit:
-    """Return an edit that no norm undoes: noise four times as large as the activation, or no attention at all."""
-    if site.component == "pattern":
-        return Edit(site, "zero")
-    activation = passes.recording(bucket, "clean", {site.whole}).activations[site.whole]
-    width = site.width(passes.model.shape, bucket.length)
-    noise = torch.randn(width, generator=torch.Generator().manual_seed(0))
-    return Edit(site, "add", 4 * float(activation.float().std()) * noise)
 
 
 def _check_resid_mid(passes: Passes, bucket: Bucket) -> None:

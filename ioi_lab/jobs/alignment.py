@@ -19,6 +19,7 @@ from ioi_lab.errors import LabError, called
 from ioi_lab.jobs.experiment import EngineMemory
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob
 from ioi_lab.models.loading import ModelConfig, load_model
+from ioi_lab.models.precision import in_low_precision
 from ioi_lab.runs.tracking import TrackerConfig
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,8 @@ class AlignmentJob(Job):
         maps = Maps.of(alignment, self.alignment, self.corpus.title)
         counts = {"n_positions": alignment.n_positions, "n_held_out": alignment.n_held_out}
         result = measure_alignment(alignment, pairing, self.alignment, self.corpus.title, self.keys.seed)
-        report = alignment_report(result, save_maps(maps, pairing.models, **counts))
+        maps_file = save_maps(maps, pairing.models, **counts)
+        report = alignment_report(result, maps_file, in_low_precision(self.models))
         return Outcome(report, {"source": source.provenance, "target": target.provenance, "seed": self.keys.seed})
 
 

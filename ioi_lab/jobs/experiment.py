@@ -16,6 +16,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Result
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob
 from ioi_lab.models.loading import ModelConfig
+from ioi_lab.models.precision import in_low_precision, title_of
 from ioi_lab.runs.identity import sha256_of_named_files
 from ioi_lab.runs.tracking import TrackerConfig
 from ioi_lab.stats.bootstrap import MIN_PROMPTS, Over
@@ -137,15 +138,16 @@ class Experiment(Job):
 
     def outcome(self, measured: Measured) -> Outcome:
         """Report on a measured experiment."""
-        from ioi_lab.reports.report import ReportContext
+        from ioi_lab.reports.report import ReportContext, precision_lines
 
-        result = measured.result
-        report = self.intervention.report(result, ReportContext(self.model.label, self.task.title))
+        result, low_precision = measured.result, in_low_precision(self.models)
+        context = ReportContext(title_of(self.model), self.task.title, low_precision)
+        report = self.intervention.report(result, context)
         report = replace(
             report,
             metrics=result.checks.metrics() | report.metrics,
             prompts=result.baselines.prompt_table() if report.prompts is None else report.prompts,
-            summary=[*measured.notes, *result.baselines.lines(), *report.summary],
+            summary=[*precision_lines(low_precision), *measured.notes, *result.baselines.lines(), *report.summary],
         )
         return Outcome(report, {"model": measured.model, "seed": self.keys.seed})
 

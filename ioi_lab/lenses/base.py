@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
 from ioi_lab.config import LabConfig
@@ -26,7 +28,7 @@ StateT = TypeVar("StateT", default=Any)
 
 @dataclass(frozen=True)
 class HeldOutKL:
-    """KL(model's output ‖ lens) in nats on text that a lens was not trained on: the mean over the tokens of a piece."""
+    """KL(model's output ‖ lens) in nats, the mean over a piece of text, on which nothing was trained or chosen."""
 
     plain: Float[Array, "site piece"]
     """That of the logit lens."""
@@ -42,6 +44,28 @@ class HeldOutKL:
 
 
 @dataclass(frozen=True)
+class TrainingCurve:
+    """KL(model's output ‖ lens) in nats during a training, on text that is used for nothing but stopping."""
+
+    steps: Int[NDArray[np.int_], "evaluation"]
+    """The number of steps before each evaluation."""
+
+    kl: Float[Array, "evaluation site"]
+    """The mean over tokens, at each site but the last."""
+
+    kept: int
+    """The index of the evaluation whose state is kept: the one with the lowest mean."""
+
+    has_converged: bool
+    """Whether training ended because the mean had stopped falling, and not at the maximum number of steps."""
+
+    @property
+    def mean(self) -> Float[Array, "evaluation"]:
+        """The mean over sites."""
+        return np.asarray(self.kl.mean(axis=1))
+
+
+@dataclass(frozen=True)
 class FittedLens(Generic[StateT]):
     """A lens that is ready to read one model at some sites."""
 
@@ -53,6 +77,9 @@ class FittedLens(Generic[StateT]):
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files for the run folder, by name."""
+
+    training: TrainingCurve | None = None
+    """How the training went, if it was evaluated on the way."""
 
 
 class Lens(LabConfig, Generic[StateT]):

@@ -28,14 +28,18 @@ if TYPE_CHECKING:
 class TunedLens(Lens[Translators]):
     """The tuned lens, whose translators are trained on the file `text` or read from the file `translators`.
 
-    `steps`, `batch` (positions of the text per step), `learning_rate` and `seed` are those of the training. A run that
+    Training evaluates the translators every `evaluate_every` steps on a part of the text that they are not trained on.
+    It ends after `patience` evaluations without an improvement, or after `steps` steps, and keeps the best state.
+    `batch` (positions of the text per step), `learning_rate` and `seed` are those of the training too. A run that
     trains translators leaves them as `translators.safetensors`.
     """
 
     name: str = "tuned"
     text: str | None = None
     translators: str | None = None
-    steps: int = Field(250, ge=1)
+    steps: int = Field(3000, ge=1)
+    evaluate_every: int = Field(50, ge=1)
+    patience: int = Field(4, ge=1)
     batch: int = Field(64, ge=1)
     learning_rate: float = Field(0.001, gt=0)
     seed: int = Field(0, ge=0)
@@ -59,14 +63,16 @@ class TunedLens(Lens[Translators]):
 
     @override
     def fit(self, engine: Engine, sites: Sequence[Site]) -> FittedLens[Translators]:
-        from ioi_lab.lenses.translators import Training, load_translators, save_translators, train_translators
+        from ioi_lab.lenses.training import Training, train_translators
+        from ioi_lab.lenses.translators import load_translators, save_translators
 
         if self.translators is not None:
             return FittedLens(load_translators(Path(self.translators), engine.model, sites))
-        text, training = Path(str(self.text)), Training(self.steps, self.batch, self.learning_rate, self.seed)
+        text = Path(str(self.text))
+        training = Training(self.steps, self.batch, self.learning_rate, self.seed, self.evaluate_every, self.patience)
         trained = train_translators(engine, sites, text, training)
         saved = save_translators(trained.translators, engine.model, text, training)
-        return FittedLens(trained.translators, trained.held_out, {"translators.safetensors": saved})
+        return FittedLens(trained.translators, trained.held_out, {"translators.safetensors": saved}, trained.curve)
 
     @override
     def log_probs(

@@ -1,13 +1,15 @@
-"""GGUF files, which are dequantised once into a Hugging Face folder."""
+"""GGUF files, which are dequantised once into a Hugging Face folder; the type of their weights is kept."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from filelock import FileLock
 
@@ -15,6 +17,12 @@ from ioi_lab.errors import LabError, folded
 from ioi_lab.storage.files import sha256_of_files, write_json
 
 log = logging.getLogger(__name__)
+
+_SOURCE: Final = "source.json"
+"""The file in a converted folder that describes the GGUF file."""
+
+_NOT_QUANTIZED: Final = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8")
+"""Types of tensors whose values are plain numbers."""
 
 
 def gguf_file(path: str) -> Path:
@@ -48,24 +56,67 @@ def cache_folder() -> Path:
 def converted_gguf(file: Path) -> Path:
     """Return the cached Hugging Face folder of a GGUF file, dequantised once per content of the file.
 
-    The folder gets its name only when it is complete; `source.json` in it has the file's SHA-256. Raises a `LabError`
-    for a file that cannot be converted.
+    The folder gets its name only when it is complete; `source.json` in it has the file's SHA-256 and the type of its
+    weights. Raises a `LabError` for a file that cannot be converted.
     """
     checksum = sha256_of_files([file])
     folder = cache_folder() / f"{file.stem}-{checksum[:16]}"
-    if folder.is_dir():
+    if _is_described(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
-        if folder.is_dir():  # converted by another process meanwhile
+        if _is_described(folder):  # converted by another process meanwhile
+            return folder
+        if folder.is_dir():  # converted by an earlier version, which did not keep the type
+            _describe(folder, file, checksum)
             return folder
         log.info("converting %s into %s: once, for half a minute", file.name, folder)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
             new = Path(temporary) / "model"
             _convert_gguf(file, new)
-            write_json(new / "source.json", {"file": file.name, "sha256": checksum})
+            _describe(new, file, checksum)
             new.rename(folder)
     return folder
+
+
+def quantization_of(folder: Path) -> str | None:
+    """Return the type of the quantised weights that a folder was converted from, such as `Q4_1`; None for others."""
+    source = folder / _SOURCE
+    if not source.is_file():
+        return None
+    quantization: str | None = json.loads(source.read_text()).get("quantization")
+    return quantization
+
+
+def quantization_of_file(file: Path) -> str | None:
+    """Return the type of a GGUF file's quantised weights, such as `Q4_1` or `Q4_K_M`; None if none are quantised.
+
+    It is the `general.file_type` of the file's metadata if some tensors are of this type, else the type of most
+    quantised numbers.
+    """
+    from gguf import GGUFReader, LlamaFileType
+
+    reader = GGUFReader(file)
+    sizes: Counter[str] = Counter()
+    for tensor in reader.tensors:
+        if tensor.tensor_type.name not in _NOT_QUANTIZED:
+            sizes[tensor.tensor_type.name] += int(tensor.n_elements)
+    if not sizes:
+        return None
+    declared = reader.get_field("general.file_type")
+    known = {each.value: each.name.removeprefix("MOSTLY_") for each in LlamaFileType}
+    name = known.get(declared.contents(), "") if declared else ""
+    return name if name.startswith(tuple(sizes)) else sizes.most_common(1)[0][0]
+
+
+def _is_described(folder: Path) -> bool:
+    source = folder / _SOURCE
+    return source.is_file() and "quantization" in json.loads(source.read_text())
+
+
+def _describe(folder: Path, file: Path, checksum: str) -> None:
+    source = {"file": file.name, "sha256": checksum, "quantization": quantization_of_file(file)}
+    write_json(folder / _SOURCE, source)
 
 
 def _convert_gguf(file: Path, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
-from ioi_lab.models.gguf import converted_gguf, gguf_file
+from ioi_lab.models.gguf import converted_gguf, gguf_file, quantization_of
 from ioi_lab.models.hub import WEIGHT_FILES, check_model_folder, hub_folder
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.storage.files import sha256_of_files
@@ -120,7 +120,7 @@ class LabModel:
 
     @property
     def provenance(self) -> dict[str, str | None]:
-        """The model's part of a run's provenance: its config, and the weights, device and type that were used."""
+        """The model's part of a run's provenance: its config, and the weights, device and types that were used."""
         return {
             "name": self.config.label,
             "source": self.config.source,
@@ -129,6 +129,7 @@ class LabModel:
             "weights_sha256": self.weights_sha256,
             "device": self.device_name,
             "dtype": self.config.dtype,
+            "quantization": quantization_of(self.folder),
         }
 
 
@@ -151,6 +152,14 @@ def weights_of(config: ModelConfig) -> str:
 @lru_cache(maxsize=8)
 def _sha256_of_weights(folder: Path, version: Version) -> str:
     return sha256_of_files(folder / name for name, _, _ in version)
+
+
+def precision_of(config: ModelConfig) -> str | None:
+    """Return what makes a model's precision low, such as `Q4_1 weights` or `bfloat16`; None if nothing does."""
+    quantization = quantization_of(_folder_of(config))
+    parts = [] if quantization is None else [f"{quantization} weights"]
+    parts += [] if config.dtype == "float32" else [config.dtype]
+    return ", ".join(parts) or None
 
 
 def load_model(config: ModelConfig) -> LabModel:

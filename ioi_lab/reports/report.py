@@ -56,11 +56,30 @@ class ReportContext:
     """The names of the model and of the task, for titles."""
 
     model: str
+    """With what makes its precision low: `smollm2-135m (Q4_1 weights)`."""
+
     task: str
+    low_precision: Sequence[str] = ()
+    """The models of the run whose precision is low, with the reason, for titles that name several models."""
+
+    @property
+    def precision_note(self) -> str:
+        """The end of the last line of such a title."""
+        return precision_note(self.low_precision)
 
     def data_title(self, n_prompts: int) -> str:
         """Return the last line of a figure's title: the model, the task and the number of prompts."""
         return f"{self.model}, {self.task}, {counted(n_prompts, 'prompt')}"
+
+
+def precision_note(low_precision: Sequence[str]) -> str:
+    """Return the end of a title's last line that names the models in low precision; nothing if there are none."""
+    return f"; {', '.join(low_precision)}" if low_precision else ""
+
+
+def precision_lines(low_precision: Sequence[str]) -> list[str]:
+    """Return the line of a summary that names the models in low precision; none if there are none."""
+    return [f"low precision: {', '.join(low_precision)}"] if low_precision else []
 
 
 def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, Estimate]) -> pd.DataFrame:

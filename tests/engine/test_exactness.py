@@ -14,9 +14,11 @@ from ioi_lab.engine.forward import Forward
 from ioi_lab.engine.passes import Passes
 from ioi_lab.engine.recordings import RecordingCache
 from ioi_lab.errors import LabError
+from ioi_lab.models.loading import load_model
 from ioi_lab.models.shape import COMPONENTS
-from tests.conftest import ARCHITECTURES, ioi_task
+from tests.conftest import ARCHITECTURES, hugging_face, ioi_task, model_config
 from tests.engine.helpers import assert_matches_brute_force, components, other_model, steering_grid
+from tests.planted import plant, prompt_pairs
 
 
 def test_a_model_that_resists_parts_is_run_whole(setups, monkeypatch, caplog):
@@ -55,6 +57,39 @@ def test_a_component_that_is_only_shown_is_reported(folders, tmp_path):
     assert not np.allclose(got.logit_diff, Engine(model, prompts).baseline("clean").logit_diff, atol=1e-3)
 
 
+def one_edit_per_layer(component, n_layers):
+    return [[Edit(Site(component, layer), "zero")] for layer in range(n_layers)]
+
+
+@pytest.mark.parametrize("component", ["q", "k", "v", "pattern", "z", "mlp_out"])
+def test_a_network_in_which_few_heads_do_anything_is_not_refused(tmp_path, caplog, component):
+    """Without a head in the last layer, no edit early, in the middle or late in the model reaches the logits."""
+    planted = plant(tmp_path / "planted", induction=(1, 2), noise=0)
+    model, plain = load_model(model_config(planted.folder)), hugging_face(planted.folder)
+    prompts = prompt_pairs(model.tokens, 2)
+    assert_matches_brute_force((model, plain, prompts), one_edit_per_layer(component, 3), "clean")
+    assert proofs_of(model).proved[component, False]
+    assert caplog.text == ""
+
+
+def test_a_component_without_any_effect_is_reported_once_and_run_whole(tmp_path, caplog):
+    planted = plant(tmp_path / "planted", noise=0)
+    plain = hugging_face(planted.folder)
+    for block in plain.transformer.h:
+        block.attn.c_proj.weight.data.zero_()
+    model, plain = other_model(planted.folder, tmp_path, plain)
+    prompts = prompt_pairs(model.tokens, 6)
+    for readout in ("full", "logit_diff"):
+        engine = Engine(model, prompts, readout=readout)
+        assert_matches_brute_force((model, plain, prompts), one_edit_per_layer("z", 3), "clean", engine)
+    (line,) = [record.message for record in caplog.records]
+    assert line == (
+        "engine: writing noise into z changes no logit that is read of other (tried in 3 layers, at 7 positions of 4 "
+        "prompts), so parts of passes cannot be proved and whole ones are used"
+    )
+    assert not proofs_of(model).proved["z", False]
+
+
 def passes_and_prompt(setup, *, pair_only=False):
     model, _, prompts = setup
     passes = Passes(model, 1.0, RecordingCache(1e9), prompts.longest, pair_only=pair_only)
@@ -73,8 +108,8 @@ def test_parts_are_exact_for_every_component(setups, architecture, pair_only):
 def test_each_component_is_tried_once(setups, monkeypatch):
     tried = []
     monkeypatch.setattr(
-        "ioi_lab.engine.exactness._part_is_exact",
-        lambda passes, bucket, component: tried.append(component) or component != "z",
+        "ioi_lab.engine.exactness._Trial.is_exact",
+        lambda trial: tried.append(trial._component) or trial._component != "z",
     )
     proofs, arguments = ShortcutProofs(), passes_and_prompt(setups["tiny-gpt2"])
     assert proofs.hold(*arguments, [])

@@ -8,13 +8,14 @@ from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.lenses.logit import read_stream
 from ioi_lab.lenses.reading import stream_sites
-from ioi_lab.lenses.translators import Training, load_translators, save_translators, train_translators
+from ioi_lab.lenses.training import Training, train_translators
+from ioi_lab.lenses.translators import load_translators, save_translators
 from ioi_lab.models.loading import load_model
 from ioi_lab.tiny import tiny_folder
 from ioi_lab.tiny.corpus import sentences
 from tests.conftest import ioi_task, model_config
 
-TRAINING = Training(steps=60, batch=64, learning_rate=3e-3, seed=0)
+TRAINING = Training(steps=60, batch=64, learning_rate=3e-3, seed=0, evaluate_every=20, patience=3)
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +38,6 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="module")
 def lens(engine, text):
     return train_translators(engine, stream_sites(engine.shape, sublayers=False), text, TRAINING)
-
-
-def test_training_brings_the_lens_nearer_to_the_model(lens):
-    plain, tuned = lens.held_out.plain.mean(axis=1), lens.held_out.trained.mean(axis=1)
-    assert plain[-1] == pytest.approx(0, abs=1e-5)
-    assert tuned[-1] == pytest.approx(0, abs=1e-5)
-    assert (tuned[:-1] < 0.7 * plain[:-1]).all()
-
-
-def test_the_plain_kl_is_that_of_untrained_translators(engine, text):
-    sites = stream_sites(engine.shape, sublayers=False)
-    untrained = train_translators(engine, sites, text, Training(1, 8, 1e-12, 0))
-    assert untrained.held_out.trained == pytest.approx(untrained.held_out.plain, abs=1e-5)
 
 
 def test_translators_come_back_from_their_file(lens, tiny, engine, text, tmp_path):
@@ -94,7 +82,7 @@ def test_another_models_translators_are_refused(lens, tiny, text, tmp_path):
 def test_translators_of_other_places_are_refused(text, tmp_path):
     model = load_model(model_config(tiny_folder("tiny-gpt2")))
     engine = Engine(model, ioi_task(n=2).prompt_pairs(model.tokens))
-    lens = train_translators(engine, stream_sites(model.shape, sublayers=False), text, Training(1, 4, 1e-3, 0))
+    lens = train_translators(engine, stream_sites(model.shape, sublayers=False), text, Training(1, 4, 1e-3, 0, 1, 1))
     file = tmp_path / "translators.safetensors"
     file.write_bytes(save_translators(lens.translators, model, text, TRAINING))
     with pytest.raises(LabError, match=r"has no translator for resid_mid\.0"):

@@ -137,6 +137,7 @@ def test_provenance_names_weights_device_and_type(random_folders):
         "weights_sha256": model.weights_sha256,
         "device": "cpu",
         "dtype": "float32",
+        "quantization": None,
     }
 
 

@@ -43,6 +43,7 @@ def test_the_conversion_is_kept_with_the_checksum_of_its_source(smollm2):
     assert json.loads((folder / "source.json").read_text()) == {
         "file": file.name,
         "sha256": sha256_of_files([file]),
+        "quantization": "Q4_1",
     }
     assert not list(folder.parent.glob(".converting-*"))
 

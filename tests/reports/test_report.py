@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ioi_lab.reports.report import SELECTORS, ReportContext, scalars, tidy_table
+from ioi_lab.reports.report import SELECTORS, ReportContext, precision_lines, scalars, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
 
 RECOVERY = Estimate(np.array([0.5, 1.0]), np.array([0.25, np.nan]), np.array([0.75, np.nan]))
@@ -46,3 +46,11 @@ def test_titles_name_the_model_the_task_and_the_number_of_prompts():
     context = ReportContext("tiny-gpt2", "ioi")
     assert context.data_title(1) == "tiny-gpt2, ioi, 1 prompt"
     assert context.data_title(32) == "tiny-gpt2, ioi, 32 prompts"
+    assert context.precision_note == ""
+
+
+def test_models_in_low_precision_are_named_by_titles_and_summaries():
+    context = ReportContext("a", "ioi", ["a (bfloat16)", "b (Q4_1 weights)"])
+    assert context.precision_note == "; a (bfloat16), b (Q4_1 weights)"
+    assert precision_lines(context.low_precision) == ["low precision: a (bfloat16), b (Q4_1 weights)"]
+    assert precision_lines([]) == []

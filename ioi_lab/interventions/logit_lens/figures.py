@@ -8,12 +8,14 @@ import numpy as np
 
 from ioi_lab.interventions.logit_lens.measure import PASSES
 from ioi_lab.reports import plots
+from ioi_lab.reports.wording import map_note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ioi_lab.engine.edits import Pass, Site
     from ioi_lab.interventions.logit_lens.measure import HeldOut, LogitLensResult
+    from ioi_lab.lenses.base import TrainingCurve
     from ioi_lab.reports.report import ReportContext
 
 FLOOR: Final = 1e-8
@@ -30,6 +32,8 @@ def lens_figures(result: LogitLensResult, context: ReportContext, title: str) ->
         figures["logit_diff_by_position"] = draw.position_maps()
     if result.held_out is not None:
         figures["held_out_kl"] = draw.held_out(result.held_out)
+    if result.training is not None:
+        figures["training"] = draw.training(result.training)
     return figures
 
 
@@ -96,15 +100,21 @@ class _Figures:
         maps: dict[str, plots.Array] = {
             str(which): self._result.estimates[which]["logit_diff"].value.reshape(-1, len(names)) for which in PASSES
         }
+        not_found = self._result.discoveries.not_found
+        pale = None
+        if not_found is not None:
+            pale = dict(zip(maps, not_found.reshape(len(maps), -1, len(names)), strict=True))
+        note = map_note(is_outlined=False, is_pale=not_found is not None and bool(not_found.any()))
         return plots.heat_maps(
             maps,
             self._sites,
             plots.Axis("position", names),
-            f"{self._title}\n{self._data_title}",
+            f"{self._title}\n{self._data_title}{note}",
             "logit difference (answer − distractor)",
             # After the embedding: a name's own embedding has a far larger value, which would leave the rest pale.
             limit=max(float(np.abs(values[1:]).max()) for values in maps.values()),
             upward=True,
+            pale=pale,
         )
 
     def held_out(self, held_out: HeldOut) -> Figure:
@@ -123,6 +133,19 @@ class _Figures:
             f"{self._title} of {self._model}, {held_out.n_tokens} tokens of {held_out.text}",
             "95 % intervals over pieces of text",
         )
+
+    def training(self, curve: TrainingCurve) -> Figure:
+        """Draw the divergence from the model during the training, on the text that is used for stopping."""
+        unknown = np.full(len(curve.steps), np.nan)
+        steps = plots.Axis("step", [str(step) for step in curve.steps], places=curve.steps.tolist())
+        end = "until the KL no longer fell" if curve.has_converged else "ended at the maximum of steps"
+        panel = plots.LinePanel(
+            "KL(model ‖ lens), nats, mean over layers",
+            [plots.Line("on the text for stopping", curve.mean, unknown, unknown)],
+            logarithmic=True,
+        )
+        title = f"Training of the {self._title.lower()} of {self._model}\n{end}; kept: step {curve.steps[curve.kept]}"
+        return plots.line_panels(steps, [panel], title)
 
     def _lines(self, metric: str, name: str = "", *, dashed: bool = False) -> list[plots.Line]:
         lines = []

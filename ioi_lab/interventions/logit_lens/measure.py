@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
 
 from ioi_lab.engine.edits import OTHER_PASS, Pass, Site
 from ioi_lab.errors import LabError, called
@@ -26,11 +28,12 @@ from ioi_lab.lenses.reading import (
 )
 from ioi_lab.models.selectors import PositionSelector, positions_of
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.discoveries import ROUNDING, Discoveries, discover
 from ioi_lab.tasks.prompts import Position, PromptPair, PromptPairs
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.lenses.base import HeldOutKL, Lens
+    from ioi_lab.lenses.base import HeldOutKL, Lens, TrainingCurve
 
 PASSES: Final[tuple[Pass, ...]] = tuple(OTHER_PASS)
 MIN_LINEAR: Final = 0.01
@@ -86,9 +89,18 @@ class LogitLensResult(Result):
     leads_from: Site | None
     """The first site from which on the clean pass's mean logit difference at the main position stays above 0."""
 
+    surely_leads_from: Site | None
+    """The same for the whole interval of that mean."""
+
+    discoveries: Discoveries
+    """Tests of whether each mean logit difference differs from 0: the rows of both passes, one after the other."""
+
     shown: Shown
     held_out: HeldOut | None
     """The quality of the lens, if it was trained in this run."""
+
+    training: TrainingCurve | None
+    """How its training went."""
 
     files: dict[str, bytes]
     """What the lens leaves in the run folder."""
@@ -129,14 +141,14 @@ def measure_lens(
         fitted = lens.fit(engine, sites)
     log_probs = partial(lens.log_probs, fitted.state, engine.model.bridge)
     _check_output(engine, sites, log_probs)
-    estimates = {
-        which: _estimates(engine, read_positions(engine, which, sites, positions, log_probs)) for which in PASSES
-    }
+    readings = {which: read_positions(engine, which, sites, positions, log_probs) for which in PASSES}
+    estimates = {which: _estimates(engine, reading) for which, reading in readings.items()}
     main = _main_position(positions, engine.prompts)
     passes = {
         which: _shown_pass(engine, which, prompt, read_prompt(engine, which, prompt, sites, log_probs, top_k))
         for which in PASSES
     }
+    at_main = _at(estimates["clean"]["logit_diff"], positions, main)
     return LogitLensResult(
         baselines=baselines,
         checks=checks,
@@ -144,9 +156,12 @@ def measure_lens(
         positions=positions,
         estimates=estimates,
         main_position=main,
-        leads_from=_leads_from(sites, _at(estimates["clean"]["logit_diff"], positions, main)),
+        leads_from=_leads_from(sites, at_main.value > 0),
+        surely_leads_from=_leads_from(sites, at_main.exceeds(0)),
+        discoveries=_discoveries(engine, list(readings.values())),
         shown=Shown(engine.prompts[prompt], passes, _is_logarithmic(scale, passes)),
         held_out=None if fitted.held_out is None else _held_out(engine, fitted.held_out),
+        training=fitted.training,
         files=dict(fitted.files),
     )
 
@@ -193,10 +208,16 @@ def _at(estimate: Estimate, positions: list[Position], position: Position) -> Es
     return estimate.rows(slice(positions.index(position), None, len(positions)))
 
 
-def _leads_from(sites: Sequence[Site], logit_diff: Estimate) -> Site | None:
-    not_above = np.flatnonzero(~(logit_diff.value > 0))
-    first = int(not_above[-1]) + 1 if len(not_above) else 0
+def _leads_from(sites: Sequence[Site], leads: Bool[NDArray[np.bool_], "site"]) -> Site | None:
+    """Return the first site from which on the answer leads at all sites."""
+    behind = np.flatnonzero(~leads)
+    first = int(behind[-1]) + 1 if len(behind) else 0
     return sites[first] if first < len(sites) else None
+
+
+def _discoveries(engine: Engine, readings: Sequence[LensReading]) -> Discoveries:
+    rows = np.concatenate([reading.logit_diff.reshape(-1, len(engine.prompts)) for reading in readings])
+    return discover(rows, np.ones_like(rows[:1]), engine.bootstrap, ROUNDING)
 
 
 def _shown_pass(engine: Engine, which: Pass, prompt: int, top: TopTokens) -> ShownPass:

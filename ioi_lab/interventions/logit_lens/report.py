@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ioi_lab.interventions.logit_lens.figures import lens_figures, site_name
 from ioi_lab.interventions.logit_lens.measure import PASSES, LogitLensResult
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
+from ioi_lab.reports.wording import counted, interval
 from ioi_lab.stats.bootstrap import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ioi_lab.engine.edits import Site
+    from ioi_lab.lenses.base import TrainingCurve
 
 SUMMARY_ROWS: Final = 8
 SUMMARY_METRICS: Final = ("logit_diff", "p_answer", "rank_answer")
@@ -26,7 +31,9 @@ def lens_report(result: LogitLensResult, context: ReportContext, title: str) -> 
         metrics=_metrics(result),
         draw=partial(lens_figures, result, context, title),
         summary=_summary(result, title),
-        files={"top_tokens.csv": _top_tokens(result).to_csv(index=False).encode()} | result.files,
+        files={"top_tokens.csv": _csv(_top_tokens(result))}
+        | ({} if result.training is None else {"training.csv": _csv(_training_table(result.training, result.sites))})
+        | result.files,
     )
 
 
@@ -39,21 +46,26 @@ def _table(result: LogitLensResult) -> pd.DataFrame:
     ]
     names = result.estimates["clean"]
     estimates = {name: Estimate.joined([result.estimates[which][name] for which in PASSES]) for name in names}
-    return tidy_table(selectors, estimates)
+    table = tidy_table(selectors, estimates)
+    return table.assign(p_value=result.discoveries.p_value, p_adjusted=result.discoveries.p_adjusted)
 
 
 def _metrics(result: LogitLensResult) -> dict[str, float]:
     """Return the baselines, the layer from which on the answer leads at END in the clean pass, and the lens's quality.
 
-    `answer_leads_from_layer` is −1 if the answer leads from the embedding on.
+    Layers are −1 if the answer leads from the embedding on.
     """
     metrics = result.baselines.metrics() | {"n_cells": 2 * len(result.sites) * len(result.positions)}
-    if (site := result.leads_from) is not None:
-        metrics["answer_leads_from_layer"] = -1 if site.component == "resid_pre" else site.layer
+    for name, site in (("leads", result.leads_from), ("surely_leads", result.surely_leads_from)):
+        if site is not None:
+            metrics[f"answer_{name}_from_layer"] = -1 if site.component == "resid_pre" else site.layer
     if result.held_out is not None:
         for name, mean in result.held_out.mean.items():
             metrics |= scalars(f"held_out_kl_{name}", mean)
         metrics["text_tokens"] = result.held_out.n_tokens
+    if (curve := result.training) is not None:
+        metrics |= {"training_steps": int(curve.steps[-1]), "training_kept_step": int(curve.steps[curve.kept])}
+        metrics["training_converged"] = float(curve.has_converged)
     return metrics
 
 
@@ -64,16 +76,50 @@ def _summary(result: LogitLensResult, title: str) -> list[str]:
     for index in _spread(len(result.sites), SUMMARY_ROWS):
         logit_diff, p_answer, rank = (column[index] for column in columns)
         lines.append(f"  {site_name(result.sites[index]):<8} {logit_diff:12.2f} {p_answer:11.3f} {rank:6.0f}")
-    if result.leads_from is None:
-        lines.append("the answer does not lead the distractor after the last layer")
-    else:
-        lines.append(f"the answer leads the distractor from {site_name(result.leads_from)} on")
+    lines.append(_lead_line(result))
+    if result.training is not None:
+        lines += _training_lines(result.training)
     if result.held_out is not None:
-        plain, tuned = (result.held_out.mean[lens].value[0] for lens in ("plain", "tuned"))
+        plain, tuned = (interval(result.held_out.mean[lens], form=".3f") for lens in ("plain", "tuned"))
+        lines.append(f"KL to the model's output on held-out text, mean over layers: {plain} plain, {tuned} tuned")
+    return lines
+
+
+def _lead_line(result: LogitLensResult) -> str:
+    """Return where the answer leads, on average and beyond doubt."""
+    if result.leads_from is None:
+        return "the answer does not lead the distractor after the last layer"
+    line = f"on average, the answer leads the distractor from {site_name(result.leads_from)} on"
+    if not result.estimates["clean"]["logit_diff"].has_bounds:
+        return line
+    if result.surely_leads_from is None:
+        return f"{line}, but not with the whole 95 % interval after the last layer"
+    surely = "" if result.surely_leads_from == result.leads_from else f" from {site_name(result.surely_leads_from)} on"
+    return f"{line}, with the whole 95 % interval{surely}"
+
+
+def _training_lines(curve: TrainingCurve) -> list[str]:
+    """Return when training ended and what is kept, with a warning if it ended at its maximum."""
+    steps = counted(int(curve.steps[-1]), "step")
+    lines = [
+        f"trained for {steps}; the translators after step {curve.steps[curve.kept]}, with the lowest KL on the text "
+        "for stopping, are kept"
+    ]
+    if not curve.has_converged:
         lines.append(
-            f"KL to the model's output on held-out text, mean over layers: {plain:.3f} plain, {tuned:.3f} tuned"
+            f"warning: training ended at its maximum of {steps}, before this KL had stopped falling; with more "
+            "(intervention.lens.steps) the lens may come closer to the model"
         )
     return lines
+
+
+def _training_table(curve: TrainingCurve, sites: Sequence[Site]) -> pd.DataFrame:
+    """Return the KL at each evaluation: the mean over sites, and that of each site."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {"step": curve.steps, "kept": np.arange(len(curve.steps)) == curve.kept, "kl": curve.mean}
+    by_site = zip(sites[:-1], curve.kl.T, strict=True)
+    return pd.DataFrame(columns | {f"kl_{site.component}.{site.layer}": values for site, values in by_site})
 
 
 def _top_tokens(result: LogitLensResult) -> pd.DataFrame:
@@ -97,6 +143,10 @@ def _top_tokens(result: LogitLensResult) -> pd.DataFrame:
         for rank, text in enumerate(shown.texts[index][position])
     ]
     return pd.DataFrame(rows)
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False).encode()
 
 
 def _spread(size: int, count: int) -> list[int]:

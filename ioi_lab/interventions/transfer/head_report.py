@@ -26,7 +26,8 @@ class HeadSwapReport:
         self._result = result
         self._title = (
             f"In the place of head {head_name(result.replaced)} of {result.target} at {result.position}: heads of "
-            f"{result.source}\n{through}, clean into corrupted\n{context.task}, {result.n_prompts} held-out prompts"
+            f"{result.source}\n{through}, clean into corrupted\n"
+            f"{context.task}, {result.n_prompts} held-out prompts{context.precision_note}"
         )
 
     # Table and scalars

@@ -28,7 +28,7 @@ class VectorTransferReport:
         if result.contrast == "name_pair":
             contrast = " against ".join(result.names)
         self._what = f"{plain(result.method)}, {contrast}\n{through}"
-        self._data = f"{context.task}, {result.n_prompts} held-out prompts"
+        self._data = f"{context.task}, {result.n_prompts} held-out prompts{context.precision_note}"
 
     # Table and scalars
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.style import context
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from ioi_lab.reports.plots.style import (
@@ -31,6 +32,9 @@ _MAX_LINES_WITH_LEGEND_INSIDE: Final = 4
 """A panel with more lines than this has its legend on its right instead of inside."""
 
 _MAX_TICKS: Final = 16
+_FEW_POWERS: Final = 15
+"""On a logarithmic scale that spans less than this factor, powers of ten are too few ticks."""
+
 _PALE: Final = 0.3
 """The opacity of pale bars."""
 
@@ -154,11 +158,14 @@ def _draw_lines(ax: Axes, axis: Axis, panel: LinePanel) -> None:
         ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
     if panel.logarithmic:
         ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(plain_number)
     if panel.floor is not None:
         highest = max(float(np.nanmax([line.values, line.high])) for line in panel.lines)
         cut = any((line.values < panel.floor).any() for line in panel.lines)
         ax.set_ylim(panel.floor, highest + 0.05 * (highest - panel.floor) if cut else None)
+    if panel.logarithmic:
+        bottom, top = ax.get_ylim()
+        ax.yaxis.set_major_formatter(plain_number)
+        ax.yaxis.set_minor_formatter(plain_number if top < _FEW_POWERS * bottom else NullFormatter())
     step = -(-len(axis.ticks) // _MAX_TICKS)
     if axis.places is None:
         ax.set_xticks(places[::step], list(axis.ticks)[::step], rotation=60 if max(map(len, axis.ticks)) > 4 else 0)

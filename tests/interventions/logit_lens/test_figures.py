@@ -14,6 +14,7 @@ from ioi_lab.interventions.logit_lens.measure import HeldOut, LogitLensResult, S
 from ioi_lab.interventions.self_checks import SelfChecks
 from ioi_lab.lenses.reading import TopTokens
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.discoveries import Discoveries
 from tests.interventions.toy import CONTEXT, PAIR, ToyEngine
 
 SITES = [Site("resid_pre", 0), Site("resid_mid", 0), Site("resid_post", 0)]
@@ -54,8 +55,11 @@ def result():
         estimates={"clean": clean, "corrupted": corrupted},
         main_position="END",
         leads_from=SITES[1],
+        surely_leads_from=SITES[2],
+        discoveries=Discoveries(*np.full((2, 12), np.nan), np.zeros(12, dtype=bool), None),
         shown=Shown(PAIR, passes, logarithmic=False),
         held_out=None,
+        training=None,
         files={},
     )
 
@@ -128,6 +132,18 @@ def test_maps_by_position_have_a_scale_without_the_embedding(result):
     assert bar.get_ylabel() == "logit difference (answer − distractor)"
     assert [tick.get_text() for tick in clean.get_xticklabels()] == ["S2", "END"]
     assert [tick.get_text() for tick in clean.get_yticklabels()] == TICKS
+
+
+def test_cells_that_are_not_distinguishable_from_0_are_pale(result):
+    found = np.array([True, False, True, True, True, True, True, True, True, True, True, False])
+    tests = Discoveries(np.where(found, 0.001, 0.9), np.where(found, 0.002, 0.9), found, None)
+    figure = draw(replace(result, discoveries=tests))["logit_diff_by_position"]
+    clean, corrupted, _ = figure.axes
+    assert clean.images[0].get_alpha().tolist() == [[1, 0.3], [1, 1], [1, 1]]
+    assert corrupted.images[0].get_alpha().tolist() == [[1, 1], [1, 1], [1, 0.3]]
+    assert len(clean.texts) == len(corrupted.texts) == 5
+    assert "pale, without number: not distinguishable from 0" in " ".join(figure.get_suptitle().split())
+    assert "pale" not in draw(result)["logit_diff_by_position"].get_suptitle()  # too few prompts for tests
 
 
 def test_one_position_has_no_map(result):

@@ -75,6 +75,9 @@ def test_a_tuned_lens_is_trained_saved_and_used_again(sweep, tmp_path):
     assert metrics["held_out_kl_tuned"] < metrics["held_out_kl_plain"]
     assert "on held-out text, mean over layers" in outcome.out
     assert (run / "plots" / "held_out_kl.png").is_file()
+    assert (run / "plots" / "training.png").is_file()
+    assert pd.read_csv(run / "training.csv")["step"].tolist() == [0, 20]
+    assert "warning: training ended at its maximum of 20 steps" in outcome.out
     translators = f"intervention.lens.translators={run / 'translators.safetensors'}"
     assert run_lens(sweep, "name=again", *tuned, translators).code == 0
     (again,) = (tmp_path / "runs" / "again").iterdir()
@@ -101,6 +104,14 @@ def test_a_tuned_lens_is_trained_saved_and_used_again(sweep, tmp_path):
             "intervention.lens.translators: 'no.safetensors' is not a file",
         ),
         ([TUNED, "intervention.lens.steps=0"], "intervention.lens.steps: got 0, expected greater than or equal to 1"),
+        (
+            [TUNED, "intervention.lens.patience=0"],
+            "intervention.lens.patience: got 0, expected greater than or equal to 1",
+        ),
+        (
+            [TUNED, "intervention.lens.evaluate_every=often"],
+            "intervention.lens.evaluate_every: got 'often', expected",
+        ),
         (["intervention.lens.text=x.txt"], f"intervention.lens.text: this is a key of {TUNED}; expected one of"),
         (["intervention.text=x.txt"], "intervention.text: this key is now intervention.lens.text"),
         (["intervention.lens=tuned"], f"intervention.lens: got 'tuned', but a lens is chosen by {TUNED}"),

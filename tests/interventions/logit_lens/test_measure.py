@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from ioi_lab.engine.edits import Site
 from ioi_lab.engine.engine import Engine
@@ -58,6 +59,21 @@ def test_the_answer_leads_from_the_first_site_after_which_it_never_trails(result
     index = result.sites.index(result.leads_from)
     assert (curve[index:] > 0).all()
     assert index == 0 or curve[index - 1] <= 0
+
+
+def test_the_answer_surely_leads_where_its_interval_does(result):
+    estimate = result.at("clean", "logit_diff", "END")
+    index = result.sites.index(result.surely_leads_from)
+    assert (estimate.low[index:] > 0).all()
+    assert index == 0 or not estimate.low[index - 1] > 0
+
+
+def test_logit_differences_are_tested_over_both_passes_together(engine, result):
+    readings = [read_stream(engine, which, result.sites, result.positions, {}) for which in ("clean", "corrupted")]
+    rows = np.concatenate([reading.logit_diff.reshape(-1, 10) for reading in readings])
+    p_value = stats.ttest_1samp(rows, 0, axis=1).pvalue
+    assert result.discoveries.p_value == pytest.approx(p_value, rel=1e-3)
+    assert result.discoveries.p_adjusted == pytest.approx(stats.false_discovery_control(p_value), rel=1e-3)
 
 
 def test_an_answer_that_trails_at_the_end_leads_from_nowhere(engine):

@@ -53,6 +53,17 @@ def test_line_panels_draw_the_bands_that_are_known():
     assert plots.png(figure).startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("values", "plain"), [([0.5, 4.0], True), ([1.0, 900.0], False)])
+def test_ticks_of_a_logarithmic_scale_are_plain_numbers(values, plain):
+    line = plots.Line("a", np.array(values), np.full(2, np.nan), np.full(2, np.nan))
+    figure = plots.line_panels(LAYERS, [plots.LinePanel("KL", [line], logarithmic=True)], "title")
+    figure.canvas.draw()
+    axis = figure.axes[0].yaxis
+    between = [label.get_text() for label in axis.get_minorticklabels() if label.get_text()]
+    assert ("2" in between) is plain
+    assert not any("$" in label.get_text() for label in [*axis.get_minorticklabels(), *axis.get_majorticklabels()])
+
+
 def test_scatter_names_the_points_farthest_out():
     x, y = np.array([0.0, 0.5, -0.9, 0.1]), np.array([0.0, 0.4, -1.0, 0.1])
     figure = plots.scatter(x, y, ["0.0", "0.1", "0.2", "0.3"], "exact", "estimate", "t", named=2, line="equal")
