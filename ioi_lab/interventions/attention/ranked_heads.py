@@ -7,6 +7,7 @@ from typing import Self
 
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import KEY_VALUE_COMPONENTS
+from ioi_lab.runs.nulls import null_value
 from ioi_lab.runs.past_run import PastRun
 
 
@@ -37,11 +38,10 @@ class RankedHeads:
                 f"{key}: the run in {str(run.folder)!r} ({config.get('name')} {component or ''}) has no effect per "
                 "head; expected one of intervention=patch over heads, such as component=z"
             )
-        # An edit without effect leaves a recovery of 1 in the clean pass, which noising and most ablations edit.
-        edits_clean = config.get("direction") == "noise" or "clean" in (config.get("prompts"), config.get("run"))
+        without_effect = null_value("recovery", config) or 0.0
         effects: dict[tuple[int, int], float] = {}
         for layer, head, recovery in zip(table["layer"], table["head"], table["recovery"], strict=True):
-            effect, cell = recovery - (1.0 if edits_clean else 0.0), (int(layer), int(head))
+            effect, cell = recovery - without_effect, (int(layer), int(head))
             if abs(effect) >= abs(effects.get(cell, 0.0)):
                 effects[cell] = float(effect)
         ranked = sorted(effects.items(), key=lambda item: -abs(item[1]))

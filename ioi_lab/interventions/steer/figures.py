@@ -24,9 +24,6 @@ MAX_LINES: Final = 6
 OUTLINED: Final = 3
 """The greatest number of outlined heads in a map, the steepest."""
 
-COLOUR_FLOOR: Final = 0.1
-"""The colours of a map of slopes end here at least, so that a map of next to nothing is pale."""
-
 
 class SteeringFigures:
     """The figures of one result, over the scales in ascending order."""
@@ -72,16 +69,18 @@ class SteeringFigures:
             low, middle, high = (self._sorted(part) for part in (controls.low, controls.middle, controls.high))
             name = f"{len(controls.means)} random directions\nof the norm at {labels.site(result.best)}"
             lines.append(plots.Line(name, middle, low, high, plots.NEUTRAL, dashed=True))
-            chosen = ", whose choice it does not account for" if len(result.steps) > 1 else ""
-            bands += f"\nand 95 % band of a random direction at this site{chosen} (grey)"
+            bands += "\nand 95 % band of a random direction there (grey)"
+            bands += ",\nnot corrected for the choice of the site" if len(result.steps) > 1 else ""
         panel = plots.LinePanel("logit difference (answer − distractor)", lines, zero=True)
         count = len(result.steps)
         which = f", the {len(shown)} steepest of {count} sites" if len(shown) < count else ""
         return plots.line_panels(self._axis, [panel], labels.title(which), bands)
 
     def _name(self, site: int) -> str:
-        is_linear = self._result.responses[site].linear.is_linear
-        return self._labels.site(site) + ("" if is_linear else ", no linear range")
+        """Return the name of a site with what must not be read from its curve."""
+        not_found, is_linear = self._result.initial.discoveries.not_found, self._result.responses[site].linear.is_linear
+        name = self._labels.site(site) + ("" if is_linear else ", no linear range")
+        return name if not_found is None or not not_found[site] else f"{name}, slope may be 0"
 
     def _probabilities(self, p_other: Estimate) -> Figure:
         """Draw the probabilities of answer, distractor and all other tokens against the scale, at the best site."""
@@ -119,7 +118,7 @@ class SteeringFigures:
             plots.Axis("head", [str(head) for head in self._heads]),
             "\n".join([self._labels.title(), *notes]),
             f"slope of the logit difference\nper unit of scale ({self._labels.unit})\n{self._labels.next_to_zero}",
-            floor=COLOUR_FLOOR,
+            floor=plots.EFFECT_FLOOR,
             pale=None if not_found is None else {"": not_found.reshape(shape)},
             outlined=[divmod(site, shape[1]) for site in outlined],
         )

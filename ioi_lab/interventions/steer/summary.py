@@ -18,6 +18,8 @@ from ioi_lab.steering.contrasts import CONTRASTS
 MAX_SLOPES: Final = 5
 """The number of sites whose slopes are listed, the steepest."""
 
+SLOPE: Final = ".3f"
+
 CHANCE: Final = 0.5
 """The accuracy of a probe that guesses."""
 
@@ -98,7 +100,7 @@ def _slope_lines(result: SteerResult, labels: Labels) -> list[str]:
 
 def _slope_line(result: SteerResult, labels: Labels, site: int) -> str:
     """The slope of a site next to 0, and that over its linear range."""
-    line = f"  {labels.site(site):<14} {interval(result.initial.slope, site)}"
+    line = f"  {labels.site(site):<14} {interval(result.initial.slope, site, SLOPE)}"
     response = result.responses[site]
     scales, linear = between(response.linear_scales[0], response.linear_scales[-1]), response.linear
     if not linear.is_linear:
@@ -106,7 +108,7 @@ def _slope_line(result: SteerResult, labels: Labels, site: int) -> str:
     r2 = f", R² {linear.r2:.3f}" if np.isfinite(linear.r2) else ""
     efficiency = result.efficiency.value[site]
     relative = f", efficiency {efficiency:.2f} per {labels.norm}" if np.isfinite(efficiency) else ""
-    return f"{line}, over the linear range {scales} {interval(result.slopes, site)}{r2}{relative}"
+    return f"{line}, over the linear range {scales} {interval(result.slopes, site, SLOPE)}{r2}{relative}"
 
 
 def _random_slope_lines(result: SteerResult) -> list[str]:

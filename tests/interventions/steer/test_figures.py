@@ -83,6 +83,11 @@ def test_a_curve_without_a_linear_range_says_so():
     assert list(lines_in(figure.axes[0])) == ["layer 0", "layer 1, no linear range"]
 
 
+def test_a_curve_whose_slope_may_be_0_says_so():
+    result = steering(layers(0, 1), [1.0, 2.0], initial=initial([1.0, 2.0], found=[1]))
+    assert list(lines_in(figures(result)["logit_diff_by_scale"].axes[0])) == ["layer 0, slope may be 0", "layer 1"]
+
+
 def test_random_directions_are_a_dashed_line_with_their_band():
     result = steering(layers(0, 1), [1.0, 2.0], controls=controls())
     figure = figures(result)["logit_diff_by_scale"]
@@ -93,7 +98,7 @@ def test_random_directions_are_a_dashed_line_with_their_band():
     edges = figure.axes[0].collections[-1].get_paths()[0].vertices
     assert {(-2.0, 1.0), (-2.0, 5.0), (1.0, 2.0), (1.0, 4.0)} <= {tuple(edge) for edge in edges.tolist()}
     title = " ".join(figure.get_suptitle().split())
-    assert title.endswith("95 % band of a random direction at this site, whose choice it does not account for (grey)")
+    assert title.endswith("95 % band of a random direction there (grey), not corrected for the choice of the site")
 
 
 def test_probabilities_are_those_of_the_best_site():

@@ -84,11 +84,11 @@ def test_slopes_are_listed_from_the_steepest_to_the_fifth():
         "prompts, with 95 % intervals over prompts:"
     )
     assert [" ".join(line.split()[:3]) for line in lines[2:7]] == [
-        "layer 1 -0.70", "layer 4 0.60", "layer 5 0.50", "layer 6 0.40", "layer 2 0.30",
+        "layer 1 -0.700", "layer 4 0.600", "layer 5 0.500", "layer 6 0.400", "layer 2 0.300",
     ]  # fmt: skip
     assert lines[2] == (
-        "  layer 1        -0.70 [-0.95, -0.45], over the linear range from −2 to 1 -0.70 [-0.95, -0.45], R² 1.000, "
-        "efficiency -1.40 per residual norm"
+        "  layer 1        -0.700 [-0.950, -0.450], over the linear range from −2 to 1 -0.700 [-0.950, -0.450], R² "
+        "1.000, efficiency -1.40 per residual norm"
     )
     assert lines[7] == "7 of 7 slopes are distinguishable from 0 (t-test over prompts, Benjamini–Hochberg at 5 %)"
     assert lines[8].startswith("layer 1 at scale")
@@ -118,7 +118,7 @@ def test_a_response_without_a_linear_range_has_no_slope_over_it():
     result = steering(layers(0), [1.0])
     bent = Response.of([-1.0, 1.0], np.array([[2.0] * 4, [2.0] * 4]), np.zeros(4))
     line = lines_of(replace(result, responses=[bent], slopes=estimate([np.nan])))[2]
-    assert line == "  layer 0        1.00 [0.75, 1.25], no linear range (R² 0.000 from −1 to 1)"
+    assert line == "  layer 0        1.000 [0.750, 1.250], no linear range (R² 0.000 from −1 to 1)"
 
 
 def test_random_directions_are_compared_at_their_steepest_sites():
