@@ -220,7 +220,6 @@ def measure_steering(
             has_slope=best in found,
             goes_its_way=bool(steepness[best] > 0),
             flips_most=bool(flipped.exceeds(FLIP_MAJORITY)[strongest]),
-            is_linear=responses[best].linear.is_linear,
             is_monotone=responses[best].is_monotone,
             steeper_than_random=best in beyond_random,
             beyond_random=is_outside_band,

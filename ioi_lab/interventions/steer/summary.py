@@ -27,8 +27,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     "no slope": "its slope is not shown to differ from 0",
     "pushes the other way": "it pushes the other way",
     "flips too few": "no scale flips more than half of the prompts with its whole interval",
-    "no linear range": "the response has no linear range",
-    "not monotone": "the logit difference is not monotone over the linear range",
+    "not monotone": "the logit difference is not monotone around 0",
     "not steeper than random": "random directions of the same norm are as steep at their steepest site",
     "within the random band": "random directions of the same norm do as much at that scale",
 }
@@ -57,8 +56,8 @@ def verdict_line(verdict: Verdict, model: str) -> str:
         return f"note: no scale pushes {model} away from what it prefers, so there is nothing to flip"
     if verdict.is_steered:
         met = (
-            "the effect is monotone, most prompts flip, and random directions neither do as much there nor are as "
-            "steep at any site"
+            "the effect is monotone around 0, most prompts flip, and random directions neither do as much there nor are "
+            "as steep at any site"
         )
         return f"{model} is steered by this direction: {met}"
     reasons = "; ".join(REASONS[reason] for reason in verdict.reasons)

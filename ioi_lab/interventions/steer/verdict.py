@@ -16,7 +16,6 @@ Reason = Literal[
     "no slope",
     "pushes the other way",
     "flips too few",
-    "no linear range",
     "not monotone",
     "not steeper than random",
     "within the random band",
@@ -45,7 +44,6 @@ def verdict_on(
     has_slope: bool,
     goes_its_way: bool,
     flips_most: bool,
-    is_linear: bool,
     is_monotone: bool,
     steeper_than_random: bool,
     beyond_random: bool,
@@ -58,8 +56,8 @@ def verdict_on(
         has_slope: Whether the slope next to 0 is distinguishable from 0, corrected for the number of sites.
         goes_its_way: Whether small positive scales move prompts towards their answer.
         flips_most: Whether most prompts flip at the strongest scale.
-        is_linear: Whether the response has a linear range.
-        is_monotone: Whether the logit difference rises, or falls, all through the linear range.
+        is_monotone: Whether the logit difference rises, or falls, all through the linear range, or through the
+            narrowest range around 0 if there is none.
         steeper_than_random: Whether the site, which is the steepest of several, is steeper than random directions are
             at their steepest sites.
         beyond_random: Whether the logit difference at the strongest scale lies outside the band of random directions
@@ -70,8 +68,7 @@ def verdict_on(
         "no slope": has_slope,
         "pushes the other way": goes_its_way or not has_slope,
         "flips too few": flips_most,
-        "no linear range": is_linear,
-        "not monotone": is_monotone or not is_linear,
+        "not monotone": is_monotone,
         "not steeper than random": steeper_than_random,
         "within the random band": beyond_random,
     }

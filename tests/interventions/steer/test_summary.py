@@ -183,5 +183,5 @@ def test_the_verdict_comes_last():
     result = steering(layers(0), [1.0], verdict=Verdict("not steered", ("flips too few", "not monotone")))
     assert lines_of(result)[-1] == (
         "warning: toy is not steered by this direction: no scale flips more than half of the prompts with its whole "
-        "interval; the logit difference is not monotone over the linear range"
+        "interval; the logit difference is not monotone around 0"
     )

@@ -11,7 +11,6 @@ MET = {
     "has_slope": True,
     "goes_its_way": True,
     "flips_most": True,
-    "is_linear": True,
     "is_monotone": True,
     "steeper_than_random": True,
     "beyond_random": True,
@@ -23,8 +22,8 @@ def test_a_direction_steers_if_every_condition_is_met():
     assert verdict.is_steered
     assert verdict.reasons == ()
     assert verdict_line(verdict, "m") == (
-        "m is steered by this direction: the effect is monotone, most prompts flip, and random directions neither do "
-        "as much there nor are as steep at any site"
+        "m is steered by this direction: the effect is monotone around 0, most prompts flip, and random directions "
+        "neither do as much there nor are as steep at any site"
     )
 
 
@@ -34,8 +33,7 @@ def test_a_direction_steers_if_every_condition_is_met():
         ("has_slope", "no slope", "its slope is not shown to differ from 0"),
         ("goes_its_way", "pushes the other way", "it pushes the other way"),
         ("flips_most", "flips too few", "no scale flips more than half of the prompts with its whole interval"),
-        ("is_linear", "no linear range", "the response has no linear range"),
-        ("is_monotone", "not monotone", "the logit difference is not monotone over the linear range"),
+        ("is_monotone", "not monotone", "the logit difference is not monotone around 0"),
         (
             "steeper_than_random",
             "not steeper than random",
@@ -55,9 +53,8 @@ def test_each_condition_that_is_not_met_is_a_reason(missing, reason, words):
     assert verdict_line(verdict, "m") == f"warning: m is not steered by this direction: {words}"
 
 
-def test_an_effect_that_may_be_0_has_no_sign_and_one_without_a_line_no_monotony():
-    both = {"has_slope": False, "goes_its_way": False, "is_linear": False, "is_monotone": False}
-    assert verdict_on(**(MET | both)).reasons == ("no slope", "no linear range")
+def test_an_effect_that_may_be_0_has_no_sign():
+    assert verdict_on(**(MET | {"has_slope": False, "goes_its_way": False})).reasons == ("no slope",)
 
 
 def test_without_a_direction_or_a_push_nothing_is_claimed():
