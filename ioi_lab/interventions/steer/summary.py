@@ -56,8 +56,8 @@ def verdict_line(verdict: Verdict, model: str) -> str:
         return f"note: no scale pushes {model} away from what it prefers, so there is nothing to flip"
     if verdict.is_steered:
         met = (
-            "the effect is monotone around 0, most prompts flip, and random directions neither do as much there nor are "
-            "as steep at any site"
+            "the effect is monotone around 0, most prompts flip, and random directions neither do as much there nor "
+            "are as steep at any site"
         )
         return f"{model} is steered by this direction: {met}"
     reasons = "; ".join(REASONS[reason] for reason in verdict.reasons)
