@@ -35,5 +35,6 @@ def null_value(metric: str, intervention: Mapping[str, object]) -> float | None:
 
 
 def edits_clean(intervention: Mapping[str, object]) -> bool:
-    """Return whether a grid edits the clean pass, whose recovery without an effect is 1: noising, most ablations."""
-    return intervention.get("direction") == "noise" or "clean" in (intervention.get("prompts"), intervention.get("run"))
+    """Return whether the clean pass is edited, whose recovery without an effect is 1: steering, noising, ablations."""
+    passes = intervention.get("prompts"), intervention.get("run")
+    return intervention.get("name") == "steer" or intervention.get("direction") == "noise" or "clean" in passes

@@ -11,6 +11,7 @@ from ioi_lab.runs.nulls import edits_clean, null_value
         ("best_recovery", {"name": "patch", "direction": "denoise"}, 0.0),
         ("best_recovery", {"name": "patch", "direction": "noise"}, 1.0),
         ("best_recovery", {"name": "ablate", "prompts": "clean"}, 1.0),
+        ("best_recovery", {"name": "steer"}, 1.0),
         ("best_efficiency", {"run": "clean"}, 0.0),
         ("best_initial_slope", {}, 0.0),
         ("forward_share_of_native", {}, 0.0),
