@@ -8,7 +8,7 @@ with `check`, the exact grid is measured as well and the rank correlation of the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,8 @@ from ioi_lab.interventions.grid_result import GridResult
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.interventions.self_checks import checked_run
 from ioi_lab.stats.bootstrap import Estimate
+
+ESTIMATED: Final = "estimates to first order, of which all intervals and tests are; the exact effects may differ:"
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,6 +96,7 @@ class AttributionPatch(Patch):
         grid = GridReport(result, self._grid_title, context)
         report = grid.report()
         assert isinstance(result, AttributionResult)
+        report = replace(report, summary=[ESTIMATED, *report.summary])
         if (exact := result.exact) is None:
             return report
         table = report.table.assign(

@@ -32,9 +32,6 @@ OUTLINED: Final = 3
 """The greatest number of cells of a head map that are outlined."""
 
 SUMMARY_ROWS: Final = 5
-COLOUR_FLOOR: Final = 0.1
-"""The colours of a map of effects end here at least, so that a map of next to nothing is pale."""
-
 RECOVERY: Final = "recovery of the logit difference\n(0 = corrupted, 1 = clean)"
 
 
@@ -191,7 +188,7 @@ class GridReport:
             columns,
             self.title + map_note(is_outlined=bool(outlined), is_pale=not_found is not None and bool(not_found.any())),
             self._scale_label,
-            floor=COLOUR_FLOOR,
+            floor=plots.EFFECT_FLOOR,
             pale=None if not_found is None else {name: not_found[grid] for name, grid in panels.items()},
             outlined=outlined,
         )

@@ -82,7 +82,10 @@ def paired_lines(first: Path, second: Path) -> list[str]:
 
 
 def _values(folder: Path) -> pd.Series[float] | None:
-    """Return the logit differences of a run, by edit and prompt; prompts that repeat another one are left out."""
+    """Return the logit differences of a run, by edit and prompt.
+
+    Prompts that repeat another one are left out, and so are the random directions that steering is compared with.
+    """
     import pandas as pd
 
     if not (folder / PER_PROMPT).is_file():
@@ -94,6 +97,8 @@ def _values(folder: Path) -> pd.Series[float] | None:
         texts = prompts[_PROMPT].agg("\n".join, axis="columns")
         labels = [_label(row) for row in results.to_dict("records")]
         values = values[~texts.duplicated().to_numpy()[values["prompt"]]]
+        if "direction" in results:
+            values = values[(results["direction"] == "steering").to_numpy()[values["row"]]]
         index = pd.MultiIndex.from_arrays(
             [np.array(labels)[values["row"]], texts.to_numpy()[values["prompt"]]], names=["edit", "prompt"]
         )

@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from ioi_lab.errors import LabError
 from ioi_lab.reports import plots
 from ioi_lab.reports.plots import Array
+from ioi_lab.reports.wording import map_note
+from ioi_lab.runs.nulls import null_value
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
+from ioi_lab.stats.discoveries import FALSE_DISCOVERY_RATE
 from ioi_lab.storage.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+Cells = NDArray[np.bool_]
 
 TABLE: Final = "sweep.csv"
 MAX_SWEPT_KEYS: Final = 3
@@ -146,13 +153,19 @@ class Sweep:
 
     def _grid(self, metric: str) -> Array:
         """Return the metric as an array with an axis per swept key; NaN without a finished run."""
+        import pandas as pd
+
+        return self._grid_of(self.runs[metric] if metric in self.runs else pd.Series(np.nan, self.runs.index))
+
+    def _grid_of(self, column: pd.Series[float]) -> Array:
+        """Return a value per run as an array with an axis per swept key; NaN without a finished run."""
         values = [self._values(key) for key in self._keys]
         grid = np.full([len(each) for each in values], np.nan)
-        for _, run in self.runs[self.is_done].iterrows():
+        for (_, run), value in zip(self.runs[self.is_done].iterrows(), column[self.is_done].tolist(), strict=True):
             own = [run[f"typed.{key}"] for key in self._keys]
-            is_in_grid = all(value in each for value, each in zip(own, values, strict=True))
-            if is_in_grid and metric in run and run[metric] == run[metric]:
-                grid[tuple(each.index(value) for value, each in zip(own, values, strict=True))] = run[metric]
+            is_in_grid = all(place in each for place, each in zip(own, values, strict=True))
+            if is_in_grid and value == value:
+                grid[tuple(each.index(place) for place, each in zip(own, values, strict=True))] = value
         return grid
 
     @property
@@ -185,18 +198,59 @@ class Sweep:
         return plots.line_panels(axis, [plots.LinePanel(_words(self.shown), lines)], self._title)
 
     def _maps(self) -> Figure:
+        """Draw maps of the metric; cells of a metric of effects that show none beyond chance are pale."""
         assert self.shown is not None
         axes = [self._axis(key) for key in self._keys]
-        grid = self._grid(self.shown)
-        if len(axes) == 2:
-            panels = {"": grid}
-        else:
+        grid, (pale, note) = self._grid(self.shown), self._without_effect(self.shown)
+        title = self._title
+        pick: dict[str, tuple[Any, ...]] = {"": (slice(None), slice(None))}
+        if len(axes) == 3:
             cases = self._cases(self._keys[2])
-            chosen = np.unique(np.linspace(0, len(cases) - 1, min(len(cases), MAX_MAPS)).round().astype(int))
-            panels = {cases[index]: grid[:, :, index] for index in chosen}
-            left_out = f", {len(chosen)} of {len(cases)} values of {axes[2].label}" if len(chosen) < len(cases) else ""
-            return plots.heat_maps(panels, axes[0], axes[1], self._title + left_out, _words(self.shown))
-        return plots.heat_maps(panels, axes[0], axes[1], self._title, _words(self.shown))
+            chosen = np.unique(np.linspace(0, len(cases) - 1, min(len(cases), MAX_MAPS)).round().astype(int)).tolist()
+            pick = {cases[index]: (slice(None), slice(None), index) for index in chosen}
+            title += f", {len(chosen)} of {len(cases)} values of {axes[2].label}" if len(chosen) < len(cases) else ""
+        return plots.heat_maps(
+            {name: grid[cells] for name, cells in pick.items()},
+            axes[0],
+            axes[1],
+            title + note,
+            _words(self.shown),
+            floor=plots.EFFECT_FLOOR if self._nulls(self.shown) is not None else 0.0,
+            pale=None if pale is None else {name: pale[cells] for name, cells in pick.items()},
+        )
+
+    def _nulls(self, metric: str) -> pd.Series[float] | None:
+        """Return the value of a metric without effect in each run; None for a metric that is not of effects."""
+        import pandas as pd
+
+        prefix = "intervention."
+        names = {name: str(name).removeprefix(prefix) for name in self.runs if str(name).startswith(prefix)}
+        configs = self.runs[list(names)].rename(columns=names).to_dict("records")
+        nulls = [null_value(metric, {str(key): value for key, value in config.items()}) for config in configs]
+        return None if None in nulls else pd.Series(nulls, self.runs.index, dtype=float)
+
+    def _without_effect(self, metric: str) -> tuple[Cells | None, str]:
+        """Return the cells whose effect is not beyond chance, and the last line of the title that explains them.
+
+        For the best effect of each run this is the test of that run, corrected for its own effects and then for the
+        number of cells (Benjamini and Hochberg); for other effects, whether the interval includes the null value. It is
+        None for a metric that is not of effects, and if there is nothing that it could be decided by.
+        """
+        if (nulls := self._nulls(metric)) is None:
+            return None, ""
+        p_value, n_found = self._grid("best_p_adjusted"), self._grid("n_found")
+        if metric.startswith("best_") and (is_known := np.isfinite(p_value)).any():
+            found = np.zeros(p_value.shape, dtype=bool)
+            found[is_known] = stats.false_discovery_control(p_value[is_known]) < FALSE_DISCOVERY_RATE
+            pale = ~(found & (n_found > 0))
+            return pale, map_note(is_outlined=False, is_pale=bool(pale[np.isfinite(self._grid(metric))].any()))
+        low, high, null = self._grid(f"{metric}_low"), self._grid(f"{metric}_high"), self._grid_of(nulls)
+        if not np.isfinite(low).any():
+            return None, "\nwithout intervals: each effect may be chance"
+        with np.errstate(invalid="ignore"):
+            pale = ~((low > null) | (high < null))
+        some = bool(pale[np.isfinite(self._grid(metric))].any())
+        return pale, "\npale, without number: the cell's own interval includes the value without effect" if some else ""
 
     def write(self) -> dict[str, Path]:
         """Write `sweep.csv` and the figures into the folder; returns the paths of the figures by name."""

@@ -202,7 +202,8 @@ def test_the_position_of_the_answer_steers_it(sweep, tmp_path):
     assert outcome.code == 0, outcome.err
     assert "smollm2-135m is steered by this direction" in outcome.out
     found = json.loads((only_run_folder(tmp_path) / "metrics.json").read_text())
-    assert (found["steers"], found["best_layer"], found["best_monotone"]) == (1, 22, 1)
+    assert (found["steers"], found["best_layer"], found["n_beyond_random"]) == (1, 22, 1)
+    assert found["best_initial_slope_low"] > found["control_steepest_limit"]
     assert found["best_flipped_low"] > 0.5
     assert found["best_logit_diff_high"] < min(0, found["control_band_low"])
     assert found["control_flipped_highest"] < 0.5

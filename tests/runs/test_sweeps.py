@@ -147,3 +147,70 @@ def test_keys_that_end_alike_keep_their_whole_names(leave, tmp_path):
     (figure,) = Sweep.read(tmp_path).figures().values()
     labels = {figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()}
     assert labels == {"model.path", "task.path"}
+
+
+def cells_of(figure):
+    """The numbers in the cells of the map, which of them are pale, and the title after the number of runs."""
+    ax = next(ax for ax in figure.axes if ax.images)
+    pale = ax.images[0].get_alpha() < 1
+    return (
+        [text.get_text() for text in ax.texts],
+        pale.tolist(),
+        " ".join(figure.get_suptitle().split()).partition(" runs ")[2],
+    )
+
+
+def leave_map(leave, *cells, **config):
+    for number, metrics in enumerate(cells):
+        typed = {"intervention.layer": number // 2, "intervention.head": number % 2}
+        leave(f"sweep/now/{number}", typed | config, **metrics)
+
+
+def bounded(value, half=0.5):
+    return {"best_recovery": value, "best_recovery_low": value - half, "best_recovery_high": value + half}
+
+
+def test_effects_whose_interval_includes_no_effect_are_pale(leave, tmp_path):
+    leave_map(leave, bounded(0.2), bounded(0.9), bounded(-0.8), {"best_recovery": 0.7})
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    texts, pale, note = cells_of(figure)
+    assert texts == ["0.90", "−0.80"]
+    assert pale == [[True, False], [False, True]]
+    assert note == "pale, without number: the cell's own interval includes the value without effect"
+
+
+def test_without_an_effect_noising_has_a_recovery_of_1(leave, tmp_path):
+    for number, value in enumerate((0.2, 0.9, 1.8, 1.2)):
+        typed = {"intervention.layer": number // 2, "intervention.head": number % 2}
+        run = leave(f"sweep/now/{number}", typed, **bounded(value))
+        config = run / "config.yaml"
+        config.write_text(config.read_text().replace("intervention:", "intervention:\n  direction: noise", 1))
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    assert cells_of(figure)[1] == [[False, True], [False, True]]
+
+
+def test_tests_of_the_best_effects_are_corrected_for_the_number_of_cells(leave, tmp_path):
+    """0.04 is below 0.05 alone, not as the second of four."""
+    p_values = (0.001, 0.04, 0.5, 0.0001)
+    tests = [{"best_p_adjusted": p, "n_found": 1} for p in p_values[:3]] + [{"best_p_adjusted": 1e-4, "n_found": 0}]
+    leave_map(leave, *(bounded(0.6, half=0.1) | test for test in tests))
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    texts, pale, note = cells_of(figure)
+    assert texts == ["0.60"]
+    assert pale == [[False, True], [True, True]]
+    assert note == "pale, without number: not distinguishable from 0, corrected for the number of effects"
+
+
+def test_levels_and_effects_without_intervals_keep_their_numbers(leave, tmp_path):
+    leave_map(
+        leave, *({"best_logit_diff": v, "best_logit_diff_low": -1.0, "best_logit_diff_high": 1.0} for v in range(4))
+    )
+    (figure,) = Sweep.read(tmp_path, "best_logit_diff").figures().values()
+    assert cells_of(figure)[:2] == (["0.00", "1.00", "2.00", "3.00"], [[False] * 2] * 2)
+
+
+def test_effects_without_intervals_say_so_and_small_ones_are_pale(leave, tmp_path):
+    leave_map(leave, *({"best_recovery": 0.01 * index} for index in range(4)))
+    (figure,) = Sweep.read(tmp_path).figures().values()
+    assert cells_of(figure)[2] == "without intervals: each effect may be chance"
+    assert next(ax for ax in figure.axes if ax.images).images[0].get_clim() == (-0.1, 0.1)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import KEY_VALUE_COMPONENTS
+from ioi_lab.runs.nulls import null_value
 from ioi_lab.runs.past_run import PastRun
+from ioi_lab.stats.discoveries import FALSE_DISCOVERY_RATE
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,10 @@ class RankedHeads:
     title: str
     effects: dict[tuple[int, int], float]
     """The change of recovery by layer and head: the largest, if the run has several positions."""
+
+    found: frozenset[tuple[int, int]] | None = None
+    """The heads whose effect that run distinguishes from 0, corrected for the number of its effects; None if it has no
+    tests."""
 
     @property
     def heads(self) -> list[tuple[int, int]]:
@@ -37,12 +45,16 @@ class RankedHeads:
                 f"{key}: the run in {str(run.folder)!r} ({config.get('name')} {component or ''}) has no effect per "
                 "head; expected one of intervention=patch over heads, such as component=z"
             )
-        # An edit without effect leaves a recovery of 1 in the clean pass, which noising and most ablations edit.
-        edits_clean = config.get("direction") == "noise" or "clean" in (config.get("prompts"), config.get("run"))
+        without_effect = null_value("recovery", config) or 0.0
         effects: dict[tuple[int, int], float] = {}
-        for layer, head, recovery in zip(table["layer"], table["head"], table["recovery"], strict=True):
-            effect, cell = recovery - (1.0 if edits_clean else 0.0), (int(layer), int(head))
+        p_values: dict[tuple[int, int], float] = {}
+        p_adjusted = table["p_adjusted"] if "p_adjusted" in table else np.full(len(table), np.nan)
+        columns = (table["layer"], table["head"], table["recovery"], p_adjusted)
+        for layer, head, recovery, p_value in zip(*columns, strict=True):
+            effect, cell = recovery - without_effect, (int(layer), int(head))
             if abs(effect) >= abs(effects.get(cell, 0.0)):
-                effects[cell] = float(effect)
+                effects[cell], p_values[cell] = float(effect), float(p_value)
         ranked = sorted(effects.items(), key=lambda item: -abs(item[1]))
-        return cls(f"{config.get('name')} {component}", dict(ranked))
+        found = frozenset(cell for cell, p_value in p_values.items() if p_value < FALSE_DISCOVERY_RATE)
+        is_tested = bool(np.isfinite(list(p_values.values())).any())
+        return cls(f"{config.get('name')} {component}", dict(ranked), found if is_tested else None)

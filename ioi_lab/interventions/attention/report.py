@@ -9,6 +9,7 @@ from ioi_lab.interventions.attention.figures import attention_figures, shown_tit
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports.pages import attention_page
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
+from ioi_lab.reports.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,8 @@ def _metrics(result: AttentionResult) -> dict[str, float]:
 def _summary(result: AttentionResult) -> list[str]:
     names = list(result.weights)
     lines = [
-        f"heads by attention from {result.query} to {names[0]}, {result.which} prompts:",
+        f"heads by attention from {result.query} to {names[0]}, mean over {result.which} prompts (a ranking without a "
+        "test):",
         "  head  " + "".join(f"{name:>11}" for name in names),
     ]
     for head in result.ranking[:SUMMARY_ROWS]:
@@ -66,8 +68,13 @@ def _summary(result: AttentionResult) -> list[str]:
         lines.append(f"  {head_name(head):<6}" + "".join(f"{value:11.3f}" for value in values))
     if (comparison := result.comparison) is not None:
         listed = ", ".join(f"{head_name(head)} ({result.means[head]:.2f})" for head in comparison.top)
+        ranked, count = comparison.ranked, len(comparison.top)
+        tested = "without tests there"
+        if ranked.found is not None:
+            tested = f"{len(ranked.found & set(comparison.top)) or 'none'} of them distinguishable from 0 there"
         lines += [
-            f"top {len(comparison.top)} heads of {comparison.ranked.title}, with this attention: {listed}",
+            f"the {counted(count, 'head')} with the largest effect in {ranked.title}, {tested}, with this attention: "
+            f"{listed}",
             f"{comparison.overlap} of them are among the {len(result.leading)} that attend most to {names[0]} "
             f"({comparison.overlap_by_chance:.2f} by chance)",
         ]

@@ -3,7 +3,7 @@
 Methods: Turner et al. 2023 (arXiv 2308.10248), Rimsky et al. 2023 (arXiv 2312.06681). The direction comes from one half
 of the prompts and is tried on the others. A positive scale pushes each prompt towards its answer, a negative one away
 from it: along the vector if the answer lies on the contrast's positive side, against it if the answer lies on the
-negative side. Random directions of the same norm show how much any direction does.
+negative side. Random directions of the same norm, at all sites, show how much any direction does.
 """
 
 from __future__ import annotations

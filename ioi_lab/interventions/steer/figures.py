@@ -11,7 +11,7 @@ from ioi_lab.interventions.steer.measure import SteerResult
 from ioi_lab.interventions.steer.text_effects import TextEffects
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import ReportContext
-from ioi_lab.reports.wording import number
+from ioi_lab.reports.wording import NOT_FOUND, number
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Array
 
@@ -22,7 +22,7 @@ MAX_LINES: Final = 6
 """The number of sites whose curves a figure shows, the steepest."""
 
 OUTLINED: Final = 3
-"""The number of outlined heads in a map, the steepest."""
+"""The greatest number of outlined heads in a map, the steepest."""
 
 
 class SteeringFigures:
@@ -51,7 +51,7 @@ class SteeringFigures:
             figures["slope_by_head"] = self._head_map()
         if result.text is not None:
             figures["side_effects_by_scale"] = self._text_curves(result.text)
-            if len(result.text.sites) > 1:
+            if np.isfinite(result.efficiency.value[result.text.sites]).sum() > 1:
                 figures["efficiency_against_side_effect"] = self._efficiency_scatter(result.text)
         return figures
 
@@ -61,7 +61,7 @@ class SteeringFigures:
         shown = sorted(result.ranking[:MAX_LINES])
         values = result.estimates["logit_diff"]
         lines = [
-            self._line(labels.site(site), values.rows(result.rows(site)), colour, banded=site == result.best)
+            self._line(self._name(site), values.rows(result.rows(site)), colour, banded=site == result.best)
             for site, colour in zip(shown, plots.shades(len(shown)), strict=True)
         ]
         bands = f"95 % interval over prompts ({labels.site(result.best)})"
@@ -69,9 +69,18 @@ class SteeringFigures:
             low, middle, high = (self._sorted(part) for part in (controls.low, controls.middle, controls.high))
             name = f"{len(controls.means)} random directions\nof the norm at {labels.site(result.best)}"
             lines.append(plots.Line(name, middle, low, high, plots.NEUTRAL, dashed=True))
-            bands += "\nand 95 % band of a random direction (grey)"
+            bands += "\nand 95 % band of a random direction there (grey)"
+            bands += ",\nnot corrected for the choice of the site" if len(result.steps) > 1 else ""
         panel = plots.LinePanel("logit difference (answer − distractor)", lines, zero=True)
-        return plots.line_panels(self._axis, [panel], labels.title(), bands)
+        count = len(result.steps)
+        which = f", the {len(shown)} steepest of {count} sites" if len(shown) < count else ""
+        return plots.line_panels(self._axis, [panel], labels.title(which), bands)
+
+    def _name(self, site: int) -> str:
+        """Return the name of a site with what must not be read from its curve."""
+        not_found, is_linear = self._result.initial.discoveries.not_found, self._result.responses[site].linear.is_linear
+        name = self._labels.site(site) + ("" if is_linear else ", no linear range")
+        return name if not_found is None or not not_found[site] else f"{name}, slope may be 0"
 
     def _probabilities(self, p_other: Estimate) -> Figure:
         """Draw the probabilities of answer, distractor and all other tokens against the scale, at the best site."""
@@ -99,19 +108,19 @@ class SteeringFigures:
 
     def _head_map(self) -> Figure:
         result, shape = self._result, (len(self._layers), len(self._heads))
-        differs = result.slopes.differs()
-        steepest = [site for site in result.ranking if differs[site]] if len(result.steps) > OUTLINED else []
-        notes = ["outlined: the steepest"] if steepest else []
-        notes += ["pale: interval includes 0"] if result.slopes.has_bounds and not differs.all() else []
-        note = f"\n{'; '.join(notes)}" if notes else ""
+        not_found = result.initial.discoveries.not_found
+        outlined = result.beyond_random[:OUTLINED] if len(result.steps) > OUTLINED else []
+        notes = ["outlined: the steepest, beyond random directions at any site"] if outlined else []
+        notes += [f"pale, without number: {NOT_FOUND}"] if not_found is not None and not_found.any() else []
         return plots.heat_maps(
-            {"": result.slopes.value.reshape(shape)},
+            {"": result.initial.slope.value.reshape(shape)},
             plots.Axis("layer", [str(layer) for layer in self._layers]),
             plots.Axis("head", [str(head) for head in self._heads]),
-            f"{self._labels.title()}{note}",
-            f"slope of the logit difference\nper unit of scale ({self._labels.unit})",
-            pale={"": ~differs.reshape(shape)} if result.slopes.has_bounds else None,
-            outlined=[divmod(site, shape[1]) for site in steepest[:OUTLINED]],
+            "\n".join([self._labels.title(), *notes]),
+            f"slope of the logit difference\nper unit of scale ({self._labels.unit})\n{self._labels.next_to_zero}",
+            floor=plots.EFFECT_FLOOR,
+            pale=None if not_found is None else {"": not_found.reshape(shape)},
+            outlined=[divmod(site, shape[1]) for site in outlined],
         )
 
     def _text_curves(self, text: TextEffects) -> Figure:
@@ -136,16 +145,18 @@ class SteeringFigures:
         return plots.line_panels(self._axis, panels, title, "95 % intervals over passages")
 
     def _efficiency_scatter(self, text: TextEffects) -> Figure:
-        """Draw the efficiency of each measured site against the largest rise of the text's loss."""
+        """Draw the efficiency against the largest rise of the text's loss, at each measured site that has both."""
+        efficiency = self._result.efficiency.value[text.sites]
+        known = np.flatnonzero(np.isfinite(efficiency))
         return plots.scatter(
-            text.largest_rise,
-            np.nan_to_num(self._result.efficiency.value[text.sites]),
-            [self._labels.site(site) for site in text.sites],
+            text.largest_rise[known],
+            efficiency[known],
+            [self._labels.site(text.sites[row]) for row in known],
             x_label="side effect: largest rise of next-token loss on\nordinary text within the linear range, nats per "
             "token",
             y_label=f"efficiency: slope of the logit difference\nper {self._labels.norm}",
             title=self._labels.title(),
-            named=len(text.sites),
+            named=len(known),
             from_zero=True,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ioi_lab.interventions.steer.measure import SteerResult
 from ioi_lab.models.selectors import cell_name, label_at
 from ioi_lab.reports.report import ReportContext
-from ioi_lab.reports.wording import counted, plain
+from ioi_lab.reports.wording import counted, number, plain
 from ioi_lab.steering.contrasts import CONTRASTS
 
 
@@ -36,8 +36,18 @@ class Labels:
         site = self._result.steps[index].site
         return label_at(cell_name(site.layer, site.head), site.position, self._positions, self._prompts)
 
+    @property
+    def next_to_zero(self) -> str:
+        """The scales over which the slopes next to 0 are taken."""
+        return between(min([0.0, *self._result.initial.scales]), max([0.0, *self._result.initial.scales]))
+
     def title(self, where: str = "") -> str:
         """Return the title of a figure about the steered prompts."""
         at = f" at {self._prompts.position_name(self._positions[0])}" if len(self._positions) == 1 else ""
         measured = f"{self._context.model}, {self._context.task}, {counted(len(self._prompts), 'held-out prompt')}"
         return f"Steering {self.component}{at}{where}\n{self.vector}\n{measured}"
+
+
+def between(first: float, last: float) -> str:
+    """Return the name of a range of scales: `from −2 to 1`."""
+    return f"from {number(first)} to {number(last)}"

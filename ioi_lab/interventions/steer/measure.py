@@ -22,6 +22,7 @@ from ioi_lab.interventions.steer.flips import (
     pushes_away,
     strongest_scale,
 )
+from ioi_lab.interventions.steer.slopes import InitialSlopes
 from ioi_lab.interventions.steer.steps import Step, Unit, VectorSource, contrast_and_saved, steps_of
 from ioi_lab.interventions.steer.text_effects import TextEffects, measure_text_effects
 from ioi_lab.interventions.steer.verdict import FLIP_MAJORITY, Verdict, verdict_on
@@ -57,14 +58,21 @@ class SteerResult(Result):
     responses: list[Response]
     """The response of the logit difference to the scale at each site."""
 
+    initial: InitialSlopes
+    """The slope of each site's response next to the scale 0, by which sites are ranked and tested."""
+
     slopes: Estimate
-    """The slope of each site's response over its linear range, per unit of scale."""
+    """The slope of each site's response over its linear range, per unit of scale; NaN without a linear range."""
 
     efficiency: Estimate
-    """The slope per norm of the site's activations; NaN for a direction without length."""
+    """The slope over the linear range per norm of the site's activations; NaN for a direction without length, and
+    without a linear range."""
 
     ranking: list[int]
-    """The indices of the sites from the steepest to the flattest; those without a direction come last."""
+    """The indices of the sites from the steepest next to 0 to the flattest; those without a direction come last."""
+
+    found: list[int]
+    """The sites of the ranking whose slope next to 0 is distinguishable from 0, corrected for the number of sites."""
 
     steered: Readout
 
@@ -89,11 +97,15 @@ class SteerResult(Result):
     """The number of held-out activations that each probe is tried on."""
 
     controls: Controls | None
-    """Random directions at the best site; None if it has no direction whose norm they could have."""
+    """Random directions; None if the best site has no direction whose norm they could have."""
+
+    beyond_random: list[int]
+    """The sites of the ranking that are found, and steeper next to 0 than a random direction is at its steepest site
+    with a probability of 95 %."""
 
     is_outside_band: bool
     """Whether the mean logit difference at the best site and the strongest scale lies outside the band of the random
-    directions."""
+    directions at that site and scale."""
 
     text: TextEffects | None
     """The effects on ordinary text, if they were asked for."""
@@ -102,7 +114,7 @@ class SteerResult(Result):
 
     @property
     def best(self) -> int:
-        """The index of the site whose response is steepest."""
+        """The index of the site whose response is steepest next to 0."""
         return self.ranking[0]
 
     @property
@@ -153,24 +165,28 @@ def measure_steering(
     responses = [
         Response.of(scales, by_scale, clean.logit_diff[0]) for by_scale in np.split(steered.logit_diff, len(steps))
     ]
-    slopes = held_out.bootstrap.mean(np.stack([response.slopes for response in responses]))
-    ranking = sorted(range(len(steps)), key=lambda site: (steps[site].norm == 0, -abs(slopes.value[site])))
-    best = ranking[0]
+    by_site = steered.logit_diff.reshape(len(steps), len(scales), -1)
+    initial = InitialSlopes.measure(held_out, scales, by_site, clean.logit_diff[0])
+    steepness = initial.slope.value
+    ranking = sorted(range(len(steps)), key=lambda site: (steps[site].norm == 0, -abs(steepness[site])))
+    best, found = ranking[0], [site for site in ranking if initial.discoveries.found[site]]
 
     estimates = estimates_with_flips(held_out, steered)
     rows = slice(best * len(scales), (best + 1) * len(scales))
     logit_diff, flipped = (estimates[name].rows(rows) for name in ("logit_diff", "flipped"))
     clean_mean = float(clean.logit_diff.mean())
-    away = pushes_away(scales, slopes.value[best], clean_mean)
+    away = pushes_away(scales, steepness[best], clean_mean)
     strongest = strongest_scale(scales, logit_diff.value, flipped.value, away, clean_mean)
 
     text_sites = ranking if n_text_sites == "all" else ranking[:n_text_sites]
     text_effects = measure_text_effects(held_out, steps, responses, scales, strongest, text_sites, text)
     controls = None
     if steps[best].norm > 0:
-        seed = source.seeds(steps[best].site)
-        controls = measure_controls(held_out, steps[best], contrast.signs, scales, n_controls, seed)
+        controls = measure_controls(held_out, steps, best, source, contrast.signs, scales, initial.scales, n_controls)
+    limit = np.inf if controls is None else controls.steepest_limit
+    beyond_random = [site for site in found if abs(steepness[site]) > limit]
     is_outside_band = controls is not None and not controls.includes(logit_diff.value[strongest], strongest)
+    slopes = held_out.bootstrap.mean(np.stack([response.slopes for response in responses]))
     probed = [step.probed for step in steps if step.probed is not None]
     return SteerResult(
         baselines=baselines,
@@ -182,9 +198,11 @@ def measure_steering(
         scales=scales,
         steps=steps,
         responses=responses,
+        initial=initial,
         slopes=slopes,
         efficiency=_efficiency(steps, slopes),
         ranking=ranking,
+        found=found,
         steered=steered,
         estimates=estimates,
         p_other=_p_other(held_out, steered.select(rows)),
@@ -193,14 +211,17 @@ def measure_steering(
         probe_accuracy=held_out.bootstrap.over(len(probed[0])).share(np.stack(probed)) if probed else None,
         n_probed=len(probed[0]) if probed else 0,
         controls=controls,
+        beyond_random=beyond_random,
         is_outside_band=is_outside_band,
         text=text_effects,
         verdict=verdict_on(
             has_direction=steps[best].norm > 0,
             pushes_away=bool(away.any()),
-            goes_its_way=bool(slopes.value[best] > 0),
+            has_slope=best in found,
+            goes_its_way=bool(steepness[best] > 0),
             flips_most=bool(flipped.exceeds(FLIP_MAJORITY)[strongest]),
             is_monotone=responses[best].is_monotone,
+            steeper_than_random=best in beyond_random,
             beyond_random=is_outside_band,
         ),
     )

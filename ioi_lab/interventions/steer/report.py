@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ioi_lab.interventions.steer.controls import Controls
 from ioi_lab.interventions.steer.measure import SteerResult
 from ioi_lab.interventions.steer.steps import Step
 from ioi_lab.interventions.steer.summary import summary_lines
-from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
+from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
-from ioi_lab.stats.metrics import Array
+from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.steering.files import vector_file
 
 if TYPE_CHECKING:
@@ -85,20 +86,48 @@ def _site(step: Step) -> dict[str, Any]:
 
 
 def _slope_table(result: SteerResult) -> pd.DataFrame:
-    """Return a row per site with the line through its response."""
-    rows = []
+    """Return a row per site with its slope next to 0 and the line through its response."""
+    rows, discoveries = [], result.initial.discoveries
     for index, (step, response) in enumerate(zip(result.steps, result.responses, strict=True)):
         row = _site(step) | {"added_norm": step.norm, "site_norm": step.site_norm}
-        row |= {"linear_from": response.linear_scales[0], "linear_to": response.linear_scales[-1]}
-        row |= {"r2": response.linear.r2, "monotone": int(response.is_monotone)}
+        row |= {"p_value": discoveries.p_value[index], "p_adjusted": discoveries.p_adjusted[index]}
+        if result.controls is not None:
+            row["beyond_random"] = int(index in result.beyond_random)
+        is_linear, ends = response.linear.is_linear, response.linear_scales[[0, -1]]
+        row |= dict(zip(("linear_from", "linear_to"), ends if is_linear else (np.nan, np.nan), strict=True))
+        row |= {"r2": response.linear.r2, "monotone": int(response.is_monotone) if is_linear else None}
         if result.probe_accuracy is not None:
             row["probe_accuracy"] = result.probe_accuracy.value[index]
         rows.append(row)
-    return tidy_table(rows, {"slope": result.slopes, "efficiency": result.efficiency}).drop(columns="scale")
+    estimates = {"initial_slope": result.initial.slope, "slope": result.slopes, "efficiency": result.efficiency}
+    return tidy_table(rows, estimates).drop(columns="scale")
+
+
+def _random_slope_table(result: SteerResult, controls: Controls) -> pd.DataFrame:
+    """Return a row per random direction and site with the slope next to 0."""
+    import pandas as pd
+
+    rows = [
+        _site(step) | {"direction": f"random {index}", "initial_slope": slope}
+        for index, by_site in enumerate(controls.slopes)
+        for step, slope in zip(result.steps, by_site, strict=True)
+    ]
+    return pd.DataFrame(rows).astype({"layer": "Int64", "head": "Int64"})
+
+
+def _readout(result: SteerResult) -> Readout:
+    """Return what was read in each row of the table."""
+    parts = [result.steered, *([] if result.controls is None else [result.controls.readout])]
+    columns = {name: [getattr(part, name) for part in parts] for name in ("logit_diff", "p_answer", "p_distractor")}
+    return Readout(**{name: np.concatenate(each) for name, each in columns.items() if each[0] is not None})
 
 
 def _files(result: SteerResult, task: str) -> dict[str, bytes]:
+    clean, corrupted = (pass_.logit_diff[0] for pass_ in (result.baselines.clean, result.baselines.corrupted))
     files = {"slopes.csv": _slope_table(result).to_csv(index=False).encode()}
+    files |= per_prompt_file(_readout(result), clean, corrupted)
+    if (controls := result.controls) is not None:
+        files["random_slopes.csv"] = _random_slope_table(result, controls).to_csv(index=False).encode()
     vectors = {step.site: step.vector for step in result.steps if step.vector is not None}
     if vectors:  # else each prompt has its own
         source, contrast = result.source, result.contrast
@@ -130,12 +159,22 @@ def _metrics(result: SteerResult) -> dict[str, float]:
     }
     if best.site.head is not None:
         metrics["best_head"] = best.site.head
+    metrics |= scalars("best_initial_slope", result.initial.slope, result.best)
     metrics |= scalars("best_slope", result.slopes, result.best)
     metrics |= scalars("best_efficiency", result.efficiency, result.best)
+    if response.linear.is_linear:
+        metrics |= {
+            "best_linear_from": response.linear_scales[0],
+            "best_linear_to": response.linear_scales[-1],
+            "best_monotone": int(response.is_monotone),
+        }
+    if result.initial.discoveries.is_known:
+        metrics |= {
+            "n_found": len(result.found),
+            "best_p_adjusted": float(result.initial.discoveries.p_adjusted[result.best]),
+        }
     metrics |= {
-        "best_linear_from": response.linear_scales[0],
-        "best_linear_to": response.linear_scales[-1],
-        "best_monotone": int(response.is_monotone),
+        "best_has_linear_range": int(response.linear.is_linear),
         "best_vector_norm": best.norm,
         "best_site_norm": best.site_norm,
         "best_scale": result.scales[result.strongest],
@@ -163,6 +202,9 @@ def _control_metrics(result: SteerResult) -> dict[str, float]:
         "control_flipped_highest": float(controls.highest_flipped[scale]),
         "controls_inside_band": controls.share_inside,
         "best_outside_band": int(result.is_outside_band),
+        "control_steepest_highest": float(controls.steepest.max()),
+        "control_steepest_limit": controls.steepest_limit,
+        "n_beyond_random": len(result.beyond_random),
     }
 
 

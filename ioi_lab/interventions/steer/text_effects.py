@@ -46,7 +46,8 @@ class TextEffects:
     the same, with intervals over passages."""
 
     largest_rise: Float[Array, "site"]
-    """The largest rise of the loss within the linear range of each measured site, in nats per token."""
+    """The largest rise of the loss within the linear range of each measured site, in nats per token; NaN without
+    one."""
 
 
 def measure_text_effects(
@@ -103,4 +104,5 @@ def _largest_rises(
 ) -> Float[Array, "site"]:
     by_site = change.value.reshape(len(responses), len(scales))
     linear = [(response.linear_scales[0] <= scales) & (scales <= response.linear_scales[-1]) for response in responses]
-    return np.array([rises[chosen].max(initial=0.0) for rises, chosen in zip(by_site, linear, strict=True)])
+    largest = np.array([rises[chosen].max(initial=0.0) for rises, chosen in zip(by_site, linear, strict=True)])
+    return np.where([response.linear.is_linear for response in responses], largest, np.nan)

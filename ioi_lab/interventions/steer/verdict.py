@@ -12,7 +12,14 @@ Outcome = Literal["steered", "not steered", "no direction", "no push away"]
 """`no direction`: the sides of the contrast do not differ at any site. `no push away`: no scale pushes prompts away
 from what they prefer, so that there is nothing to flip."""
 
-Reason = Literal["pushes the other way", "flips too few", "not monotone", "within the random band"]
+Reason = Literal[
+    "no slope",
+    "pushes the other way",
+    "flips too few",
+    "not monotone",
+    "not steeper than random",
+    "within the random band",
+]
 
 
 @dataclass(frozen=True)
@@ -34,9 +41,11 @@ def verdict_on(
     *,
     has_direction: bool,
     pushes_away: bool,
+    has_slope: bool,
     goes_its_way: bool,
     flips_most: bool,
     is_monotone: bool,
+    steeper_than_random: bool,
     beyond_random: bool,
 ) -> Verdict:
     """Return the verdict.
@@ -44,16 +53,23 @@ def verdict_on(
     Args:
         has_direction: Whether the direction has a length.
         pushes_away: Whether some scale pushes prompts away from what they prefer.
-        goes_its_way: Whether a positive scale moves prompts towards their answer.
+        has_slope: Whether the slope next to 0 is distinguishable from 0, corrected for the number of sites.
+        goes_its_way: Whether small positive scales move prompts towards their answer.
         flips_most: Whether most prompts flip at the strongest scale.
-        is_monotone: Whether the logit difference rises, or falls, all through the linear range.
-        beyond_random: Whether the logit difference at the strongest scale lies outside the band of random directions.
+        is_monotone: Whether the logit difference rises, or falls, all through the linear range, or through the
+            narrowest range around 0 if there is none.
+        steeper_than_random: Whether the site, which is the steepest of several, is steeper than random directions are
+            at their steepest sites.
+        beyond_random: Whether the logit difference at the strongest scale lies outside the band of random directions
+            at the same site and scale.
 
     """
     conditions: dict[Reason, bool] = {
-        "pushes the other way": goes_its_way,
+        "no slope": has_slope,
+        "pushes the other way": goes_its_way or not has_slope,
         "flips too few": flips_most,
         "not monotone": is_monotone,
+        "not steeper than random": steeper_than_random,
         "within the random band": beyond_random,
     }
     reasons = tuple(reason for reason, is_met in conditions.items() if not is_met)

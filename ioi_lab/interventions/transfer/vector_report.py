@@ -101,18 +101,22 @@ class VectorTransferReport:
         result, (from_layer, to_layer) = self._result, self._result.best
         share = f": {interval(result.share_of_native, form='.0f', factor=100)} % of it" if result.native_steers else ""
         native, carried = result.native_strongest, result.carried_strongest
+        has_line = np.isfinite(result.native_slope.value[0])
+        native_slope = interval(result.native_slope) if has_line else "no linear range"
         lines = [
             f"{result.name}, layer {from_layer} → {to_layer} (chosen on {result.n_training_prompts} training "
             f"prompts), {self._quality()}, cosine with the native vector {result.cosine_to_native:.2f}:",
             f"  slope per unit of scale on {result.n_prompts} held-out prompts: native "
-            f"{interval(result.native_slope)}, carried {interval(result.slope)}{share}",
+            f"{native_slope}, carried {interval(result.slope)}{share}",
             f"  steepest of {result.n_controls} controls {result.steepest_control_slope:.2f}; the carried vector is "
             f"steeper by {interval(result.margin_over_steepest_control)}",
             f"  flipped: {interval(native.flipped)} by the native vector at scale {native.scale:g}; "
             f"{interval(carried.flipped)} by the carried one at {carried.scale:g}, where a control flips at most "
             f"{result.control_flipped_highest:.2f}",
         ]
-        if not result.native_steers:
+        if not has_line:
+            lines.append(f"  the response to {result.target}'s own vector has no linear range: there is no share of it")
+        elif not result.native_steers:
             lines.append(
                 f"  {result.target}'s own vector does not steer it at any layer: there is no native effect to have a "
                 "share of"

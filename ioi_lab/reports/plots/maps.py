@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from ioi_lab.reports.plots.style import DIVERGING, SEQUENTIAL, STYLE, Axis, plain_number, set_title
 from ioi_lab.stats.metrics import Array
 
+EFFECT_FLOOR: Final = 0.1
+"""The colours of a map of effects end here at least, so that a map of next to nothing is pale."""
+
 _PANELS_PER_ROW: Final = 4
 _MAX_TICKS: Final = 64
 _MAX_INCHES: Final = 30.0

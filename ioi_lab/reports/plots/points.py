@@ -1,11 +1,13 @@
-"""Points in groups, such as the prompts of two names or the subsets of a circuit."""
+"""Points, labelled one by one or in groups, such as the prompts of two names or the subsets of a circuit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
@@ -17,6 +19,99 @@ Group = tuple[Float[Array, "point"], Float[Array, "point"]]
 
 _LOOKS: Final = ((POSITIVE, "o"), (NEGATIVE, "^"), ("#e08214", "s"), ("#542788", "D"))
 """The colour and the marker of each group, so that groups differ without colours too."""
+
+
+def scatter(
+    x: Float[Array, "point"],
+    y: Float[Array, "point"],
+    labels: Sequence[str],
+    x_label: str,
+    y_label: str,
+    title: str,
+    named: int = 5,
+    line: str | None = None,
+    from_zero: bool = False,
+) -> Figure:
+    """Draw points, and label the `named` points that are farthest from 0 along either axis.
+
+    `line`: the name of the line x = y, which is drawn if it has one. `from_zero`: the x axis includes 0.
+    """
+    with context(STYLE):
+        figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+        ax = figure.subplots()
+        if line:
+            low, high = min(x.min(), y.min()), max(x.max(), y.max())
+            ax.plot([low, high], [low, high], color=NEUTRAL, linewidth=0.8, linestyle="--", label=line)
+            ax.legend(frameon=False, loc="upper left")
+        else:
+            ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
+        if from_zero:
+            ax.axvline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
+        _draw_points(ax, x, y, labels, named)
+        ax.set(xlabel=x_label, ylabel=y_label)
+        set_title(figure, title)
+    return figure
+
+
+def scatter_panels(
+    panels: Mapping[str, tuple[Float[Array, "point"], Float[Array, "point"]]],
+    labels: Sequence[str],
+    x_label: str,
+    y_label: str,
+    title: str,
+    named: int = 5,
+) -> Figure:
+    """Draw the same points under several conditions next to each other, with shared axes, and label them as `scatter`.
+
+    `panels`: the x and y values of the points by the title of their panel.
+    """
+    with context(STYLE):
+        figure = Figure(figsize=(0.8 + 3.7 * len(panels), 4.2), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        for ax, (name, (x, y)) in zip(axes, panels.items(), strict=True):
+            ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
+            ax.scatter(x, y, s=0)  # all panels set the shared limits before names are placed
+            ax.set_title(name)
+            ax.set_xlabel(x_label)
+        for ax, (x, y) in zip(axes, panels.values(), strict=True):
+            _draw_points(ax, x, y, labels, named)
+        axes[0].set_ylabel(y_label)
+        set_title(figure, title)
+    return figure
+
+
+def _draw_points(
+    ax: Axes, x: Float[Array, "point"], y: Float[Array, "point"], labels: Sequence[str], named: int
+) -> None:
+    """Draw points, and label those that are farthest from 0 along either axis."""
+    ax.scatter(x, y, color=POSITIVE, s=14, alpha=0.7, linewidths=0)
+    ax.margins(0.12, 0.08)
+    outermost = [np.argsort(-np.abs(values), kind="stable")[:named].tolist() for values in (x, y)]
+    _name_points(ax, {labels[point]: (x[point], y[point]) for points in outermost for point in points})
+
+
+def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write each point's name next to the point, if possible without covering another name."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    taken: list[tuple[float, float]] = []
+    for name, (x, y) in points.items():
+        across, up = (x - left) / (right - left), (y - bottom) / (top - bottom)
+        free = [
+            (side, rise)
+            for side, rise in ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 3), (1, -3), (-1, 3), (-1, -3))
+            if all(abs(across + side * 0.06 - a) > 0.11 or abs(up + rise * 0.025 - b) > 0.04 for a, b in taken)
+        ]
+        side, rise = free[0] if free else (1, 1)
+        taken.append((across + side * 0.06, up + rise * 0.025))
+        ax.annotate(
+            name,
+            (x, y),
+            xytext=(5 * side, 7 * rise),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            va="center",
+            fontsize=8,
+        )
 
 
 def grouped_scatter(

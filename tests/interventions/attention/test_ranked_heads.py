@@ -38,6 +38,14 @@ def test_of_several_positions_the_largest_effect_counts(tmp_path):
     assert RankedHeads.of(past_run(tmp_path, rows), "key").effects == {(0, 1): -0.7}
 
 
+def test_heads_that_the_run_distinguishes_from_0_are_found(tmp_path):
+    assert RankedHeads.of(past_run(tmp_path, ROWS), "key").found is None
+    tested = ROWS | {"p_adjusted": [0.2, 0.01, 0.001, 0.05]}
+    assert RankedHeads.of(past_run(tmp_path, tested), "key").found == {(0, 1), (1, 0)}
+    too_few = ROWS | {"p_adjusted": [None] * 4}
+    assert RankedHeads.of(past_run(tmp_path, too_few), "key").found is None
+
+
 @pytest.mark.parametrize(
     ("rows", "keys"),
     [

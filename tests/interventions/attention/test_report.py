@@ -56,10 +56,15 @@ def test_metrics_are_those_of_the_leading_head(result, compared):
 
 def test_the_summary_lists_heads_and_the_comparison(compared):
     lines = attention_report(compared, CONTEXT).summary
-    assert lines[0] == "heads by attention from END to S1+1, corrupted prompts:"
+    assert lines[0] == ("heads by attention from END to S1+1, mean over corrupted prompts (a ranking without a test):")
     assert [line.split()[0] for line in lines[2:7]] == [f"{layer}.{head}" for layer, head in compared.ranking[:5]]
     weights = [f"{head} ({compared.means[layer, index]:.2f})" for head, layer, index in (("0.1", 0, 1), ("1.1", 1, 1))]
-    assert lines[7] == f"top 2 heads of patch z, with this attention: {', '.join(weights)}"
+    start = "the 2 heads with the largest effect in patch z"
+    assert lines[7] == f"{start}, without tests there, with this attention: {', '.join(weights)}"
+    ranked = replace(compared.comparison.ranked, found=frozenset({(1, 1), (3, 3)}))
+    tested = replace(compared, comparison=replace(compared.comparison, ranked=ranked))
+    line = attention_report(tested, CONTEXT).summary[7]
+    assert line.startswith(f"{start}, 1 of them distinguishable from 0 there, with this attention: ")
     assert lines[8] == "1 of them are among the 2 that attend most to S1+1 (0.25 by chance)"
 
 

@@ -9,12 +9,14 @@ from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.self_checks import SelfChecks
 from ioi_lab.interventions.steer.controls import Controls
 from ioi_lab.interventions.steer.measure import SteerResult
+from ioi_lab.interventions.steer.slopes import InitialSlopes
 from ioi_lab.interventions.steer.steps import Step, VectorSource
 from ioi_lab.interventions.steer.text_effects import TextEffects
 from ioi_lab.interventions.steer.verdict import Verdict
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.discoveries import Discoveries
 from ioi_lab.stats.metrics import Readout
-from ioi_lab.stats.responses import Response
+from ioi_lab.stats.responses import Response, scales_next_to_zero
 from ioi_lab.steering.contrasts import Contrast, ContrastPrompt
 from tests.interventions.toy import CLEAN, PAIR, PROMPTS, ToyEngine
 
@@ -52,7 +54,26 @@ def controls(scales=SCALES):
         highest=means.max(axis=0),
         highest_flipped=0.125 * np.abs(scales),
         share_inside=0.75,
+        slopes=np.array([[0.1], [-0.1]]),
+        steepest=np.array([0.1, 0.1]),
+        steepest_limit=0.1,
     )
+
+
+def initial(slopes, scales=SCALES, found=None):
+    """Slopes next to 0, of which those that are not 0 are found unless others are named; None: there are no tests."""
+    slopes = np.asarray(slopes, dtype=float)
+    is_found = slopes != 0 if found is None else np.isin(np.arange(len(slopes)), found)
+    p_value = np.where(is_found, 0.001, 0.5)
+    discoveries = Discoveries(p_value, p_value, is_found, None)
+    return InitialSlopes(scales_next_to_zero(scales), estimate(slopes), discoveries)
+
+
+def untested(slopes):
+    """Slopes next to 0 of too few prompts for tests."""
+    unknown = np.full(len(slopes), np.nan)
+    discoveries = Discoveries(unknown, unknown, np.zeros(len(slopes), dtype=bool), None)
+    return InitialSlopes([-2.0, 1.0], estimate(slopes), discoveries)
 
 
 def text_effects(sites):
@@ -79,9 +100,11 @@ def steering(sites, slopes, scales=SCALES, n_training=3, **changes):
         "scales": list(scales),
         "steps": [Step.of(site, np.full((N, 4), 0.5), np.full(4, 0.5), 2.0) for site in sites],
         "responses": [Response.of(scales, np.array(rows), np.full(N, CLEAN)) for rows in values],
+        "initial": initial(slopes, scales),
         "slopes": estimate(slopes),
         "efficiency": estimate(2 * slopes),
-        "ranking": np.argsort(-np.abs(slopes), kind="stable").tolist(),
+        "ranking": (ranking := np.argsort(-np.abs(slopes), kind="stable").tolist()),
+        "found": [site for site in ranking if slopes[site]],
         "steered": steered,
         "estimates": {
             "logit_diff": estimate(means),
@@ -95,6 +118,7 @@ def steering(sites, slopes, scales=SCALES, n_training=3, **changes):
         "probe_accuracy": None,
         "n_probed": 0,
         "controls": None,
+        "beyond_random": [site for site in ranking if slopes[site]],
         "is_outside_band": True,
         "text": None,
         "verdict": Verdict("steered", ()),

@@ -10,9 +10,13 @@ from tests.conftest import ioi_task, model_config
 
 
 @pytest.fixture(scope="package")
-def result():
-    """A vector that steers tiny-gpt2, measured in Python with the defaults of the config."""
+def engine():
     model = load_model(model_config(tiny_folder("tiny-gpt2")))
-    engine = Engine(model, ioi_task(n=32).prompt_pairs(model.tokens))
+    return Engine(model, ioi_task(n=32).prompt_pairs(model.tokens))
+
+
+@pytest.fixture(scope="package")
+def result(engine):
+    """A vector that steers tiny-gpt2, measured in Python with the defaults of the config."""
     steering = Steer(contrast="name_pair", layer=[2, 3], scale=[0.5, -1.0, 0.0], side_effects=1, controls=6)
     return steering.measure(engine)

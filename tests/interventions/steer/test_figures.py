@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ioi_lab.interventions.steer.figures import MAX_LINES, SteeringFigures
-from tests.interventions.steer.by_hand import controls, estimate, heads, layers, steering, text_effects
+from ioi_lab.stats.responses import Response
+from tests.interventions.steer.by_hand import (
+    controls,
+    estimate,
+    heads,
+    initial,
+    layers,
+    steering,
+    text_effects,
+    untested,
+)
 from tests.interventions.toy import CONTEXT
 
 GRID = heads(*((layer, head) for layer in range(2) for head in range(3)))
@@ -64,6 +76,18 @@ def test_of_many_sites_the_steepest_are_shown_in_the_order_of_the_sites():
     assert len(lines) == MAX_LINES
 
 
+def test_a_curve_without_a_linear_range_says_so():
+    result = steering(layers(0, 1), [1.0, 2.0])
+    bent = Response.of([-1.0, 1.0], np.array([[2.0], [2.0]]), np.zeros(1))
+    figure = figures(replace(result, responses=[result.responses[0], bent]))["logit_diff_by_scale"]
+    assert list(lines_in(figure.axes[0])) == ["layer 0", "layer 1, no linear range"]
+
+
+def test_a_curve_whose_slope_may_be_0_says_so():
+    result = steering(layers(0, 1), [1.0, 2.0], initial=initial([1.0, 2.0], found=[1]))
+    assert list(lines_in(figures(result)["logit_diff_by_scale"].axes[0])) == ["layer 0, slope may be 0", "layer 1"]
+
+
 def test_random_directions_are_a_dashed_line_with_their_band():
     result = steering(layers(0, 1), [1.0, 2.0], controls=controls())
     figure = figures(result)["logit_diff_by_scale"]
@@ -73,7 +97,8 @@ def test_random_directions_are_a_dashed_line_with_their_band():
     assert len(figure.axes[0].collections) == 2
     edges = figure.axes[0].collections[-1].get_paths()[0].vertices
     assert {(-2.0, 1.0), (-2.0, 5.0), (1.0, 2.0), (1.0, 4.0)} <= {tuple(edge) for edge in edges.tolist()}
-    assert "95 % band of a random direction" in " ".join(figure.get_suptitle().split())
+    title = " ".join(figure.get_suptitle().split())
+    assert title.endswith("95 % band of a random direction there (grey), not corrected for the choice of the site")
 
 
 def test_probabilities_are_those_of_the_best_site():
@@ -96,17 +121,34 @@ def test_the_map_of_layers_has_a_column_per_scale():
     assert figure.get_suptitle().endswith("without steering: 3.00")
 
 
-def test_the_map_of_heads_outlines_the_steepest_of_more_than_three():
+def test_the_map_of_heads_outlines_the_steepest_beyond_random_directions():
     slopes = [0.5, -1.0, 0.25, 2.0, 0.0, 1.5]
     figure = figures(steering(GRID, slopes))["slope_by_head"]
     ax = figure.axes[0]
     assert ax.images[0].get_array().tolist() == [slopes[:3], slopes[3:]]
     outlines = {(patch.get_y() + 0.5, patch.get_x() + 0.5) for patch in ax.patches}
     assert outlines == {(1, 0), (1, 2), (0, 1)}
-    assert "outlined: the steepest" in figure.get_suptitle()
+    assert "outlined: the steepest, beyond random directions at any site" in figure.get_suptitle()
+    one = figures(steering(GRID, slopes, beyond_random=[3]))["slope_by_head"]
+    assert len(one.axes[0].patches) == 1
     few = figures(steering(GRID[:3], slopes[:3]))["slope_by_head"]
     assert len(few.axes[0].patches) == 0
     assert "outlined" not in few.get_suptitle()
+
+
+def test_heads_that_are_not_distinguishable_from_0_are_pale_and_without_number():
+    slopes = [0.5, -1.0, 0.25, 2.0, 0.0, 1.5]
+    result = steering(GRID, slopes, initial=initial(slopes, found=[3, 5]), beyond_random=[])
+    figure = figures(result)["slope_by_head"]
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts] == ["2.00", "1.50"]
+    assert (ax.images[0].get_alpha() < 1).tolist() == [[True] * 3, [False, True, False]]
+    title = " ".join(figure.get_suptitle().split())
+    assert title.endswith("pale, without number: not distinguishable from 0, corrected for the number of effects")
+    assert len(ax.patches) == 0
+    nothing = figures(steering(GRID, [0.001] * 6, initial=initial([0.001] * 6, found=[])))["slope_by_head"]
+    assert nothing.axes[0].images[0].get_clim() == pytest.approx((-0.1, 0.1))
+    assert "pale" not in figures(steering(GRID, slopes, initial=untested(slopes)))["slope_by_head"].get_suptitle()
 
 
 def test_effects_on_text_are_drawn_in_the_order_of_the_sites():
@@ -123,9 +165,9 @@ def test_effects_on_text_are_drawn_in_the_order_of_the_sites():
 
 def test_efficiency_is_drawn_against_the_largest_rise():
     result = steering(
-        layers(0, 1, 2), [1.0, 3.0, 2.0], text=text_effects([1, 2]), efficiency=estimate([2.0, 6.0, np.nan])
+        layers(0, 1, 2), [1.0, 3.0, 2.0], text=text_effects([1, 2, 0]), efficiency=estimate([2.0, 6.0, np.nan])
     )
     ax = figures(result)["efficiency_against_side_effect"].axes[0]
-    assert ax.collections[0].get_offsets().tolist() == [[0.1, 6.0], [0.2, 0.0]]
-    assert {text.get_text() for text in ax.texts} == {"layer 1", "layer 2"}
+    assert ax.collections[0].get_offsets().tolist() == [[0.1, 6.0], pytest.approx([0.3, 2.0])]
+    assert {text.get_text() for text in ax.texts} == {"layer 1", "layer 0"}
     assert ax.get_ylabel() == "efficiency: slope of the logit difference\nper residual norm"

@@ -107,7 +107,8 @@ def test_a_name_moves_tiny_gpt2_and_random_directions_do_not(sweep, tmp_path):
 
 def test_a_vector_that_pushes_the_other_way_does_not_steer(sweep, tmp_path):
     """Turned around in its file, the vector of a name flips every prompt at the scales above 0 instead."""
-    arguments = ["intervention.contrast=name_pair", "intervention.layer=3", "intervention.scale=[-1,-0.5,0.5,1]"]
+    scales = "intervention.scale=[-1,-0.5,0.5,1]"
+    arguments = ["intervention.contrast=name_pair", "intervention.layer=3", scales, "task.n=32"]
     assert steer(sweep, *arguments).code == 0
     file = only_run_folder(tmp_path) / "vectors.safetensors"
     with safe_open(file, "pt") as opened:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
 import pytest
 
+from ioi_lab.interventions.steer.report import steering_report
+from ioi_lab.runs.paired import paired_difference
+from ioi_lab.stats.responses import Response
 from tests.conftest import only_run_folder, run_folders
+from tests.interventions.steer.by_hand import estimate, layers, steering
 from tests.interventions.steer.command import metrics, results, steer, steering_rows
+from tests.interventions.toy import CONTEXT
 
 
 @pytest.mark.parametrize("model", ["tiny-gpt2", "tiny-pythia"])
@@ -13,10 +23,66 @@ def test_a_model_that_is_not_steered_is_reported_as_such(sweep, tmp_path, model)
     outcome = steer(sweep, f"model={model}", "task.n=32")
     assert outcome.code == 0
     assert f"warning: {model} is not steered by this direction: " in outcome.out
+    assert "random directions of the same norm are as steep at their steepest site" in outcome.out
     assert "no scale flips more than half of the prompts with its whole interval" in outcome.out
     values = metrics(only_run_folder(tmp_path))
     assert values["steers"] == 0
     assert values["best_flipped"] < 0.5
+
+
+def test_files_of_slopes_and_of_values_by_prompt(sweep, tmp_path):
+    few = ("intervention.scale=[-1,0.5]", "intervention.controls=5", "task.n=32")
+    outcome = steer(sweep, "intervention.contrast=name_pair", *few)
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    values, table = metrics(run), results(run)
+    by_prompt = pd.read_parquet(run / "per_prompt.parquet")
+    assert len(by_prompt) == len(table) * values["n_prompts"]
+    means = by_prompt.groupby("row")[["logit_diff", "p_answer"]].mean()
+    assert means["logit_diff"].to_numpy() == pytest.approx(table["logit_diff"].to_numpy())
+    assert means["p_answer"].to_numpy() == pytest.approx(table["p_answer"].to_numpy())
+    prompts = pd.read_csv(run / "prompts.csv")
+    assert by_prompt["clean_logit_diff"][: len(prompts)].to_numpy() == pytest.approx(
+        prompts["clean_logit_diff"].to_numpy()
+    )
+    slopes, random = pd.read_csv(run / "slopes.csv"), pd.read_csv(run / "random_slopes.csv")
+    assert slopes["initial_slope"].abs().idxmax() == values["best_layer"] == 3
+    assert (slopes["p_adjusted"] < 0.05).sum() == values["n_found"]
+    assert slopes["beyond_random"].sum() == values["n_beyond_random"]
+    assert len(random) == 5 * 4
+    steepest = random["initial_slope"].abs().groupby(random["direction"]).max()
+    assert steepest.max() == pytest.approx(values["control_steepest_highest"])
+    assert slopes["beyond_random"][3] == (values["best_initial_slope"] > values["control_steepest_limit"])
+
+
+def test_a_response_without_a_linear_range_has_no_slope_in_the_files():
+    result = steering(layers(0, 1), [1.0, 2.0])
+    bent = Response.of([-2.0, 1.0], np.array([[2.0] * 4, [2.0] * 4]), np.zeros(4))
+    nan = estimate([1.0, np.nan])
+    result = replace(result, responses=[result.responses[0], bent], slopes=nan, efficiency=nan)
+    with_file = replace(result, steps=[replace(step, vector=None) for step in result.steps])
+    report = steering_report(with_file, CONTEXT)
+    slopes = pd.read_csv(io.BytesIO(report.files["slopes.csv"]))
+    assert slopes.loc[1, ["slope", "efficiency", "linear_from", "linear_to", "monotone"]].isna().all()
+    assert slopes.loc[0, ["slope", "efficiency", "linear_from", "linear_to", "monotone"]].tolist() == [1, 1, -2, 1, 1]
+    assert slopes.loc[1, "initial_slope"] == 2
+    assert report.metrics["best_has_linear_range"] == 0
+    assert not {"best_slope", "best_efficiency", "best_linear_from", "best_monotone"} & set(report.metrics)
+
+
+def test_runs_on_the_same_prompts_are_compared_prompt_by_prompt(sweep, tmp_path):
+    """Edits that both have, without random directions, whose norms differ."""
+    few = ("intervention.contrast=name_pair", "intervention.layer=[2,3]", "task.n=32", "intervention.controls=5")
+    assert steer(sweep, *few, "intervention.scale=[-1,1]", "name=a").code == 0
+    other = ("intervention.method=pca", "intervention.scale=[-1,2]")
+    assert steer(sweep, *few, *other, "name=b").code == 0
+    first, second = sorted(run_folders(tmp_path))
+    paired = paired_difference(first, second)
+    assert paired.n_prompts == 16
+    assert paired.labels == [f"resid_pre layer {layer} position END scale -1.0" for layer in (2, 3)]
+    one, two = (steering_rows(run).set_index(["layer", "scale"])["logit_diff"] for run in (first, second))
+    expected = [two[layer, -1.0] - one[layer, -1.0] for layer in (2, 3)]
+    assert paired.difference.value == pytest.approx(expected)
 
 
 def test_scales_that_cannot_flip_anything_are_reported(sweep):
@@ -35,7 +101,8 @@ def test_figures_fit_the_grid(sweep, tmp_path):
     assert figures(few) == curves | {"logit_diff_by_layer_and_scale"}
     assert figures(few, "intervention.component=z") == curves | {"slope_by_head"}
     assert figures(few, "intervention.layer=1", "intervention.side_effects=1") == curves | {"side_effects_by_scale"}
-    assert figures(few, "intervention.layer=[1,2]", "intervention.side_effects=all") == (
+    names = ("intervention.contrast=name_pair", "intervention.scale=[-0.25,0.25]")
+    assert figures(*names, "intervention.layer=[2,3]", "intervention.side_effects=all") == (
         curves | text | {"logit_diff_by_layer_and_scale"}
     )
     assert figures(few, "intervention.head=['1.0','2.3']", "intervention.component=z") == curves
