@@ -122,16 +122,8 @@ class Engine:
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
-        """Resamples of the engine's prompts or sentences, by which all its intervals are taken.
-
-        Raises a `LabError` for sentences if the prompts have none.
-        """
-        groups = self.prompts.groups() if self.over == "sentences" else None
-        if self.over == "sentences" and groups is None:
-            raise LabError(
-                "stats.over: got 'sentences', but these prompts are not marked with their sentences; expected prompts, "
-                "or a column named group in the CSV file of task=pairs"
-            )
+        """Resamples of the engine's prompts or sentences, by which all its intervals are taken."""
+        groups = self.prompts.sentences() if self.over == "sentences" else None
         return Bootstrap(len(self.prompts), self.seed, groups=groups)
 
     def baseline(self, which: Pass) -> Readout:

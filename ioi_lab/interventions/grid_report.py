@@ -14,7 +14,7 @@ from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row
 from ioi_lab.models.selectors import label_at, shared_position
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
-from ioi_lab.reports.wording import TEST, counted, interval, interval_column, map_note
+from ioi_lab.reports.wording import counted, interval, interval_column, intervals_over, map_note, test_over
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class GridReport:
     def __init__(self, result: GridResult, title: GridTitle, context: ReportContext) -> None:
         self._result = result
         self._title = title
+        self._over = context.over
         self._where = shared_position([row.position for row in result.rows], result.prompts)
         what = f"{title.action} {title.component}{self._where}, {title.details}"
         self.title = f"{what}\n{context.data_title(len(result.prompts))}"
@@ -127,9 +128,9 @@ class GridReport:
             lines = [f"largest {what} by {scale}, no intervals ({reason}), so that each may be chance:"]
             top = result.ranking[:SUMMARY_ROWS]
         elif top:
-            lines = [f"top {what} by {scale}, with 95 % intervals over prompts:"]
+            lines = [f"top {what} by {scale}, with {intervals_over(self._over)}:"]
         else:
-            largest = f"the largest, by {scale}, with its 95 % interval over prompts"
+            largest = f"the largest, by {scale}, with its 95 % interval over {self._over}"
             lines = [f"no effect beyond chance: {self._correction}; {largest}:"]
             top = result.ranking[:1]
         lines += [f"  {self.labels[row]:<14} {interval_column(effect, row)}" for row in top]
@@ -159,7 +160,7 @@ class GridReport:
         """How many effects are found."""
         found, noun = len(self._result.top), counted(len(self._result.rows), "effect")
         count, verb = "none" if found == 0 else str(found), "is" if found < 2 else "are"
-        return f"{count} of {noun} {verb} distinguishable from 0 {TEST}"
+        return f"{count} of {noun} {verb} distinguishable from 0 {test_over(self._over)}"
 
     def _held_out_line(self) -> list[str]:
         held_out = self._result.discoveries.held_out
@@ -196,7 +197,13 @@ class GridReport:
     def _layer_line(self, layers: plots.Axis) -> Figure:
         effect = self._result.effect
         return plots.interval_line(
-            layers, effect.value, effect.low, effect.high, value_label=self._scale_label, title=self.title
+            layers,
+            effect.value,
+            effect.low,
+            effect.high,
+            value_label=self._scale_label,
+            title=self.title,
+            over=self._over,
         )
 
     def _ranked_bars(self) -> Figure:
@@ -212,6 +219,7 @@ class GridReport:
             value_label=self._scale_label,
             title=f"{self.title}, largest first",
             pale=None if not_found is None else not_found[top],
+            over=self._over,
         )
 
     @property

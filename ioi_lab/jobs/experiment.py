@@ -141,7 +141,7 @@ class Experiment(Job):
         from ioi_lab.reports.report import ReportContext, precision_lines
 
         result, low_precision = measured.result, in_low_precision(self.models)
-        context = ReportContext(title_of(self.model), self.task.title, low_precision)
+        context = ReportContext(title_of(self.model), self.task.title, low_precision, self.keys.stats.over)
         report = self.intervention.report(result, context)
         report = replace(
             report,

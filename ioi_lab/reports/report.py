@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ioi_lab.reports.wording import counted
-from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.bootstrap import Estimate, Over
 from ioi_lab.stats.metrics import Array, Readout
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Report:
 
 @dataclass(frozen=True)
 class ReportContext:
-    """The names of the model and of the task, for titles."""
+    """The names of the model and of the task, and what intervals are taken over, for titles and sentences."""
 
     model: str
     """With what makes its precision low: `smollm2-135m (Q4_1 weights)`."""
@@ -61,6 +61,8 @@ class ReportContext:
     task: str
     low_precision: Sequence[str] = ()
     """The models of the run whose precision is low, with the reason, for titles that name several models."""
+
+    over: Over = "prompts"
 
     @property
     def precision_note(self) -> str:

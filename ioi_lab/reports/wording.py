@@ -7,12 +7,19 @@ from typing import Final
 
 import numpy as np
 
-from ioi_lab.stats.bootstrap import Estimate
-
-TEST: Final = "(t-test over prompts, Benjamini–Hochberg at 5 %)"
-"""How it is decided which of many effects are distinguishable from 0: see `ioi_lab.stats.discoveries`."""
+from ioi_lab.stats.bootstrap import Estimate, Over
 
 NOT_FOUND: Final = "not distinguishable from 0, corrected for the number of effects"
+
+
+def test_over(over: Over) -> str:
+    """Return how it is decided which of many effects are distinguishable from 0: see `ioi_lab.stats.discoveries`."""
+    return f"(t-test over {over}, Benjamini–Hochberg at 5 %)"
+
+
+def intervals_over(over: Over) -> str:
+    """Return what intervals are taken over: `95 % intervals over prompts`."""
+    return f"95 % intervals over {over}"
 
 
 def map_note(*, is_outlined: bool, is_pale: bool) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ioi_lab.errors import LabError, folded
 from ioi_lab.reports.report import PER_PROMPT, SELECTORS
-from ioi_lab.reports.wording import TEST, interval_column
+from ioi_lab.reports.wording import interval_column, test_over
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.discoveries import ROUNDING, Discoveries, discover
 
@@ -70,7 +70,7 @@ def paired_lines(first: Path, second: Path) -> list[str]:
         return []
     found = np.flatnonzero(paired.discoveries.found)
     largest = found[np.argsort(-np.abs(paired.difference.value[found]), kind="stable")]
-    count = f"{len(found)} of {len(paired.labels)} are distinguishable from 0 {TEST}"
+    count = f"{len(found)} of {len(paired.labels)} are distinguishable from 0 {test_over('prompts')}"
     lines = [
         f"logit differences of the edits that both runs have, second − first, paired over {paired.n_prompts} prompts "
         f"with 95 % intervals: {count}"

@@ -195,7 +195,7 @@ class Sweep:
         values, low, high = rows
         parts = zip(names, values, low, high, colours, strict=True)
         lines = [plots.Line(*part) for part in parts]
-        return plots.line_panels(axis, [plots.LinePanel(_words(self.shown), lines)], self._title)
+        return plots.line_panels(axis, [plots.LinePanel(_words(self.shown), lines)], self._title, "95 % intervals")
 
     def _maps(self) -> Figure:
         """Draw maps of the metric; cells of a metric of effects that show none beyond chance are pale."""

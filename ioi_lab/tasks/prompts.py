@@ -196,6 +196,16 @@ class PromptPairs:
         groups = [pair.group for pair in self if pair.group is not None]
         return [numbers.setdefault(group, len(numbers)) for group in groups] if len(groups) == len(self) else None
 
+    def sentences(self) -> list[int]:
+        """Return `groups`; raises a `LabError` if some prompt has none."""
+        groups = self.groups()
+        if groups is None:
+            raise LabError(
+                "stats.over: got 'sentences', but these prompts are not marked with their sentences; expected prompts, "
+                "or a column named group in the CSV file of task=pairs"
+            )
+        return groups
+
     def buckets(self) -> dict[int, list[int]]:
         """Return the indices of the prompts by prompt length, shortest first."""
         by_length = defaultdict(list)

@@ -48,9 +48,9 @@ PLAN = [(Edit(Site("z", 1, 0), "replace", FromPass("corrupted")),)]
 
 @pytest.fixture(scope="module")
 def many(setups):
-    """A model and 24 prompts."""
+    """A model and 96 prompts."""
     model = setups["tiny-gpt2"][0]
-    return model, ioi_task(n=24).prompt_pairs(model.tokens)
+    return model, ioi_task(n=96).prompt_pairs(model.tokens)
 
 
 def bytes_of_one_prompt(model, length):

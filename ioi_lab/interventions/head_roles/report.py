@@ -14,7 +14,7 @@ from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
 from ioi_lab.reports.wording import counted, interval
-from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.bootstrap import Estimate, Over
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def report_head_roles(result: HeadRolesResult, context: ReportContext) -> Report
     return Report(
         table=tidy_table(selectors, scores),
         metrics=_metrics(result),
-        draw=lambda: _figures(result, context.data_title(len(result.baselines.prompts))),
+        draw=lambda: _figures(result, context),
         summary=_summary(result),
     )
 
@@ -158,10 +158,11 @@ def _ablation_lines(ablation: NameMoverAblation, movers: str) -> list[str]:
     return lines
 
 
-def _figures(result: HeadRolesResult, data_title: str) -> dict[str, Figure]:
+def _figures(result: HeadRolesResult, context: ReportContext) -> dict[str, Figure]:
+    data_title = context.data_title(len(result.baselines.prompts))
     figures = {"circuit": _diagram(result, data_title), "name_movers": _scatter(result, data_title)}
     if result.ablation is not None:
-        figures["ablation"] = _ablation_bars(result.ablation, data_title)
+        figures["ablation"] = _ablation_bars(result.ablation, data_title, context.over)
     return figures
 
 
@@ -198,7 +199,7 @@ def _scatter(result: HeadRolesResult, data_title: str) -> Figure:
     )
 
 
-def _ablation_bars(ablation: NameMoverAblation, data_title: str) -> Figure:
+def _ablation_bars(ablation: NameMoverAblation, data_title: str, over: Over) -> Figure:
     bars = {"name movers": ablation.change} | {
         BAR_TEXTS[name]: control.effect.change
         for name, control in ablation.controls.items()
@@ -212,4 +213,5 @@ def _ablation_bars(ablation: NameMoverAblation, data_title: str) -> Figure:
         changes.high,
         value_label="change of the logit difference",
         title=f"Name movers against heads of the same layers\n{data_title}",
+        over=over,
     )

@@ -9,7 +9,8 @@ from ioi_lab.interventions.logit_attribution.measure import LogitAttributionResu
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
-from ioi_lab.reports.wording import TEST, counted, interval_column, map_note
+from ioi_lab.reports.wording import counted, interval_column, map_note, test_over
+from ioi_lab.stats.bootstrap import Over
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,8 +34,11 @@ def report_logit_attribution(result: LogitAttributionResult, context: ReportCont
     return Report(
         table=tidy_table(selectors, columns),
         metrics=_metrics(result),
-        draw=lambda: {"direct_effect_by_head": _head_map(result, data_title), "top_terms": _bars(result, data_title)},
-        summary=_summary(result),
+        draw=lambda: {
+            "direct_effect_by_head": _head_map(result, data_title),
+            "top_terms": _bars(result, data_title, context.over),
+        },
+        summary=_summary(result, context.over),
     )
 
 
@@ -61,7 +65,7 @@ def _metrics(result: LogitAttributionResult) -> dict[str, float]:
     return metrics | scalars("best_direct_effect", result.direct_effect, result.strongest_head)
 
 
-def _summary(result: LogitAttributionResult) -> list[str]:
+def _summary(result: LogitAttributionResult, over: Over) -> list[str]:
     known, rows = result.discoveries.is_known, result.top if result.discoveries.is_known else result.ranking
     terms, note = counted(len(result.terms), "term"), "" if known else ", each of which may be chance (too few prompts)"
     lines = [
@@ -70,7 +74,7 @@ def _summary(result: LogitAttributionResult) -> list[str]:
     for row in rows[:SUMMARY_ROWS]:
         lines.append(f"  {term_name(result.terms[row]):<14} {interval_column(result.direct_effect, row)}")
     if known:
-        lines.append(f"{len(rows)} of {terms} are distinguishable from 0 {TEST}")
+        lines.append(f"{len(rows)} of {terms} are distinguishable from 0 {test_over(over)}")
     return [*lines, f"all {terms} add up to it within {result.error:.1e}"]
 
 
@@ -92,7 +96,7 @@ def _head_map(result: LogitAttributionResult, data_title: str) -> Figure:
     )
 
 
-def _bars(result: LogitAttributionResult, data_title: str) -> Figure:
+def _bars(result: LogitAttributionResult, data_title: str, over: Over) -> Figure:
     top, effect, not_found = result.ranking[:MAX_BARS], result.direct_effect, result.discoveries.not_found
     return plots.ranked_bars(
         plots.Axis("component", [term_name(result.terms[row]) for row in top]),
@@ -102,6 +106,7 @@ def _bars(result: LogitAttributionResult, data_title: str) -> Figure:
         value_label=SCALE,
         title=f"{_title(result)}, largest first\n{data_title}",
         pale=None if not_found is None else not_found[top],
+        over=over,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ioi_lab.interventions.logit_lens.measure import PASSES
 from ioi_lab.reports import plots
-from ioi_lab.reports.wording import map_note
+from ioi_lab.reports.wording import intervals_over, map_note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +49,7 @@ class _Figures:
         self._result = result
         self._model = context.model
         self._data_title = context.data_title(len(result.prompts))
+        self._bands = intervals_over(context.over)
         self._title = title
         self._sites = plots.Axis("after layer", [site_name(site) for site in result.sites])
         self._floor = FLOOR if result.shown.logarithmic else None
@@ -92,7 +93,7 @@ class _Figures:
             plots.LinePanel("rank of the answer (1 = likeliest)", self._lines("rank_answer"), logarithmic=True),
         ]
         name = self._result.prompts.position_name(self._result.main_position)
-        return plots.line_panels(self._sites, panels, f"{self._title} at {name}\n{self._data_title}")
+        return plots.line_panels(self._sites, panels, f"{self._title} at {name}\n{self._data_title}", self._bands)
 
     def position_maps(self) -> Figure:
         """Draw the mean logit difference, layer × position."""
@@ -145,7 +146,7 @@ class _Figures:
             logarithmic=True,
         )
         title = f"Training of the {self._title.lower()} of {self._model}\n{end}; kept: step {curve.steps[curve.kept]}"
-        return plots.line_panels(steps, [panel], title)
+        return plots.line_panels(steps, [panel], title, bands="")
 
     def _lines(self, metric: str, name: str = "", *, dashed: bool = False) -> list[plots.Line]:
         lines = []

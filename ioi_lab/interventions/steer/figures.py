@@ -11,7 +11,7 @@ from ioi_lab.interventions.steer.measure import SteerResult
 from ioi_lab.interventions.steer.text_effects import TextEffects
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import ReportContext
-from ioi_lab.reports.wording import NOT_FOUND, number
+from ioi_lab.reports.wording import NOT_FOUND, intervals_over, number
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Array
 
@@ -64,7 +64,7 @@ class SteeringFigures:
             self._line(self._name(site), values.rows(result.rows(site)), colour, banded=site == result.best)
             for site, colour in zip(shown, plots.shades(len(shown)), strict=True)
         ]
-        bands = f"95 % interval over prompts ({labels.site(result.best)})"
+        bands = f"{intervals_over(labels.over)} ({labels.site(result.best)})"
         if (controls := result.controls) is not None:
             low, middle, high = (self._sorted(part) for part in (controls.low, controls.middle, controls.high))
             name = f"{len(controls.means)} random directions\nof the norm at {labels.site(result.best)}"
@@ -92,7 +92,12 @@ class SteeringFigures:
             self._line("all other tokens", p_other, plots.NEUTRAL),
         ]
         panel = plots.LinePanel("probability of the next token", lines, floor=0)
-        return plots.line_panels(self._axis, [panel], self._labels.title(f", {self._labels.site(result.best)}"))
+        return plots.line_panels(
+            self._axis,
+            [panel],
+            self._labels.title(f", {self._labels.site(result.best)}"),
+            intervals_over(self._labels.over),
+        )
 
     def _layer_map(self) -> Figure:
         result = self._result

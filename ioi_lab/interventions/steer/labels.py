@@ -15,6 +15,8 @@ class Labels:
     def __init__(self, result: SteerResult, context: ReportContext) -> None:
         self._result = result
         self._context = context
+        self.over = context.over
+        """What intervals are taken over."""
         self._prompts = result.baselines.prompts
         self._positions = list(dict.fromkeys(step.site.position for step in result.steps))
         self.component = result.steps[0].site.component

@@ -11,7 +11,7 @@ from ioi_lab.interventions.steer.labels import Labels, between
 from ioi_lab.interventions.steer.measure import SteerResult
 from ioi_lab.interventions.steer.verdict import Reason, Verdict
 from ioi_lab.reports.report import ReportContext
-from ioi_lab.reports.wording import TEST, counted, interval, number
+from ioi_lab.reports.wording import counted, interval, intervals_over, number, test_over
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
 from ioi_lab.steering.contrasts import CONTRASTS
 
@@ -87,13 +87,14 @@ def _slope_lines(result: SteerResult, labels: Labels) -> list[str]:
         heading = f"{ranked}, without tests (fewer than {MIN_PROMPTS} prompts), so that each may be chance:"
         return [heading, *(_slope_line(result, labels, site) for site in result.ranking[:MAX_SLOPES])]
     if not found:
-        none = f"none of {counted(count, 'slope')} is distinguishable from 0 {TEST}"
-        heading = f"{what}: {none}; the steepest, with its 95 % interval over prompts:"
+        none = f"none of {counted(count, 'slope')} is distinguishable from 0 {test_over(labels.over)}"
+        heading = f"{what}: {none}; the steepest, with its 95 % interval over {labels.over}:"
         return [heading, _slope_line(result, labels, result.best)]
     return [
-        f"{ranked}, with 95 % intervals over prompts:",
+        f"{ranked}, with {intervals_over(labels.over)}:",
         *(_slope_line(result, labels, site) for site in result.found[:MAX_SLOPES]),
-        f"{found} of {counted(count, 'slope')} {'is' if found == 1 else 'are'} distinguishable from 0 {TEST}",
+        f"{found} of {counted(count, 'slope')} {'is' if found == 1 else 'are'} distinguishable from 0 "
+        f"{test_over(labels.over)}",
     ]
 
 

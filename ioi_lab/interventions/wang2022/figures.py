@@ -14,6 +14,7 @@ from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import ReportContext
 from ioi_lab.reports.wording import plain
+from ioi_lab.stats.bootstrap import Over
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ def figures_of(result: Wang2022Result, context: ReportContext) -> dict[str, Figu
     }
     if result.circuit is not None:
         figures["completeness"] = _completeness(result.circuit, data_title)
-        figures["minimality"] = _minimality(result.circuit, data_title)
+        figures["minimality"] = _minimality(result.circuit, data_title, context.over)
     return figures
 
 
@@ -93,7 +94,7 @@ def _completeness(circuit: CircuitResult, data_title: str) -> Figure:
     )
 
 
-def _minimality(circuit: CircuitResult, data_title: str) -> Figure:
+def _minimality(circuit: CircuitResult, data_title: str, over: Over) -> Figure:
     needed = sorted(circuit.minimality, key=lambda each: -abs(each.change.value[0]))
     names = [f"{each.head.name}, K: {each.without}" for each in needed]
     values, low, high = ([getattr(each.change, part)[0] for each in needed] for part in ("value", "low", "high"))
@@ -105,4 +106,5 @@ def _minimality(circuit: CircuitResult, data_title: str) -> Figure:
         value_label="F(C∖(K ∪ {v})) − F(C∖K)",
         title=f"Minimality: what each head v changes in the circuit C\nK: no head, or the other heads of a role, "
         f"whichever gives the largest change\n{data_title}",
+        over=over,
     )

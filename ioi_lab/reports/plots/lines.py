@@ -16,7 +16,6 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from ioi_lab.reports.plots.style import (
-    INTERVAL,
     NEGATIVE,
     NEUTRAL,
     POSITIVE,
@@ -25,7 +24,8 @@ from ioi_lab.reports.plots.style import (
     plain_number,
     set_title,
 )
-from ioi_lab.reports.wording import NOT_FOUND
+from ioi_lab.reports.wording import NOT_FOUND, intervals_over
+from ioi_lab.stats.bootstrap import Over
 from ioi_lab.stats.metrics import Array
 
 _MAX_LINES_WITH_LEGEND_INSIDE: Final = 4
@@ -47,6 +47,7 @@ def ranked_bars(
     value_label: str,
     title: str,
     pale: Bool[NDArray[np.bool_], "bar"] | None = None,
+    over: Over = "prompts",
 ) -> Figure:
     """Draw horizontal bars with intervals, the first on top, positive and negative ones in two colours.
 
@@ -58,6 +59,7 @@ def ranked_bars(
         value_label: The label of the values' axis.
         title: The title of the figure.
         pale: The bars that show no effect beyond chance; by default those whose interval includes 0.
+        over: What the intervals are taken over.
 
     """
     pale_note = NOT_FOUND
@@ -75,7 +77,7 @@ def ranked_bars(
         ax.set_yticks(places, bars.ticks)
         ax.invert_yaxis()
         ax.axvline(0, color="black", linewidth=0.8)
-        note = f"\nwith {INTERVAL}" if np.isfinite(low).any() else ""
+        note = f"\nwith {intervals_over(over)}" if np.isfinite(low).any() else ""
         note += f"\npale: {pale_note}" if pale.any() else ""
         ax.set(xlabel=value_label + note, ylabel=bars.label)
         set_title(figure, title)
@@ -89,6 +91,7 @@ def interval_line(
     high: Float[Array, "tick"],
     value_label: str,
     title: str,
+    over: Over = "prompts",
 ) -> Figure:
     """Draw values along an axis with their intervals as a band, and a dashed line at 0, the value without edits."""
     with context(STYLE):
@@ -98,7 +101,7 @@ def interval_line(
         ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle="--", label="no edit")
         ax.plot(places, values, color=POSITIVE, marker="o", markersize=4)
         if np.isfinite(low).any():
-            ax.fill_between(places, low, high, color=POSITIVE, alpha=0.25, linewidth=0, label=INTERVAL)
+            ax.fill_between(places, low, high, color=POSITIVE, alpha=0.25, linewidth=0, label=intervals_over(over))
         ax.set_xticks(places, axis.ticks)
         ax.set(xlabel=axis.label, ylabel=value_label)
         ax.legend(frameon=False)
@@ -132,7 +135,7 @@ class LinePanel:
     """The lower end of the scale; None for that of the values."""
 
 
-def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str = INTERVAL) -> Figure:
+def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str) -> Figure:
     """Draw panels side by side over the same axis, with intervals as bands; `bands` is their name in the title."""
     with context(STYLE):
         width = max(3.2, min(4.2, 0.16 * len(axis.ticks) + 1.0))

@@ -16,7 +16,6 @@ from matplotlib.style import context
 
 DIVERGING: Final = "RdBu"
 SEQUENTIAL: Final = "viridis"
-INTERVAL: Final = "95 % intervals over prompts"
 POSITIVE, NEGATIVE, NEUTRAL = "#2166ac", "#b2182b", "#555555"
 _CHARACTERS_PER_INCH: Final = 13
 """The number of characters of a title, in its font, per inch."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ioi_lab.reports import plots
+from tests.reports.plots.helpers import texts
 
 ONE = (np.array([0.0, 1.0]), np.array([2.0, 3.0]))
 OTHER = (np.array([0.5]), np.array([1.0]))
