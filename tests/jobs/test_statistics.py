@@ -42,12 +42,12 @@ def test_intervals_are_taken_over_sentences(sweep, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["task.n=7"], "stats.over: got 'sentences', but the 7 prompts have 7 of them; expected prompts, or prompts with 8"),
+        (["task.n=7"], "stats.over: got 'sentences', but the 7 prompts have 7 of them; expected prompts, or"),
         (["task.template=3"], "stats.over: got 'sentences', but the 32 prompts have 1 of them; expected prompts"),
         (
             ["task=pairs", "task.prompt=The cat met John", "task.corrupt=The cat met Mary", "task.answer= John",
              "task.distractor= Mary"],
-            "stats.over: got 'sentences', but these prompts are not marked with their sentences; expected prompts, or a col",
+            "stats.over: got 'sentences', but these prompts are not marked with their sentences; expected prompts",
         ),
         (["stats.over=names"], "stats.over: got 'names', expected 'prompts' or 'sentences'"),
     ],
