@@ -3,8 +3,8 @@
 Each role is a condition on measured scores with thresholds. It has to hold in ABBA prompts, which name the IO first,
 and in BABA prompts, which name the S first: a head that attends to a position, rather than to a name, meets it in one
 order only. In each order, the mean of a score has to reach its threshold, which says how large an effect must be, and
-its 95 % interval must exclude 0, which says that it is there. A score that was not measured, or whose interval is
-unknown, is not evidence.
+its 95 % interval over at least 8 prompts must exclude 0, which says that it is there. A score that was not measured is
+not evidence.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _s_inhibition(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
 
 def _attends_to_io(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
     """Attends from END to IO, and more than to S1 and S2 together."""
-    return _reaches(s["end_to_io"], t.end) & s["end_to_io_minus_s"].exceeds(0.0)
+    return _reaches(s["end_to_io"], t.end) & _is_positive(s["end_to_io_minus_s"])
 
 
 def _name_mover(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
@@ -88,7 +88,7 @@ def _subject_suppressor(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "he
 
     Wang et al. have no such role; the mechanism is copy suppression (McDougall et al. 2023, arXiv 2310.04625).
     """
-    attends = _reaches(s["end_to_s"], t.end) & _negated(s["end_to_io_minus_s"]).exceeds(0.0)
+    attends = _reaches(s["end_to_s"], t.end) & _is_positive(_negated(s["end_to_io_minus_s"]))
     suppresses = _reaches(s["negative_copying_s2"], t.copying) & _reaches(_negated(s["direct_distractor"]), t.direct)
     return attends & suppresses & _reaches(s["direct_logit_diff"], t.direct)
 
@@ -100,8 +100,14 @@ def _backup(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
 
 
 def _reaches(score: Estimate, threshold: float) -> Bool[NDArray[np.bool_], "head"]:
-    """Return whether each mean reaches the threshold with an interval above 0."""
-    return score.exceeds(0.0) & (np.nan_to_num(score.value) >= threshold)
+    """Return whether each mean reaches the threshold and is above 0."""
+    return _is_positive(score) & (np.nan_to_num(score.value) >= threshold)
+
+
+def _is_positive(score: Estimate) -> Bool[NDArray[np.bool_], "head"]:
+    """Return whether each interval is above 0; a score that is the same in all prompts has none and counts as it is."""
+    is_constant = np.isfinite(score.value) & ~np.isfinite(score.low)
+    return score.exceeds(0.0) | (is_constant & (np.nan_to_num(score.value) > 0))
 
 
 def _negated(score: Estimate) -> Estimate:

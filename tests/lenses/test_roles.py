@@ -72,13 +72,13 @@ def test_heads_have_only_the_role_that_they_meet(role):
 
 
 def test_an_effect_has_to_be_distinguishable_from_0():
-    """Means that reach their thresholds with intervals that include 0, or are unknown, are not evidence."""
+    """Means that reach their thresholds with intervals that include 0 are not evidence; constants have no interval."""
     named, thresholds = [(0, 0)], Thresholds.from_config(THRESHOLDS, "t")
-    for half in (10.0, np.nan):
-        wide = {
+    for half, expected in ((10.0, []), (np.nan, named)):
+        in_baba = {
             name: Estimate(part.value, part.value - half, part.value + half) for name, part in table([MOVER]).items()
         }
-        assert heads_in_role("name mover", {"abba": table([MOVER]), "baba": wide}, thresholds, named) == []
+        assert heads_in_role("name mover", {"abba": table([MOVER]), "baba": in_baba}, thresholds, named) == expected
 
 
 def test_a_head_that_attends_to_a_position_is_not_a_name_mover():
