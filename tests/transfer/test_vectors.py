@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.engine.edits import Edit, Site
 from ioi_lab.steering.vectors import activations_at
 from ioi_lab.transfer.vectors import (
+    AT_NATIVE_NORM,
     CARRIED,
     NATIVE,
     RANDOM,
@@ -65,9 +68,14 @@ def test_the_vectors_are_native_carried_and_controls_in_this_order(both):
         (NATIVE, None, 2), (NATIVE, None, 3), (CARRIED, 1, 2), (CARRIED, 1, 3), (CARRIED, 3, 2), (CARRIED, 3, 3)
     ]  # fmt: skip
     names = [*(f"{RANDOM} {index}" for index in range(5)), SHIFT]
-    assert rows[6:] == [(name, *transfer.best) for name in names]
+    assert rows[6:] == [(name, *transfer.best) for name in (AT_NATIVE_NORM, *names)]
     carried = next(each for each in transfer.vectors if (each.source_layer, each.layer) == transfer.best)
-    for control in transfer.vectors[6:]:
+    rescaled = transfer.vectors[6]
+    assert rescaled.norm == pytest.approx(np.linalg.norm(target.vectors[transfer.best[1]]))
+    assert rescaled.vector == pytest.approx(carried.vector * rescaled.norm / carried.norm)
+    assert [each.is_control for each in transfer.vectors] == [False] * 7 + [True] * 6
+    assert [each.name for each in transfer.vectors_of_best] == [NATIVE, CARRIED, AT_NATIVE_NORM, *names]
+    for control in transfer.vectors[7:]:
         assert np.linalg.norm(control.vector) == pytest.approx(carried.norm)
         assert control.norm == carried.norm
 
@@ -81,7 +89,7 @@ def test_the_best_pair_is_the_steepest_on_the_training_prompts(both):
     maps = {(i, j): nothing for i in (2, 3) for j in (1, 3)} | {
         (2, 3): AffineMap(torch.from_numpy(toward), nothing.bias)
     }
-    strong = NativeVectors(target.on_prompts, "resid_post", "END", {1: 0.01 * target.vectors[1], 3: target.vectors[3]})
+    strong = replace(target, vectors={1: 0.01 * target.vectors[1], 3: target.vectors[3]})
     transfer = transfer_vectors(source, strong, ThroughMaps(source, maps, 5, 0))
     assert transfer.best == (2, 3)
     carried = next(each for each in transfer.vectors if (each.source_layer, each.layer) == (2, 3))
@@ -98,6 +106,25 @@ def test_a_route_through_the_vocabulary_is_the_same_into_every_layer(both):
     for control in controls.values():
         assert np.linalg.norm(control) == pytest.approx(np.linalg.norm(route.carry((2, 3))))
         assert abs(cosine(control, route.carry((2, 3)))) < 0.9
+
+
+def test_any_direction_takes_the_route_of_the_vector(both):
+    source, target = natives(both)
+    maps = random_maps(both, (2, 3))
+    direction = np.random.default_rng(0).standard_normal(both[0].shape.d_model)
+    through_maps = ThroughMaps(source, maps, 5, 0)
+    assert through_maps.image(direction, (2, 3)) == pytest.approx(direction @ maps[2, 3].matrix.numpy())
+    for route in (through_maps, ThroughVocabulary.of(source, target, 5, 0)):
+        assert route.image(source.vectors[2], (2, 3)) == pytest.approx(route.carry((2, 3)))
+
+
+def test_a_refit_takes_some_of_the_training_prompts(both):
+    source, _ = natives(both)
+    positive, negative = source.sides[2]
+    assert source.refit(2, np.arange(len(positive))) == pytest.approx(source.vectors[2])
+    assert source.refit(2, np.array([1, 1, 4])) == pytest.approx(
+        (2 * (positive[1] - negative[1]) + positive[4] - negative[4]) / 3
+    )
 
 
 def test_norms_and_cosines_of_zero_vectors():
