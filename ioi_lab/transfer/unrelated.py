@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MIN_UNRELATED: Final = 39
 """The least number of directions: of fewer, no direction is exceeded by a further one with a chance of only 2.5 %."""
 
-MAX_PROMPTS_PER_PAIR: Final = 16
+MAX_PROMPTS_PER_PAIR: Final = 8
 """The greatest number of training prompts that the vector of another pair of names is made from."""
 
 

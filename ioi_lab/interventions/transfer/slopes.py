@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from ioi_lab.engine.engine import Engine
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Array
 from ioi_lab.stats.responses import Response, slopes
@@ -43,7 +45,7 @@ class SlopeMeter:
 
     def slopes(self, vectors: Sequence[Vector]) -> Float[Array, "vector prompt"]:
         """Return the slope of the logit difference of each prompt per unit of scale, of all vectors in one run."""
-        engine, moved = self.target.on_prompts.held_out, self.scales != 0
+        engine, moved = self._engine, self.scales != 0
         if not moved.any() or not vectors:
             return np.zeros((len(vectors), len(engine.prompts)))
         scales = self.scales[moved].tolist()
@@ -52,6 +54,12 @@ class SlopeMeter:
         responses = np.empty((len(vectors), len(self.scales), steered.shape[-1]))
         responses[:, moved], responses[:, ~moved] = steered, engine.baseline("clean").logit_diff[0]
         return np.stack([slopes(self.scales, response) for response in responses])
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """An engine that unembeds answer and distractor alone, which is most of the work of many edits at END."""
+        held_out = self.target.on_prompts.held_out
+        return Engine(held_out.model, held_out.prompts, held_out.memory_gb, "logit_diff", held_out.seed)
 
 
 @dataclass(frozen=True)
