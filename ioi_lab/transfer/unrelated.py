@@ -110,7 +110,7 @@ def _name_pairs(names: Sequence[str], count: int, rng: np.random.Generator) -> l
     if len(pairs) < count:
         raise LabError(
             f"intervention.unrelated: got {count}, but the prompts have {len(names)} other names, which make "
-            f"{len(pairs)} pairs; raise task.n"
+            f"{len(pairs)} pairs; raise task.n, or take prompts with more names"
         )
     chosen = [pairs[index] for index in rng.choice(len(pairs), count, replace=False)]
     return [pair if rng.random() < 0.5 else pair[::-1] for pair in chosen]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,8 +26,6 @@ from ioi_lab.transfer.vocabulary import SharedVocabulary, Translator, token_read
 
 if TYPE_CHECKING:
     from ioi_lab.models.shape import Component
-
-Key = TypeVar("Key")
 
 NATIVE: Final = "native"
 CARRIED: Final = "carried"
@@ -209,10 +207,10 @@ class VectorTransfer:
     norm, and controls."""
 
     best: PairOfLayers
-    """The pair of layers that was chosen on the training prompts.
+    """The layers of source and target in which each one's own vector is steepest, on the training prompts.
 
-    It is the target's layer in which the native vector is steepest, and the source's layer whose vector, carried there,
-    is steepest.
+    What the carried vectors do takes no part in the choice: else the best of many would be compared with controls that
+    nobody has chosen.
     """
 
     @property
@@ -228,12 +226,12 @@ class VectorTransfer:
 
 
 def transfer_vectors(source: NativeVectors, target: NativeVectors, route: Route) -> VectorTransfer:
-    """Carry the source's vectors into each layer of the target, and choose the best pair of layers.
+    """Carry the source's vectors into each layer of the target, and choose the pair of layers to look at.
 
     Returns the vectors to steer with, controls included.
     """
     carried = {pair: route.carry(pair) for pair in product(source.vectors, target.vectors)}
-    best = _best_pair(target, carried)
+    best = _steepest_layer(source), _steepest_layer(target)
     norms = {pair: float(np.linalg.norm(vector)) for pair, vector in carried.items()}
     vectors = [
         SteeringVector(NATIVE, None, layer, vector, float(np.linalg.norm(vector)))
@@ -249,22 +247,16 @@ def transfer_vectors(source: NativeVectors, target: NativeVectors, route: Route)
     return VectorTransfer(source, target, route, vectors, best)
 
 
-def _best_pair(target: NativeVectors, carried: Mapping[PairOfLayers, Vector]) -> PairOfLayers:
-    layer = _steepest(target, {layer: (layer, vector) for layer, vector in target.vectors.items()})
-    into = {pair: (layer, vector) for pair, vector in carried.items() if pair[1] == layer}
-    return _steepest(target, into)
-
-
-def _steepest(target: NativeVectors, vectors: Mapping[Key, tuple[int, Vector]]) -> Key:
-    """Return the key of the vector that moves the training prompts farthest towards their answer, in its layer."""
+def _steepest_layer(native: NativeVectors) -> int:
+    """Return the layer whose own vector moves the training prompts farthest towards their answer."""
     plan = [
         edits
-        for layer, vector in vectors.values()
-        for edits in target.edits(vector, layer, _PROBE_SCALES, training=True)
+        for layer, vector in native.vectors.items()
+        for edits in native.edits(vector, layer, _PROBE_SCALES, training=True)
     ]
-    readout = target.on_prompts.training.run(plan, "clean")
-    moved: Float[Array, "vector scale"] = readout.logit_diff.mean(axis=1).reshape(-1, len(_PROBE_SCALES))
-    return list(vectors)[int((moved[:, 1] - moved[:, 0]).argmax())]
+    readout = native.on_prompts.training.run(plan, "clean")
+    moved: Float[Array, "layer scale"] = readout.logit_diff.mean(axis=1).reshape(-1, len(_PROBE_SCALES))
+    return list(native.vectors)[int((moved[:, 1] - moved[:, 0]).argmax())]
 
 
 def with_norm_of(vector: Vector, other: Vector) -> Vector:

@@ -106,7 +106,7 @@ class VectorFigures:
         pale = None
         if by_layers.carried_not_found is not None and by_layers.native_not_found is not None:
             pale = np.concatenate([by_layers.carried_not_found, by_layers.native_not_found[None]])
-        notes = f"chosen on training prompts and compared with controls: {result.best[0]} → {result.best[1]}"
+        notes = f"compared with controls: {result.best[0]} → {result.best[1]}"
         if result.slopes.comes_over:
             notes += " (outlined)"
         if pale is not None and pale.any():

@@ -81,8 +81,8 @@ class VectorTransferResult:
     """The numbers of one direction, measured on the held-out prompts of the model that is steered.
 
     Slopes are those of the logit difference per unit of scale, over the linear range of the native response in the same
-    layer, as far as it is symmetric around 0. `best` is the pair of layers that was chosen on the training prompts. All
-    intervals but those of `slopes` are over the held-out prompts alone.
+    layer, as far as it is symmetric around 0. `best` is the pair of layers in which each model's own vector is
+    steepest, on the training prompts. All intervals but those of `slopes` are over the held-out prompts alone.
     """
 
     source: str

@@ -13,8 +13,9 @@ def summary_lines(result: VectorTransferResult) -> list[str]:
     slopes, (from_layer, to_layer) = result.slopes, result.best
     native, carried = result.native_strongest, result.carried_strongest
     return [
-        f"{result.name}, layer {from_layer} → {to_layer} (chosen on {result.n_training_prompts} training "
-        f"prompts), {_quality(result)}, cosine with the native vector {result.cosine_to_native:.2f}:",
+        f"{result.name}, layer {from_layer} → {to_layer} (in which each model's own vector is steepest, on "
+        f"{result.n_training_prompts} training prompts), {_quality(result)}, "
+        f"cosine with the native vector {result.cosine_to_native:.2f}:",
         f"  slope per unit of scale on {result.n_prompts} held-out prompts: native {interval(slopes.native)}, "
         f"carried {interval(slopes.carried)}",
         _shares(result),
