@@ -15,6 +15,7 @@ LONG_FILES: dict[str, str] = {}
 TESTED_ELSEWHERE: dict[str, str] = {
     "interventions/base.py": "abstract: tested by every intervention",
     "interventions/grid_result.py": "fields without logic",
+    "interventions/transfer/vector_result.py": "fields without logic",
     "runs/__main__.py": "tests/runs/test_main.py",
     "tasks/ioi_text.py": "lists of words: tests/tasks/test_ioi.py",
     "tiny/__main__.py": "tests/tiny/test_main.py",

@@ -96,15 +96,16 @@ def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, E
     return pd.DataFrame(columns)
 
 
-def per_prompt_file(
-    readout: Readout, clean: Float[Array, "prompt"], corrupted: Float[Array, "prompt"]
-) -> dict[str, bytes]:
-    """Return `per_prompt.parquet`: what was read of each prompt under each edit set, a row for each such pair.
+def per_prompt_table(
+    readout: Readout, clean: Float[Array, "prompt"], corrupted: Float[Array, "prompt"], first: int = 0
+) -> pd.DataFrame:
+    """Return what was read of each prompt under each edit set, a row for each such pair.
 
     Args:
         readout: The readout of the edit sets, which are numbered like the rows of `results.csv`.
         clean: The logit differences of the clean pass.
         corrupted: Those of the corrupted pass: with both, recovery can be computed over any of the prompts.
+        first: The row of the first edit set.
 
     """
     import pandas as pd
@@ -112,7 +113,7 @@ def per_prompt_file(
     n_edit_sets, n_prompts = readout.logit_diff.shape
     rows, prompts = np.divmod(np.arange(n_edit_sets * n_prompts), n_prompts)
     columns = {
-        "row": rows,
+        "row": first + rows,
         "prompt": prompts,
         "logit_diff": readout.logit_diff.ravel(),
         "clean_logit_diff": clean[prompts],
@@ -121,7 +122,14 @@ def per_prompt_file(
     for name in ("p_answer", "p_distractor"):
         values = getattr(readout, name)
         columns |= {} if values is None else {name: values.ravel()}
-    return {PER_PROMPT: pd.DataFrame(columns).to_parquet(index=False)}
+    return pd.DataFrame(columns)
+
+
+def per_prompt_file(
+    readout: Readout, clean: Float[Array, "prompt"], corrupted: Float[Array, "prompt"]
+) -> dict[str, bytes]:
+    """Return `per_prompt.parquet`: the table of `per_prompt_table`."""
+    return {PER_PROMPT: per_prompt_table(readout, clean, corrupted).to_parquet(index=False)}
 
 
 def scalars(name: str, estimate: Estimate, row: int = 0) -> dict[str, float]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PROMPT: Final = ["clean", "corrupt", "answer", "distractor"]
+_OF_TRANSFER: Final = ("direction", "vector", "source_layer", "in_its_place", "source_head")
+"""The columns of `transfer` that say which vector, or which head, a row belongs to."""
+
 _SHOWN: Final = 8
 
 
@@ -110,5 +113,5 @@ def _values(folder: Path) -> pd.Series[float] | None:
 
 def _label(row: Mapping[Hashable, str]) -> str:
     """Return the selectors of a row of `results.csv` as a label, such as `z layer 9 head 6 position END`."""
-    names = [name for name in (*SELECTORS, "sites") if row.get(name)]
+    names = [name for name in (*SELECTORS, "sites", *_OF_TRANSFER) if row.get(name)]
     return " ".join(row[name] if name in ("component", "sites") else f"{name} {row[name]}" for name in names)

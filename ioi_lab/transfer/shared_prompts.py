@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ioi_lab.alignment.positions import in_other_model
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
-from ioi_lab.steering.contrasts import Contrast, ContrastName, ContrastPrompt, contrast_of
-from ioi_lab.tasks.prompts import PromptPairs
+from ioi_lab.steering.contrasts import CONTRASTS, Contrast, ContrastName, ContrastPrompt, contrast_of
+from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 from ioi_lab.tasks.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ class ModelOnPrompts:
 
     model: LabModel
     contrast: Contrast
+    contrast_name: ContrastName
+    other_names: tuple[str, ...]
+    """Names that the contrast could have been made from as well; none unless it is made from two names."""
+
     sides: Engine
     """Evaluates the two sides of the contrast, which vectors are made from, of the training prompts."""
 
@@ -34,14 +38,22 @@ class ModelOnPrompts:
     """Evaluates the prompts that everything is measured on."""
 
     @classmethod
-    def of(cls, model: LabModel, contrast: Contrast, memory_gb: MemoryGb, bootstrap_seed: int) -> ModelOnPrompts:
+    def of(
+        cls,
+        model: LabModel,
+        contrast: Contrast,
+        contrast_name: ContrastName,
+        other_names: tuple[str, ...],
+        memory_gb: MemoryGb,
+        bootstrap_seed: int,
+    ) -> ModelOnPrompts:
         """Return the model with engines for the contrast's prompts; `bootstrap_seed` is the seed of their intervals."""
         training = PromptPairs([prompt.steered for prompt in contrast.training])
         sides, training_engine, held_out = (
             Engine(model, prompts, memory_gb, seed=bootstrap_seed)
             for prompts in (contrast.training_sides, training, contrast.steered)
         )
-        return cls(model, contrast, sides, training_engine, held_out)
+        return cls(model, contrast, contrast_name, other_names, sides, training_engine, held_out)
 
     @property
     def name(self) -> str:
@@ -87,6 +99,7 @@ def on_shared_prompts(
             f"intervention.contrast: {contrast} gives no prompts that {models[0].shape.name} and "
             f"{models[1].shape.name} both read with the names as single tokens"
         )
+    other_names = _other_names(readable, contrast, names)
     source, target = (
         ModelOnPrompts.of(
             model,
@@ -96,12 +109,22 @@ def on_shared_prompts(
                 held_out=tuple(both[index] for both in held_out),
                 n_dropped=len(prompts) - len(training) - len(held_out),
             ),
+            contrast,
+            other_names,
             memory_gb,
             bootstrap_seed,
         )
         for index, model in enumerate(models)
     )
     return source, target
+
+
+def _other_names(prompts: Sequence[PromptPair], contrast: ContrastName, names: tuple[str, str]) -> tuple[str, ...]:
+    """Return the answers and distractors of the prompts, in their order, without the names of the contrast."""
+    if not CONTRASTS[contrast].replaces_names:
+        return ()
+    of_prompts = dict.fromkeys(name for pair in prompts for name in (pair.answer.strip(), pair.distractor.strip()))
+    return tuple(name for name in of_prompts if name not in {own.strip() for own in names})
 
 
 def _in_both(

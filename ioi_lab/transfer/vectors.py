@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from ioi_lab.alignment.config import PairOfLayers
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.engine.edits import EditSet, Site
 from ioi_lab.stats.metrics import Array
-from ioi_lab.steering.methods import Vector, make_vector, random_direction
+from ioi_lab.steering.methods import Activations, Vector, make_vector, random_direction
 from ioi_lab.steering.vectors import activations_at, add_direction
 from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
@@ -26,10 +27,9 @@ from ioi_lab.transfer.vocabulary import SharedVocabulary, Translator, token_read
 if TYPE_CHECKING:
     from ioi_lab.models.shape import Component
 
-Key = TypeVar("Key")
-
 NATIVE: Final = "native"
 CARRIED: Final = "carried"
+AT_NATIVE_NORM: Final = "carried at native norm"
 RANDOM: Final = "random map"
 SHIFT: Final = "mean shift"
 SHUFFLED: Final = "shuffled vocabulary"
@@ -44,6 +44,10 @@ class NativeVectors:
     on_prompts: ModelOnPrompts
     component: Component
     position: Position
+    method: str
+    sides: Mapping[int, tuple[Activations, Activations]]
+    """The activations of the positive and of the negative side of each training prompt, by layer."""
+
     vectors: Mapping[int, Vector]
 
     @classmethod
@@ -57,8 +61,14 @@ class NativeVectors:
         sites = {layer: Site(component, layer, None, position) for layer in layers}
         positive = activations_at(on_prompts.sides, "clean", list(sites.values()))
         negative = activations_at(on_prompts.sides, "corrupted", list(sites.values()))
-        vectors = {layer: make_vector(method, positive[site], negative[site]) for layer, site in sites.items()}
-        return cls(on_prompts, component, position, vectors)
+        both = {layer: (positive[site], negative[site]) for layer, site in sites.items()}
+        vectors = {layer: make_vector(method, *activations) for layer, activations in both.items()}
+        return cls(on_prompts, component, position, method, both, vectors)
+
+    def refit(self, layer: int, prompts: Int[NDArray[np.int_], "prompt"]) -> Vector:
+        """Return the vector that the method makes from some of the training prompts, which may repeat."""
+        positive, negative = self.sides[layer]
+        return make_vector(self.method, positive[prompts], negative[prompts])
 
     def edits(self, vector: Vector, layer: int, scales: Sequence[float], *, training: bool = False) -> list[EditSet]:
         """Return one edit set per scale, which adds a vector towards the answer of each held-out or training prompt."""
@@ -70,6 +80,8 @@ class NativeVectors:
 class Route(ABC):
     """A way to carry vectors from one model to another, with its controls."""
 
+    source: NativeVectors
+
     control_noun: str
     """The noun, in the plural, for the controls that are drawn at random."""
 
@@ -77,8 +89,12 @@ class Route(ABC):
     """The start of the names of these controls."""
 
     @abstractmethod
+    def image(self, vector: Vector, pair: PairOfLayers) -> Vector:
+        """Return the image in the target's layer of any direction in the source's layer."""
+
     def carry(self, pair: PairOfLayers) -> Vector:
         """Return the image in the target's layer of the vector of the source's layer."""
+        return self.image(self.source.vectors[pair[0]], pair)
 
     @abstractmethod
     def controls(self, pair: PairOfLayers, carried: Vector) -> dict[str, Vector]:
@@ -98,9 +114,9 @@ class ThroughMaps(Route):
     drawn_prefix = RANDOM
 
     @override
-    def carry(self, pair: PairOfLayers) -> Vector:
+    def image(self, vector: Vector, pair: PairOfLayers) -> Vector:
         """Return the vector times the map's matrix: a difference of activations is not shifted by the bias."""
-        carried: Vector = self.source.vectors[pair[0]] @ self.maps[pair].matrix.cpu().numpy()
+        carried: Vector = vector @ self.maps[pair].matrix.cpu().numpy()
         return carried
 
     @override
@@ -134,11 +150,15 @@ class ThroughVocabulary(Route):
         return cls(source, Translator(token_readout(one.sides), token_readout(other.sides), shared), n_controls, seed)
 
     @override
+    def image(self, vector: Vector, pair: PairOfLayers) -> Vector:
+        return self.translator.translate(vector)
+
+    @override
     def carry(self, pair: PairOfLayers) -> Vector:
         """Return the translated vector, which is the same in every layer of the target."""
         layer = pair[0]
         if layer not in self._translated:
-            self._translated[layer] = self.translator.translate(self.source.vectors[layer])
+            self._translated[layer] = super().carry(pair)
         return self._translated[layer]
 
     @cached_property
@@ -159,7 +179,7 @@ class SteeringVector:
     """A vector that the target is steered with in one layer."""
 
     name: str
-    """`native`, `carried`, or the name of a control."""
+    """`native`, `carried`, `carried at native norm`, or the name of a control."""
 
     source_layer: int | None
     """The layer of the source that the vector comes from; None for native vectors."""
@@ -168,6 +188,11 @@ class SteeringVector:
     vector: Vector
     norm: float
     """The norm of the vector; that of a control is the carried vector's."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the vector is neither native nor carried."""
+        return self.name not in (NATIVE, CARRIED, AT_NATIVE_NORM)
 
 
 @dataclass(frozen=True)
@@ -178,14 +203,22 @@ class VectorTransfer:
     target: NativeVectors
     route: Route
     vectors: list[SteeringVector]
-    """Native vectors by layer, carried ones by pair of layers, and the controls of the best pair."""
+    """Native vectors by layer, carried ones by pair of layers; of the best pair the carried one at the native vector's
+    norm, and controls."""
 
     best: PairOfLayers
-    """The pair of layers that was chosen on the training prompts.
+    """The layers of source and target in which each one's own vector is steepest, on the training prompts.
 
-    It is the target's layer in which the native vector is steepest, and the source's layer whose vector, carried there,
-    is steepest.
+    What the carried vectors do takes no part in the choice: else the best of many would be compared with controls that
+    nobody has chosen.
     """
+
+    @property
+    def vectors_of_best(self) -> list[SteeringVector]:
+        """The vectors in the best pair of layers: native, carried, carried at the native norm, controls."""
+        return [
+            each for each in self.vectors if each.layer == self.best[1] and each.source_layer in (None, self.best[0])
+        ]
 
     def edit_sets(self, scales: Sequence[float]) -> list[EditSet]:
         """Return the edit sets that steer the held-out prompts: for each vector, one per scale."""
@@ -193,39 +226,37 @@ class VectorTransfer:
 
 
 def transfer_vectors(source: NativeVectors, target: NativeVectors, route: Route) -> VectorTransfer:
-    """Carry the source's vectors into each layer of the target, and choose the best pair of layers.
+    """Carry the source's vectors into each layer of the target, and choose the pair of layers to look at.
 
     Returns the vectors to steer with, controls included.
     """
     carried = {pair: route.carry(pair) for pair in product(source.vectors, target.vectors)}
-    best = _best_pair(target, carried)
+    best = _steepest_layer(source), _steepest_layer(target)
     norms = {pair: float(np.linalg.norm(vector)) for pair, vector in carried.items()}
     vectors = [
         SteeringVector(NATIVE, None, layer, vector, float(np.linalg.norm(vector)))
         for layer, vector in target.vectors.items()
     ]
     vectors += [SteeringVector(CARRIED, *pair, vector, norms[pair]) for pair, vector in carried.items()]
+    native = target.vectors[best[1]]
+    vectors.append(
+        SteeringVector(AT_NATIVE_NORM, *best, with_norm_of(carried[best], native), float(np.linalg.norm(native)))
+    )
     controls = route.controls(best, carried[best])
     vectors += [SteeringVector(name, *best, vector, norms[best]) for name, vector in controls.items()]
     return VectorTransfer(source, target, route, vectors, best)
 
 
-def _best_pair(target: NativeVectors, carried: Mapping[PairOfLayers, Vector]) -> PairOfLayers:
-    layer = _steepest(target, {layer: (layer, vector) for layer, vector in target.vectors.items()})
-    into = {pair: (layer, vector) for pair, vector in carried.items() if pair[1] == layer}
-    return _steepest(target, into)
-
-
-def _steepest(target: NativeVectors, vectors: Mapping[Key, tuple[int, Vector]]) -> Key:
-    """Return the key of the vector that moves the training prompts farthest towards their answer, in its layer."""
+def _steepest_layer(native: NativeVectors) -> int:
+    """Return the layer whose own vector moves the training prompts farthest towards their answer."""
     plan = [
         edits
-        for layer, vector in vectors.values()
-        for edits in target.edits(vector, layer, _PROBE_SCALES, training=True)
+        for layer, vector in native.vectors.items()
+        for edits in native.edits(vector, layer, _PROBE_SCALES, training=True)
     ]
-    readout = target.on_prompts.training.run(plan, "clean")
-    moved: Float[Array, "vector scale"] = readout.logit_diff.mean(axis=1).reshape(-1, len(_PROBE_SCALES))
-    return list(vectors)[int((moved[:, 1] - moved[:, 0]).argmax())]
+    readout = native.on_prompts.training.run(plan, "clean")
+    moved: Float[Array, "layer scale"] = readout.logit_diff.mean(axis=1).reshape(-1, len(_PROBE_SCALES))
+    return list(native.vectors)[int((moved[:, 1] - moved[:, 0]).argmax())]
 
 
 def with_norm_of(vector: Vector, other: Vector) -> Vector:

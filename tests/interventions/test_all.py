@@ -20,6 +20,7 @@ SMALL = {
     "transfer": [
         "intervention.corpus.n=60", "intervention.alignment.source_layers=[3]",
         "intervention.alignment.target_layers=[3]", "intervention.scale=[-1,1]", "intervention.controls=5",
+        "intervention.unrelated=39",
     ],
     "head_roles": ["intervention.repeats=8", "intervention.n_reference=2", "task.n=16"],
     "knockout": ["intervention.head=[2.0@END]", "intervention.n_reference=2"],

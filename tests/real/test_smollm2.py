@@ -222,6 +222,7 @@ def test_things_are_transferred_between_it_and_a_tiny_model(sweep, tmp_path, thr
         f"intervention.through={through}",
         "intervention.scale=[-1,0,1]",
         "intervention.controls=5",
+        "intervention.unrelated=39",
         "intervention.corpus.task.n=60",
         "intervention.alignment.source_layers=[3]",
         "intervention.alignment.target_layers=[23]",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.engine.edits import Edit, Site
 from ioi_lab.steering.vectors import activations_at
 from ioi_lab.transfer.vectors import (
+    AT_NATIVE_NORM,
     CARRIED,
     NATIVE,
     RANDOM,
@@ -65,27 +68,27 @@ def test_the_vectors_are_native_carried_and_controls_in_this_order(both):
         (NATIVE, None, 2), (NATIVE, None, 3), (CARRIED, 1, 2), (CARRIED, 1, 3), (CARRIED, 3, 2), (CARRIED, 3, 3)
     ]  # fmt: skip
     names = [*(f"{RANDOM} {index}" for index in range(5)), SHIFT]
-    assert rows[6:] == [(name, *transfer.best) for name in names]
+    assert rows[6:] == [(name, *transfer.best) for name in (AT_NATIVE_NORM, *names)]
     carried = next(each for each in transfer.vectors if (each.source_layer, each.layer) == transfer.best)
-    for control in transfer.vectors[6:]:
+    rescaled = transfer.vectors[6]
+    assert rescaled.norm == pytest.approx(np.linalg.norm(target.vectors[transfer.best[1]]))
+    assert rescaled.vector == pytest.approx(carried.vector * rescaled.norm / carried.norm)
+    assert [each.is_control for each in transfer.vectors] == [False] * 7 + [True] * 6
+    assert [each.name for each in transfer.vectors_of_best] == [NATIVE, CARRIED, AT_NATIVE_NORM, *names]
+    for control in transfer.vectors[7:]:
         assert np.linalg.norm(control.vector) == pytest.approx(carried.norm)
         assert control.norm == carried.norm
 
 
-def test_the_best_pair_is_the_steepest_on_the_training_prompts(both):
-    """Only one source layer's map carries anything, and only the native vector of the last layer is scaled up."""
+def test_the_layers_are_those_in_which_each_models_own_vector_is_steepest(both):
+    """Whatever the maps do; a vector that points the other way is less steep than one that does nothing."""
     source, target = natives(both, ((2, 3), (1, 3)))
-    width = both[1].shape.d_model
-    nothing = AffineMap(torch.zeros(both[0].shape.d_model, width, dtype=torch.float64), torch.zeros(width))
-    toward = np.outer(source.vectors[2], target.vectors[3]) / np.square(source.vectors[2]).sum()
-    maps = {(i, j): nothing for i in (2, 3) for j in (1, 3)} | {
-        (2, 3): AffineMap(torch.from_numpy(toward), nothing.bias)
-    }
-    strong = NativeVectors(target.on_prompts, "resid_post", "END", {1: 0.01 * target.vectors[1], 3: target.vectors[3]})
-    transfer = transfer_vectors(source, strong, ThroughMaps(source, maps, 5, 0))
-    assert transfer.best == (2, 3)
-    carried = next(each for each in transfer.vectors if (each.source_layer, each.layer) == (2, 3))
-    assert carried.vector == pytest.approx(target.vectors[3])
+    for seed, (source_sign, target_sign, best) in enumerate([(1, 1, (3, 3)), (-1, 1, (2, 3)), (1, -1, (3, 1))]):
+        one = replace(source, vectors={2: 0 * source.vectors[2], 3: source_sign * source.vectors[3]})
+        other = replace(target, vectors={1: 0 * target.vectors[1], 3: target_sign * target.vectors[3]})
+        maps = random_maps(both, (1, 2, 3))
+        turned = {pair: AffineMap((-1) ** seed * each.matrix, each.bias) for pair, each in maps.items()}
+        assert transfer_vectors(one, other, ThroughMaps(one, turned, 5, 0)).best == best
 
 
 def test_a_route_through_the_vocabulary_is_the_same_into_every_layer(both):
@@ -98,6 +101,25 @@ def test_a_route_through_the_vocabulary_is_the_same_into_every_layer(both):
     for control in controls.values():
         assert np.linalg.norm(control) == pytest.approx(np.linalg.norm(route.carry((2, 3))))
         assert abs(cosine(control, route.carry((2, 3)))) < 0.9
+
+
+def test_any_direction_takes_the_route_of_the_vector(both):
+    source, target = natives(both)
+    maps = random_maps(both, (2, 3))
+    direction = np.random.default_rng(0).standard_normal(both[0].shape.d_model)
+    through_maps = ThroughMaps(source, maps, 5, 0)
+    assert through_maps.image(direction, (2, 3)) == pytest.approx(direction @ maps[2, 3].matrix.numpy())
+    for route in (through_maps, ThroughVocabulary.of(source, target, 5, 0)):
+        assert route.image(source.vectors[2], (2, 3)) == pytest.approx(route.carry((2, 3)))
+
+
+def test_a_refit_takes_some_of_the_training_prompts(both):
+    source, _ = natives(both)
+    positive, negative = source.sides[2]
+    assert source.refit(2, np.arange(len(positive))) == pytest.approx(source.vectors[2])
+    assert source.refit(2, np.array([1, 1, 4])) == pytest.approx(
+        (2 * (positive[1] - negative[1]) + positive[4] - negative[4]) / 3
+    )
 
 
 def test_norms_and_cosines_of_zero_vectors():

@@ -25,6 +25,7 @@ from ioi_lab.registry import name_in
 from ioi_lab.steering.contrasts import ContrastName
 from ioi_lab.steering.methods import VECTOR_METHODS
 from ioi_lab.steering.vectors import MIN_CONTROLS, SCALES
+from ioi_lab.transfer.unrelated import MIN_UNRELATED
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
@@ -74,6 +75,7 @@ class Transfer(Intervention["TransferResult"]):
     contrast: ContrastName = "name_pair"
     names: list[str] = Field(["James", "Robert"], min_length=2, max_length=2)
     controls: Annotated[int, Field(ge=MIN_CONTROLS)] = 10
+    unrelated: int = 100
     head: Literal["best"] | HeadName = "best"
     source_head: Literal["best"] | HeadName = "best"
     both: bool = True
@@ -83,6 +85,16 @@ class Transfer(Intervention["TransferResult"]):
     @classmethod
     def _alignment_has_new_keys(cls, value: Any) -> Any:
         return AlignmentConfig.from_config(value, "intervention.alignment") if isinstance(value, Mapping) else value
+
+    @field_validator("unrelated")
+    @classmethod
+    def _unrelated_have_a_quantile(cls, value: int) -> int:
+        if value < MIN_UNRELATED:
+            raise LabError(
+                f"intervention.unrelated: got {value}, expected {MIN_UNRELATED} or more: of fewer directions, the "
+                "97.5 % quantile is not known"
+            )
+        return value
 
     @model_validator(mode="after")
     def _vectors_need_activations_alone(self) -> Self:
@@ -136,10 +148,23 @@ class Transfer(Intervention["TransferResult"]):
         from ioi_lab.interventions.transfer.measure import HeadOptions, MapSource, measure_transfer
         from ioi_lab.interventions.transfer.vector_measure import VectorOptions
 
+        if engine.over != "prompts":
+            raise LabError(
+                f"stats.over: got {engine.over!r}, but transfer takes intervals over prompts; expected prompts"
+            )
         vectors = None
         if self.through != "head":
             names = self.names[0], self.names[1]
-            vectors = VectorOptions(self.through, self.vector_method, self.contrast, names, self.scales, self.controls)
+            vectors = VectorOptions(
+                through=self.through,
+                method=self.vector_method,
+                contrast=self.contrast,
+                names=names,
+                scales=self.scales,
+                n_controls=self.controls,
+                n_unrelated=self.unrelated,
+                seed=self.seed,
+            )
         return measure_transfer(
             engine,
             source=self.source,

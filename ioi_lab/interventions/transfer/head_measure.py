@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 
 from ioi_lab.alignment.config import PairOfLayers
 from ioi_lab.interventions.baselines import estimates_of
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
+from ioi_lab.interventions.transfer.by_prompt import ByPrompt
 from ioi_lab.models.heads import head_name
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.heads import MEAN, OWN, ZERO, Head, HeadSwap
@@ -57,6 +60,9 @@ class HeadSwapResult:
     estimates: dict[str, Estimate]
     """Each metric of `results.csv`, row by row."""
 
+    by_prompt: ByPrompt
+    """The readout behind `estimates`, row by row."""
+
     shares: Estimate
     """The effect of each row as a share of that of the head's own clean output."""
 
@@ -71,7 +77,8 @@ class HeadSwapResult:
     """The other heads of the source; None if there are none."""
 
     own_recovers: bool
-    """Whether the head's own clean output recovers more than 0 with its whole interval."""
+    """Whether the head's own clean output recovers more than 0 with its whole interval: else there is no effect to
+    transfer."""
 
     unbeaten: list[str]
     """The controls that the chosen head does not recover more than, with the whole interval of the difference."""
@@ -96,10 +103,24 @@ class HeadSwapResult:
     beyond_mean: Float[Array, "source_layer source_head"]
     """The recovery of each head of the source less that of the replaced head's own mean."""
 
+    beyond_mean_not_found: Bool[NDArray[np.bool_], "source_layer source_head"] | None
+    """Those that are not distinguishable from 0, corrected for their number; None without tests."""
+
     @property
     def name(self) -> str:
         """The direction, such as `tiny-gpt2 → tiny-pythia`."""
         return f"{self.source} → {self.target}"
+
+    @property
+    def beats_mean_and_zero(self) -> bool:
+        """Whether the foreign head recovers more than the head's own mean and zeros, with the whole interval."""
+        return self.verdict != "beats not even mean and zero"
+
+    @property
+    def comes_over(self) -> bool:
+        """Whether there is an effect to transfer, and the foreign head recovers some of it and more than controls."""
+        recovers = bool(self.recovery.exceeds()[self.chosen_row])
+        return self.own_recovers and recovers and self.verdict == "beats every control"
 
     @property
     def n_others(self) -> int:
@@ -126,7 +147,10 @@ def measure_head_swap(swap: HeadSwap, r2: Mapping[PairOfLayers, float]) -> tuple
     source_recoveries, target_recoveries = swap.recoveries
     source_layers = list(dict.fromkeys(layer for layer, _ in source_recoveries))
     recovery = estimates["recovery"].value
-    beyond_mean = [recovery[swap.row(head_name(head))] - recovery[mean] for head in source_recoveries]
+    head_rows = [swap.row(head_name(head)) for head in source_recoveries]
+    beyond_mean = readout.logit_diff[head_rows] - readout.logit_diff[[mean]]
+    gap = engine.baseline("clean").logit_diff - engine.baseline("corrupted").logit_diff
+    not_found = discover(beyond_mean, gap, engine.bootstrap, ROUNDING).not_found
     result = HeadSwapResult(
         source=swap.source.name,
         target=swap.target.name,
@@ -138,6 +162,7 @@ def measure_head_swap(swap: HeadSwap, r2: Mapping[PairOfLayers, float]) -> tuple
         replaced=swap.replaced,
         names=swap.names,
         estimates=estimates,
+        by_prompt=ByPrompt.of(engine, readout),
         shares=shares,
         margins=margins,
         own_row=own,
@@ -154,7 +179,8 @@ def measure_head_swap(swap: HeadSwap, r2: Mapping[PairOfLayers, float]) -> tuple
         source_patching_recovery=source_recoveries[swap.chosen],
         patching_recovery=target_recoveries[swap.replaced],
         source_layers=source_layers,
-        beyond_mean=np.array(beyond_mean).reshape(len(source_layers), -1),
+        beyond_mean=(recovery[head_rows] - recovery[mean]).reshape(len(source_layers), -1),
+        beyond_mean_not_found=None if not_found is None else not_found.reshape(len(source_layers), -1),
     )
     return result, checks
 

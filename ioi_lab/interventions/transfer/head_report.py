@@ -8,7 +8,8 @@ from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import scalars, tidy_table
-from ioi_lab.reports.wording import interval, listed
+from ioi_lab.reports.wording import NOT_FOUND, interval, listed
+from ioi_lab.stats.bootstrap import MIN_PROMPTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from ioi_lab.reports.report import ReportContext
 
-MAX_OTHER_HEADS: Final = 5
+NOT_SHOWN: Final = "no transfer has been shown"
+UNCERTAINTY: Final = "95 % intervals are over the held-out prompts alone; the map, the means and the heads are given"
 
 
 class HeadSwapReport:
@@ -29,6 +31,8 @@ class HeadSwapReport:
             f"{result.source}\n{through}, clean into corrupted\n"
             f"{context.task}, {result.n_prompts} held-out prompts{context.precision_note}"
         )
+        if not result.comes_over:
+            self._title += f"\n{NOT_SHOWN}"
 
     # Table and scalars
 
@@ -63,7 +67,9 @@ class HeadSwapReport:
             "length_to_own": result.length_to_own,
             "n_other_heads": result.n_others,
             "n_unbeaten": len(result.unbeaten),
+            "own_recovers": int(result.own_recovers),
             "beats_controls": int(result.verdict == "beats every control"),
+            "comes_over": int(result.comes_over),
         }
         controls = (("own", result.own_row), ("mean", result.mean_row), ("zero", result.zero_row))
         for name, row in controls:
@@ -97,27 +103,35 @@ class HeadSwapReport:
             f"{head_name(result.replaced)} of {result.target} at {result.position}, {result.n_prompts} held-out "
             "prompts, recovery of the logit difference:",
             f"  its own clean output {own}, the foreign head's {chosen}"
-            + (f": {share} % of it" if result.own_recovers else ""),
+            + (f": {share} % of it" if result.own_recovers and result.beats_mean_and_zero else ""),
             f"  its own mean {mean}, zeroed {zero}{others}",
         ]
         if not result.own_recovers:
-            lines.append("  the head's own clean output recovers nothing here: there is no native effect to replace")
+            lines.append(
+                "  the recovery from the head's own clean output is not clearly above 0: there is no native effect to "
+                "have a share of"
+            )
         lines.append(
             f"  the map's image of it (R² of the map {result.map_r2:.2f}) has a cosine of "
             f"{result.cosine_to_own.value[0]:.2f} with the head's own clean output, both less their means, and "
             f"{result.length_to_own:.2f} of its length"
         )
+        lines.append(f"  {UNCERTAINTY}")
         return [*lines, f"  {self._verdict()}"]
 
     def _verdict(self) -> str:
         result = self._result
         few = listed(result.unbeaten, MAX_OTHER_HEADS)
-        if result.verdict == "beats every control":
+        if result.comes_over:
             return "the foreign head recovers more than every control: its effect transfers"
+        if not result.recovery.has_bounds:
+            return f"{NOT_SHOWN}: there are no intervals (fewer than {MIN_PROMPTS} held-out prompts, or no sure gap)"
+        if result.verdict == "beats not even mean and zero":
+            return f"{NOT_SHOWN}: the foreign head does not clearly recover more than controls ({few})"
         if result.verdict == "beats mean and zero":
-            others = f"{len(result.unbeaten)} of {result.n_others} other heads do ({few})"
-            return f"the foreign head recovers more than mean and zero, but no more than {others}"
-        return f"the foreign head recovers no more than controls do ({few}): no transfer has been shown"
+            others = f"{len(result.unbeaten)} of {result.n_others} other heads of {result.source} ({few})"
+            return f"{NOT_SHOWN}: the foreign head recovers more than mean and zero, but not clearly more than {others}"
+        return f"{NOT_SHOWN}: the foreign head recovers more than controls, but there is no clear effect to transfer"
 
     # Figures
 
@@ -138,16 +152,23 @@ class HeadSwapReport:
             recovery.low[rows],
             recovery.high[rows],
             value_label="recovery of the logit difference\n(0 = corrupted, 1 = clean)",
-            title=self._title + note,
+            title=f"{self._title}{note}\n{UNCERTAINTY}",
         )
 
     def _map(self) -> Figure:
-        result = self._result
+        result, not_found = self._result, self._result.beyond_mean_not_found
+        chosen = (result.source_layers.index(result.chosen[0]), result.chosen[1])
+        notes = f"chosen on training prompts: head {head_name(result.chosen)}"
+        notes += " (outlined)" if result.comes_over else ""
+        if not_found is not None and not_found.any():
+            notes += f"; pale, without number: {NOT_FOUND}"
         return plots.heat_maps(
             {"": result.beyond_mean},
             plots.Axis(f"layer of {result.source}", [str(layer) for layer in result.source_layers]),
             plots.Axis.numbered("head", result.beyond_mean.shape[1]),
-            f"{self._title}; outlined: head {head_name(result.chosen)}",
+            f"{self._title}\n{notes}",
             "recovery of the logit difference\nbeyond that of the head's own mean",
-            outlined=[(result.source_layers.index(result.chosen[0]), result.chosen[1])],
+            floor=plots.EFFECT_FLOOR,
+            pale=None if not_found is None else {"": not_found},
+            outlined=[chosen] if result.comes_over else [],
         )

@@ -18,7 +18,8 @@ from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.self_checks import SelfChecks, check_gap
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult, measure_head_swap
-from ioi_lab.interventions.transfer.vector_measure import VectorOptions, VectorTransferResult, measure_vector_transfer
+from ioi_lab.interventions.transfer.vector_measure import VectorOptions, measure_vector_transfer
+from ioi_lab.interventions.transfer.vector_result import VectorTransferResult
 from ioi_lab.models.heads import head_of
 from ioi_lab.models.loading import LabModel, ModelConfig, load_model
 from ioi_lab.steering.contrasts import ContrastName

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ioi_lab.alignment.report import identity_note
+from ioi_lab.interventions.transfer.by_prompt import joined_file
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.interventions.transfer.head_report import HeadSwapReport
 from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
@@ -31,10 +32,22 @@ def transfer_report(result: TransferResult, context: ReportContext) -> Report:
         metrics={f"{prefix}_{name}": value for prefix, part in parts.items() for name, value in part.metrics().items()},
         draw=lambda: _figures(parts),
         summary=_notes(result) + [line for part in parts.values() for line in part.summary()],
-        files={} if result.new_maps_file is None else {"maps.safetensors": result.new_maps_file},
+        files=_files(result, parts),
         provenance={"source_model": result.source_model},
         headline="forward_share_of_own" if is_head else "forward_share_of_native",
     )
+
+
+def _files(result: TransferResult, parts: Mapping[str, VectorTransferReport | HeadSwapReport]) -> dict[str, bytes]:
+    import pandas as pd
+
+    files = joined_file([direction.by_prompt for direction in result.directions.values()])
+    tables = [part.slope_table() for part in parts.values() if isinstance(part, VectorTransferReport)]
+    if tables:
+        files["slopes.csv"] = pd.concat(tables, ignore_index=True).to_csv(index=False).encode()
+    if result.new_maps_file is not None:
+        files["maps.safetensors"] = result.new_maps_file
+    return files
 
 
 def _direction_report(

@@ -16,7 +16,7 @@ from tests.transfer.conftest import on_prompts, random_maps
 SCALES = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tiny_models():
     return tuple(load_model(model_config(tiny_folder(name), name=name)) for name in ("tiny-gpt2", "tiny-pythia"))
 
@@ -34,7 +34,7 @@ def measured_vectors(models, through):
     else:
         route = ThroughVocabulary.of(source, target, 5, 0)
     transfer = transfer_vectors(source, target, route)
-    options = VectorOptions(through, "mean_difference", "name_pair", ("James", "Robert"), SCALES, 5)
+    options = VectorOptions(through, "mean_difference", "name_pair", ("James", "Robert"), SCALES, 5, 40, 0)
     return transfer, *measure_vector_transfer(transfer, options, r2)
 
 
@@ -46,11 +46,11 @@ def measured_heads(models, heads=((2, 0), (3, 1))):
     return swap, *measure_head_swap(swap, {pair: 0.1 * sum(pair) for pair in maps})
 
 
-@pytest.fixture(scope="module", params=["maps", "vocabulary"])
+@pytest.fixture(scope="session", params=["maps", "vocabulary"])
 def vectors(request, tiny_models):
     return measured_vectors(tiny_models, request.param)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def heads(tiny_models):
     return measured_heads(tiny_models)

@@ -51,7 +51,7 @@ def test_an_earlier_run_can_be_run_again_from_its_config(sweep, tmp_path):
     sizes = ("task.n=12", "intervention.alignment.source_layers=3", "intervention.alignment.target_layers=3")
     first = sweep(
         "tracker=none", "figures=false", "name=first", "intervention=transfer", "intervention.through=vocabulary",
-        "intervention.scale=[-1,1]", "intervention.controls=5", *sizes,
+        "intervention.scale=[-1,1]", "intervention.controls=5", "intervention.unrelated=39", *sizes,
     )  # fmt: skip
     assert first.code == 0, first.err
     run = only_run_folder(tmp_path)
@@ -74,6 +74,11 @@ def test_an_earlier_run_can_be_run_again_from_its_config(sweep, tmp_path):
         ({"through": "map"}, "intervention.through: got 'map', expected 'maps', 'vocabulary' or 'head'"),
         ({"method": "linear"}, "intervention.method: this key is now intervention.through"),
         ({"vector": "pca"}, "intervention.vector: this key is now intervention.vector_method"),
+        (
+            {"unrelated": 38},
+            "intervention.unrelated: got 38, expected 39 or more: of fewer directions, the 97.5 % quantile is not "
+            "known",
+        ),
         ({"controls": 4}, "intervention.controls: got 4, expected greater than or equal to 5"),
         (
             {"alignment": {"method": "none"}},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from ioi_lab.interventions.transfer.head_measure import _verdict
 from ioi_lab.transfer.heads import MEAN, OWN, ZERO
@@ -60,6 +63,36 @@ def test_every_head_of_the_source_is_in_the_map_of_heads(heads):
         row = result.names.index(f"{layer}.{head}")
         beyond = result.recovery.value[row] - result.recovery.value[result.mean_row]
         assert result.beyond_mean[result.source_layers.index(layer), head] == beyond
+
+
+def test_heads_that_add_nothing_to_the_mean_are_found_out(heads):
+    """Student's t over prompts, corrected for all heads of the source."""
+    _, result, _ = heads
+    logit_diff = result.by_prompt.readout.logit_diff
+    changes = [logit_diff[result.names.index(name)] - logit_diff[result.mean_row] for name in result.names[3:]]
+    p_values = stats.false_discovery_control([stats.ttest_1samp(change, 0).pvalue for change in changes])
+    assert result.beyond_mean_not_found.ravel().tolist() == (p_values >= 0.05).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "comes_over"),
+    [
+        ({}, True),
+        ({"own_recovers": False}, False),
+        ({"verdict": "beats mean and zero"}, False),
+        ({"low": -0.1}, False),
+        ({"low": np.nan}, False),
+    ],
+)
+def test_an_effect_comes_over_only_with_one_to_transfer_and_more_than_every_control(heads, changes, comes_over):
+    _, result, _ = heads
+    low = np.full(len(result.names), changes.get("low", 0.1))
+    recovery = replace(result.recovery, low=low)
+    good = {"own_recovers": True, "verdict": "beats every control", "estimates": {"recovery": recovery}}
+    assert (
+        replace(result, **good | {key: value for key, value in changes.items() if key != "low"}).comes_over
+        == comes_over
+    )
 
 
 def test_the_best_heads_are_chosen_by_patching(tiny_models):

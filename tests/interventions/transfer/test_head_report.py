@@ -18,24 +18,66 @@ def head_report(result):
     return HeadSwapReport(result, "through a map", CONTEXT)
 
 
+def with_recovery(result, low=0.1, **changes):
+    """The result with an effect to transfer, and recoveries that are surely above `low`."""
+    recovery = replace(result.recovery, low=np.full(len(result.names), low))
+    return replace(result, **{"estimates": {"recovery": recovery}, "own_recovers": True} | changes)
+
+
 @pytest.mark.parametrize(
     ("verdict", "unbeaten", "line"),
     [
-        ("beats every control", [], "more than every control: its effect transfers"),
-        ("beats mean and zero", ["1.2"], "more than mean and zero, but no more than 1 of 7 other heads do (1.2)"),
+        ("beats every control", [], "the foreign head recovers more than every control: its effect transfers"),
+        (
+            "beats mean and zero",
+            ["1.2"],
+            "no transfer has been shown: the foreign head recovers more than mean and zero, but not clearly more "
+            "than 1 of 7 other heads of tiny-gpt2 (1.2)",
+        ),
         (
             "beats not even mean and zero",
             ["own mean", "1.0", "1.1", "1.2", "1.3", "2.1", "2.2"],
-            "no more than controls do (own mean, 1.0, 1.1, 1.2, 1.3 and 2 more): no transfer has been shown",
+            "no transfer has been shown: the foreign head does not clearly recover more than controls (own mean, 1.0, "
+            "1.1, 1.2, 1.3 and 2 more)",
         ),
     ],
 )
 def test_the_verdict_of_heads_is_the_results(heads, verdict, unbeaten, line):
-    _, result, _ = heads
-    report = head_report(replace(result, verdict=verdict, unbeaten=unbeaten))
-    assert report.summary()[-1].endswith(line)
-    assert report.metrics()["beats_controls"] == (verdict == "beats every control")
+    result = with_recovery(heads[1], verdict=verdict, unbeaten=unbeaten)
+    report = head_report(result)
+    assert report.summary()[-1].strip() == line
+    assert any(" % of it" in text for text in report.summary()) == (verdict != "beats not even mean and zero")
+    assert report.metrics()["beats_controls"] == report.metrics()["comes_over"] == (verdict == "beats every control")
     assert report.metrics()["n_unbeaten"] == len(unbeaten)
+
+
+def test_no_share_is_printed_of_a_native_effect_that_is_not_there(heads):
+    changes = {"own_recovers": False, "verdict": "beats every control", "unbeaten": []}
+    lines = head_report(with_recovery(heads[1], **changes)).summary()
+    assert not any(" % of it" in line for line in lines)
+    assert any("there is no native effect to have a share of" in line for line in lines)
+    assert lines[-1].endswith("there is no clear effect to transfer")
+
+
+def test_without_intervals_nothing_is_claimed_of_heads(heads):
+    result = with_recovery(heads[1], low=np.nan, own_recovers=False, verdict="beats not even mean and zero")
+    assert "there are no intervals (fewer than 8 held-out prompts" in head_report(result).summary()[-1]
+
+
+def test_a_null_result_of_heads_is_pale_and_says_so(heads):
+    nothing = np.ones_like(heads[1].beyond_mean, dtype=bool)
+    null = with_recovery(heads[1], verdict="beats mean and zero", beyond_mean_not_found=nothing)
+    transferred = with_recovery(heads[1], verdict="beats every control", beyond_mean_not_found=~nothing)
+    null_figures, figures = (head_report(result).figures() for result in (null, transferred))
+    for name, figure in null_figures.items():
+        assert "no transfer has been shown" in figure.get_suptitle()
+        assert "no transfer" not in figures[name].get_suptitle()
+    for each, outlines, texts in ((null_figures, 0, 0), (figures, 1, null.beyond_mean.size)):
+        ax = each["recovery_by_source_head"].axes[0]
+        assert sum(not patch.get_fill() for patch in ax.patches) == outlines
+        assert len(ax.texts) == texts
+    assert "pale" in null_figures["recovery_by_source_head"].get_suptitle()
+    plt.close("all")
 
 
 def test_the_table_and_the_metrics_of_heads_agree(heads):

@@ -13,7 +13,7 @@ from ioi_lab.stats.bootstrap import Bootstrap
 from ioi_lab.stats.metrics import Readout
 from tests.conftest import ioi_task
 
-FEW = {"scale": [-1.0, 0.5], "controls": 5, "alignment": {"source_layers": 3, "target_layers": 3}}
+FEW = {"scale": [-1.0, 0.5], "controls": 5, "unrelated": 39, "alignment": {"source_layers": 3, "target_layers": 3}}
 
 
 def transfer(**changes):
@@ -42,7 +42,7 @@ def test_intervals_are_taken_from_the_runs_seed(engine, result):
     assert (got.low, got.high) == (expected.low, expected.high)
     unscaled = Engine(engine.model, engine.prompts, seed=6)
     assert not np.array_equal(
-        transfer(both=False).measure(unscaled).forward.native_slope.low, result.forward.native_slope.low
+        transfer(both=False).measure(unscaled).forward.slopes.native.low, result.forward.slopes.native.low
     )
 
 
@@ -77,7 +77,7 @@ def test_a_file_of_maps_is_written_only_for_new_maps(engine, tmp_path):
     file.write_bytes(fitted.new_maps_file)
     read = transfer(through="maps", both=False, maps=str(file)).measure(engine)
     assert read.new_maps_file is None
-    assert read.forward.slope.value == pytest.approx(fitted.forward.slope.value, abs=1e-3)
+    assert read.forward.slopes.carried.value == pytest.approx(fitted.forward.slopes.carried.value, abs=1e-3)
     assert read.forward.map_r2 == pytest.approx(fitted.forward.map_r2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 
 import pandas as pd
 import pytest
@@ -60,7 +61,9 @@ def test_one_direction_alone_is_the_forward_one(vector_result):
     report = transfer_report(transfer(vector_result, both=False), CONTEXT)
     assert all(name.startswith("forward_") for name in report.metrics)
     assert set(report.table["direction"]) == {"tiny-gpt2 → tiny-pythia"}
-    assert set(report.draw()) == {"effect_by_scale_forward", "slopes_by_layers_forward"}
+    assert set(report.draw()) == {
+        f"{name}_forward" for name in ("effect_by_scale", "slopes_and_controls", "slopes_by_layers")
+    }
 
 
 def test_the_report_of_heads_is_that_of_swapped_heads(heads):
@@ -79,7 +82,7 @@ def test_the_report_of_heads_is_that_of_swapped_heads(heads):
 def test_the_headline_of_vectors_is_their_share_of_the_native_effect(vector_result):
     report = transfer_report(transfer(vector_result), CONTEXT)
     assert report.headline == "forward_share_of_native"
-    assert report.metrics[report.headline] == vector_result.share_of_native.value[0]
+    assert report.metrics[report.headline] == vector_result.slopes.share.value[0]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +95,25 @@ def test_figures_name_the_route(vector_result, title, words):
 
 
 def test_only_maps_that_were_fitted_are_left_as_a_file(vector_result):
-    assert transfer_report(transfer(vector_result), CONTEXT).files == {}
+    assert "maps.safetensors" not in transfer_report(transfer(vector_result), CONTEXT).files
     report = transfer_report(transfer(vector_result, new_maps_file=b"maps"), CONTEXT)
-    assert report.files == {"maps.safetensors": b"maps"}
+    assert report.files["maps.safetensors"] == b"maps"
+
+
+def test_the_values_of_prompts_are_numbered_like_the_rows_of_the_table(vector_result):
+    report = transfer_report(transfer(vector_result), CONTEXT)
+    values = pd.read_parquet(BytesIO(report.files["per_prompt.parquet"]))
+    means = values.groupby("row")["logit_diff"].mean()
+    assert means.index.tolist() == list(range(len(report.table)))
+    assert means.to_numpy() == pytest.approx(report.table["logit_diff"].to_numpy())
+    assert set(values["prompt"]) == set(range(vector_result.n_prompts))
+
+
+def test_slopes_of_both_directions_are_in_one_table(vector_result, heads):
+    report = transfer_report(transfer(vector_result), CONTEXT)
+    table = pd.read_csv(BytesIO(report.files["slopes.csv"]))
+    assert table.groupby("direction").size().tolist() == [len(vector_result.slopes.rows.names)] * 2
+    assert "slopes.csv" not in transfer_report(transfer(heads[1]), CONTEXT).files
 
 
 @pytest.mark.parametrize(

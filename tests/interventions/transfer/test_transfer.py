@@ -9,6 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from ioi_lab.models.loading import load_model
+from ioi_lab.runs.paired import paired_difference
 from ioi_lab.tiny import tiny_folder
 from tests.conftest import model_config, only_run_folder
 
@@ -21,6 +22,7 @@ QUICK = (
     "intervention.alignment.target_layers=[3]",
     "intervention.scale=[-2,-1,-0.5,0,0.5,1]",
     "intervention.controls=5",
+    "intervention.unrelated=39",
 )
 
 
@@ -70,28 +72,38 @@ def test_a_model_transfers_to_itself_whole(sweep, tmp_path, through):
 
 
 def test_a_vector_goes_through_maps_and_does_more_than_controls(sweep, tmp_path):
-    """The preset, with fewer layers."""
+    """The preset, with fewer layers and scales."""
     layers = ("intervention.alignment.source_layers=[2,3]", "intervention.alignment.target_layers=[3]")
-    outcome = sweep("tracker=none", "experiment=cross_model", *layers)
+    outcome = sweep("tracker=none", "experiment=cross_model", *layers, "intervention.scale=[-2,-1,-0.5,0,0.5,1]")
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
     found, table = read(run)
     for way in ("forward", "backward"):
         assert found[f"{way}_native_steers"] == 1
         assert found[f"{way}_beats_controls"] == 1
+        assert found[f"{way}_n_unrelated_prompts"] == found[f"{way}_n_unrelated_names"] == 100
+        assert found[f"{way}_share_at_native_norm_low"] < found[f"{way}_share_at_native_norm"]
         assert 0.05 < found[f"{way}_share_of_native"] < 0.9
         assert found[f"{way}_share_of_native_low"] < found[f"{way}_share_of_native"]
         assert found[f"{way}_margin_over_steepest_control_low"] > 0
-    assert outcome.out.count("its effect transfers") == 2
+    verdicts = [found[f"{way}_comes_over"] for way in ("forward", "backward")]
+    assert outcome.out.count("its effect transfers") == sum(verdicts)
+    assert outcome.out.count("no transfer has been shown") == 2 - sum(verdicts)
+    slopes = pd.read_csv(run / "slopes.csv")
+    for _, rows in slopes.groupby("direction"):  # the reason for these controls: they are harder to exceed
+        spread = rows.groupby("kind")["slope"].std()
+        assert spread["unrelated names"] > 1.2 * spread["control"]
     assert set(table["direction"]) == {"tiny-gpt2 → tiny-pythia", "tiny-pythia → tiny-gpt2"}
     controls = {f"random map {index}" for index in range(10)} | {"mean shift"}
-    assert set(table["vector"]) == {"native", "carried"} | controls
+    assert set(table["vector"]) == {"native", "carried", "carried at native norm"} | controls
     norms = table[table["source_layer"].notna() & (table["scale"] == 1)].groupby(["direction", "vector"])["added_norm"]
     for direction in set(table["direction"]):
         own = found["forward_norm" if direction.startswith("tiny-gpt2") else "backward_norm"]
         assert all(norms.max()[direction, control] == pytest.approx(own) for control in controls)
     assert {path.stem for path in (run / "plots").iterdir()} == {
-        f"{name}_{way}" for name in ("effect_by_scale", "slopes_by_layers") for way in ("forward", "backward")
+        f"{name}_{way}"
+        for name in ("effect_by_scale", "slopes_and_controls", "slopes_by_layers")
+        for way in ("forward", "backward")
     }
     with safe_open(run / "maps.safetensors", "pt") as file:
         assert file.metadata()["target"] == "tiny-pythia"
@@ -142,6 +154,27 @@ def test_a_saved_map_gives_what_a_new_one_gave(sweep, tmp_path, monkeypatch):
         assert other[name] == pytest.approx(value, abs=1e-3, rel=1e-3), name
 
 
+def test_runs_are_paired_by_vector_and_prompt(sweep, tmp_path):
+    """Two methods: the vectors differ, a scale of 0 does not."""
+    small = ("model=tiny-pythia", "intervention.through=vocabulary", "intervention.both=false", "figures=false")
+    assert (
+        sweep(*QUICK, *small, "name=a").code == sweep(*QUICK, *small, "name=b", "intervention.vector_method=pca").code
+    )
+    first, second = (next(tmp_path.glob(f"runs/{name}/*")) for name in ("a", "b"))
+    paired = paired_difference(first, second)
+    table = pd.read_csv(first / "results.csv")
+    assert len(paired.labels) == len(set(paired.labels)) == len(table)
+    for label, difference in zip(paired.labels, paired.difference.value, strict=True):
+        if "scale 0.0 " in label:
+            assert difference == pytest.approx(0, abs=1e-4)
+    native = next(label for label in paired.labels if "scale 1.0 direction" in label and "vector native" in label)
+    one, other = (
+        run.query("vector == 'native' and scale == 1")["logit_diff"].item()
+        for run in (table, pd.read_csv(second / "results.csv"))
+    )
+    assert paired.difference.value[paired.labels.index(native)] == pytest.approx(other - one)
+
+
 def test_one_direction_alone(sweep, tmp_path):
     assert sweep(*QUICK, "model=tiny-pythia", "intervention.both=false").code == 0
     found, table = read(only_run_folder(tmp_path))
@@ -166,6 +199,8 @@ def test_one_direction_alone(sweep, tmp_path):
         (["intervention.through=head", "intervention.alignment.component=resid_pre"], "alignment.component: got"),
         (["intervention.position=S9"], "intervention.position: got 'S9', expected one of"),
         (["intervention.names=[James,Xyzzy]"], "intervention.names: ' Xyzzy' is not exactly one token"),
+        (["intervention.unrelated=20"], "intervention.unrelated: got 20, expected 39 or more"),
+        (["intervention.unrelated=5000"], "intervention.unrelated: got 5000, but the prompts have"),
         (["intervention.scale=nan"], "intervention.scale: got nan"),
         (["intervention.corpus.n=5"], "intervention.corpus: tiny english has 5 texts; expected 20 or more"),
     ],

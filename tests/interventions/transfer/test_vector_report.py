@@ -1,13 +1,12 @@
-"""The report of transferred vectors: sentences follow the verdicts, table and scalars agree with the result."""
+"""The report of transferred vectors: tables and scalars agree with the result and with each other."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
 
 from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
+from ioi_lab.interventions.transfer.vector_summary import summary_lines
 from ioi_lab.reports.report import ReportContext
 
 CONTEXT = ReportContext("tiny-pythia", "ioi (s2)")
@@ -15,22 +14,6 @@ CONTEXT = ReportContext("tiny-pythia", "ioi (s2)")
 
 def vector_report(result):
     return VectorTransferReport(result, "through something", CONTEXT)
-
-
-@pytest.mark.parametrize(("beats", "line"), [(True, "its effect transfers"), (False, "no transfer has been shown")])
-def test_the_verdict_of_vectors_is_the_results(vectors, beats, line):
-    _, result, _ = vectors
-    report = vector_report(replace(result, beats_controls=beats))
-    assert line in report.summary()[-1]
-    assert report.metrics()["beats_controls"] == beats
-
-
-def test_no_share_is_printed_of_a_native_effect_that_is_not_there(vectors):
-    _, result, _ = vectors
-    with_share, without = (vector_report(replace(result, native_steers=steers)).summary() for steers in (True, False))
-    assert any(" % of it" in line for line in with_share)
-    assert not any(" % of it" in line for line in without)
-    assert any("there is no native effect to have a share of" in line for line in without)
 
 
 def test_the_table_and_the_metrics_of_vectors_agree(vectors):
@@ -50,11 +33,33 @@ def test_the_table_and_the_metrics_of_vectors_agree(vectors):
     assert row["added_norm"].item() == pytest.approx(scale * metrics["norm"])
 
 
-def test_the_curves_show_native_carried_and_controls(vectors):
+def test_the_slopes_of_the_table_are_those_of_the_metrics(vectors):
     _, result, _ = vectors
-    figure = vector_report(result).figures()["effect_by_scale"]
-    labels = [text.get_text() for legend in [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
-              if legend is not None for text in legend.get_texts()]  # fmt: skip
-    assert {"native", "carried", f"5 {result.control_noun}"} <= set(labels)
-    assert ("mean shift" in labels) == (result.mean_shift is not None)
+    report = vector_report(result)
+    table, metrics = report.slope_table().set_index("vector"), report.metrics()
+    assert len(table) == 3 + result.n_controls + 2 * 40
+    carried, rescaled = table.loc["carried"], table.loc["carried at native norm"]
+    for bound in ("", "_low", "_high"):
+        assert carried[f"slope{bound}"] == metrics[f"slope{bound}"]
+        assert carried[f"share_of_native{bound}"] == metrics[f"share_of_native{bound}"]
+        assert rescaled[f"share_of_native{bound}"] == metrics[f"share_at_native_norm{bound}"]
+    assert rescaled["norm"] == pytest.approx(metrics["native_norm"])
+    for key in ("prompts", "names"):
+        slopes = table[table["kind"] == f"unrelated {key}"]["slope"]
+        assert metrics[f"rank_among_unrelated_{key}"] == 1 + (slopes >= metrics["slope"]).sum()
+        assert metrics[f"quantile_of_unrelated_{key}"] == pytest.approx(slopes.max())  # of 40
+        assert metrics[f"slope_sd_of_unrelated_{key}"] == pytest.approx(slopes.std())
+        assert f"margin_over_unrelated_{key}_low" in metrics
+
+
+def test_the_metrics_have_the_verdicts(vectors):
+    slopes, metrics = vectors[1].slopes, vector_report(vectors[1]).metrics()
+    for name in ("beats_controls", "beats_unrelated", "comes_over", "native_steers"):
+        assert metrics[name] == getattr(slopes, name)
+
+
+def test_summary_and_figures_are_those_of_the_result(vectors):
+    report = vector_report(vectors[1])
+    assert report.summary() == summary_lines(vectors[1])
+    assert set(report.figures()) == {"effect_by_scale", "slopes_and_controls", "slopes_by_layers"}
     plt.close("all")

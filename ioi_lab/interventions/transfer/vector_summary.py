@@ -1,0 +1,88 @@
+"""The lines for the terminal about one direction of transferring steering vectors."""
+
+from __future__ import annotations
+
+from ioi_lab.interventions.transfer.unrelated_measure import UnrelatedControls
+from ioi_lab.interventions.transfer.vector_result import VectorTransferResult
+from ioi_lab.reports.wording import interval
+from ioi_lab.stats.bootstrap import MIN_PROMPTS
+
+
+def summary_lines(result: VectorTransferResult) -> list[str]:
+    """Return lines about the best pair of layers, its controls, and the verdict."""
+    slopes, (from_layer, to_layer) = result.slopes, result.best
+    native, carried = result.native_strongest, result.carried_strongest
+    return [
+        f"{result.name}, layer {from_layer} → {to_layer} (in which each model's own vector is steepest, on "
+        f"{result.n_training_prompts} training prompts), {_quality(result)}, "
+        f"cosine with the native vector {result.cosine_to_native:.2f}:",
+        f"  slope per unit of scale on {result.n_prompts} held-out prompts: native {interval(slopes.native)}, "
+        f"carried {interval(slopes.carried)}",
+        _shares(result),
+        f"  steepest of {result.n_controls} controls {slopes.steepest_control:.2f}; the carried vector's slope "
+        f"less that: {interval(slopes.margin_over_steepest)}",
+        *(_unrelated(kind) for kind in result.slopes.unrelated),
+        f"  flipped: {interval(native.flipped)} by the native vector at scale {native.scale:g}; "
+        f"{interval(carried.flipped)} by the carried one at {carried.scale:g}, where a control flips at most "
+        f"{result.control_flipped_highest:.2f}",
+        f"  {uncertainty(result)}; those of flips are over the held-out prompts alone",
+        f"  {verdict(result)}",
+    ]
+
+
+def uncertainty(result: VectorTransferResult) -> str:
+    """Return what the intervals of slopes, shares and differences are over."""
+    held_fixed = "the layers" if result.shared_tokens is not None else "the map and the layers"
+    return (
+        f"95 % intervals of slopes are over the held-out prompts and, by {result.slopes.n_refits} refits, over the "
+        f"training prompts of the vectors; {held_fixed} are taken as given"
+    )
+
+
+def verdict(result: VectorTransferResult) -> str:
+    """Return whether an effect transfers, and if not, the controls that speak against it."""
+    if not result.slopes.carried.has_bounds:
+        return f"no transfer has been shown: there are no intervals (with fewer than {MIN_PROMPTS} held-out prompts)"
+    if result.slopes.comes_over:
+        return "the carried vector is steeper than every kind of control: its effect transfers"
+    if result.slopes.unbeaten:
+        return f"no transfer has been shown: the carried vector is not clearly steeper than {_against(result)}"
+    return "no transfer has been shown: the carried vector's slope is not clearly above 0"
+
+
+def _against(result: VectorTransferResult) -> str:
+    """Return the controls that the carried vector is not shown to exceed."""
+    quantiles = {kind.noun: f"97.5 % of {len(kind.names)} {kind.noun}" for kind in result.slopes.unrelated}
+    drawn = {result.drawn.noun: f"each of {result.drawn.count} {result.drawn.noun}", "mean shift": "the mean shift"}
+    return ", ".join((quantiles | drawn)[noun] for noun in result.slopes.unbeaten)
+
+
+def _shares(result: VectorTransferResult) -> str:
+    if not result.slopes.native_steers:
+        return (
+            f"  the slope of {result.target}'s own vector is not clearly above 0 in layer {result.best[1]}: there is "
+            "no native effect to have a share of"
+        )
+    own, rescaled = (
+        interval(share, form=".0f", factor=100) for share in (result.slopes.share, result.slopes.share_at_native_norm)
+    )
+    what = "share of the native slope" if result.slopes.comes_over else "ratio to the native slope"
+    return (
+        f"  {what}: {own} % at the carried vector's own norm ({result.norm:.2f}), {rescaled} % at the native "
+        f"vector's ({result.native_norm:.2f})"
+    )
+
+
+def _unrelated(kind: UnrelatedControls) -> str:
+    count = len(kind.names)
+    return (
+        f"  {count} {kind.noun} by the same route, at the same norm: 97.5 % quantile of their slopes "
+        f"{kind.quantile:.2f}, rank of the carried vector {kind.rank} of {count + 1}; its slope less the quantile: "
+        f"{interval(kind.margin)}"
+    )
+
+
+def _quality(result: VectorTransferResult) -> str:
+    if (shared := result.shared_tokens) is not None:
+        return f"{shared.n_tokens:,} shared tokens carry {shared.mass:.0%} of the vector's logits"
+    return f"R² of the map {result.map_r2:.2f}"

@@ -1,0 +1,91 @@
+"""The slopes of the best pair: shares, margins and verdicts, recomputed from the slopes of each prompt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ioi_lab.interventions.transfer.slopes import SlopeMeter
+from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.transfer.vectors import AT_NATIVE_NORM, CARRIED, NATIVE, SHIFT
+
+
+@pytest.fixture(scope="module")
+def by_name(vectors):
+    """The slope of each prompt, by vector."""
+    transfer, result, _ = vectors
+    best = {each.name: each.vector for each in transfer.vectors_of_best}
+    meter = SlopeMeter(transfer.target, transfer.best[1], result.slopes.scales)
+    return dict(zip(best, meter.slopes(list(best.values())), strict=True))
+
+
+def test_shares_are_at_both_norms(vectors, by_name):
+    _, result, _ = vectors
+    native, carried, rescaled = (by_name[name].mean() for name in (NATIVE, CARRIED, AT_NATIVE_NORM))
+    assert result.slopes.share.value == pytest.approx([carried / native], abs=1e-4)
+    assert result.slopes.share_at_native_norm.value == pytest.approx([rescaled / native], abs=1e-4)
+    assert result.at_native_norm.norm == pytest.approx(result.native_norm)
+
+
+def test_margins_and_verdicts(vectors, by_name):
+    transfer, result, _ = vectors
+    slopes, controls = result.slopes, {n: v for n, v in by_name.items() if n not in (NATIVE, CARRIED, AT_NATIVE_NORM)}
+    steepest = max(controls.values(), key=lambda each: each.mean())
+    assert slopes.steepest_control == pytest.approx(steepest.mean(), abs=1e-4)
+    assert slopes.margin_over_steepest.value == pytest.approx([(by_name[CARRIED] - steepest).mean()], abs=1e-4)
+    assert slopes.drawn == pytest.approx([v.mean() for n, v in controls.items() if n != SHIFT], abs=1e-4)
+    assert (slopes.mean_shift is None) == (SHIFT not in controls)
+    assert slopes.beats_controls == (not {transfer.route.control_noun, SHIFT} & set(slopes.unbeaten))
+    not_exceeded = [kind.noun for kind in slopes.unrelated if not kind.is_exceeded]
+    assert [noun for noun in slopes.unbeaten if noun not in (SHIFT, transfer.route.control_noun)] == not_exceeded
+    assert slopes.beats_unrelated == (not not_exceeded)
+    if slopes.carried.value[0] < slopes.steepest_control:
+        assert not slopes.beats_controls
+
+
+def test_intervals_are_wider_than_those_over_the_held_out_prompts(vectors, by_name):
+    transfer, result, _ = vectors
+    bootstrap = transfer.target.on_prompts.held_out.bootstrap
+    alone = bootstrap.mean(by_name[CARRIED][None])
+    assert result.slopes.carried.low[0] < alone.low[0]
+    assert result.slopes.carried.high[0] > alone.high[0]
+
+
+def estimate(value, low, high):
+    return Estimate(*(np.array([part]) for part in (value, low, high)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "comes_over"),
+    [
+        ({}, True),
+        ({"beats_controls": False}, False),
+        ({"carried": estimate(-1.0, -2.0, -0.5)}, False),
+        ({"carried": estimate(1.0, np.nan, np.nan)}, False),
+        ({"margin": estimate(1.0, -0.1, 2.0)}, False),
+        ({"margin": estimate(1.0, np.nan, np.nan)}, False),
+    ],
+)
+def test_an_effect_comes_over_only_if_every_kind_of_control_is_exceeded(vectors, changes, comes_over):
+    slopes = vectors[1].slopes
+    changes = dict(changes)
+    margin = changes.pop("margin", estimate(1.0, 0.5, 1.5))
+    kinds = [replace(slopes.unrelated[0], margin=estimate(1.0, 0.5, 1.5)), replace(slopes.unrelated[1], margin=margin)]
+    good = {"carried": estimate(3.0, 2.0, 4.0), "beats_controls": True, "unrelated": kinds}
+    assert replace(slopes, **good | changes).comes_over == comes_over
+
+
+def test_rows_are_the_vectors_and_all_controls(vectors):
+    transfer, result, _ = vectors
+    rows = result.slopes.rows
+    names = [each.name for each in transfer.vectors_of_best]
+    assert rows.names[: len(names)] == names
+    assert rows.names[len(names) :] == [name for kind in result.slopes.unrelated for name in kind.names]
+    assert rows.kinds[:4] == [NATIVE, CARRIED, AT_NATIVE_NORM, "control"]
+    assert rows.kinds[-80:] == ["unrelated prompts"] * 40 + ["unrelated names"] * 40
+    assert len(rows.norms) == len(rows.cosines) == len(rows.slopes.value) == len(rows.shares.value) == len(rows.names)
+    assert rows.slopes.low[1] == result.slopes.carried.low[0]
+    assert rows.shares.high[1:3].tolist() == [*result.slopes.share.high, *result.slopes.share_at_native_norm.high]
+    assert rows.shares.value == pytest.approx(rows.slopes.value / rows.slopes.value[0])
