@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Literal
@@ -53,7 +54,7 @@ def path_patch_edits(
     outputs = engine.record(base, [_output(layer, senders[0][0]) for layer in sender_layers])
     for indices in by_layers.values():  # senders of one layer at a time: their changes take memory
         changes = _sender_changes(engine, [senders[index] for index in indices], base, outputs)
-        received = _receiver_edits(engine, changes, senders[0][0], receivers, base)
+        received = _receiver_edits(engine, changes, senders[0][0], _where_changed(receivers, senders), base)
         for index, edits in zip(indices, received, strict=True):
             edit_sets[index] = edits
     return edit_sets
@@ -78,6 +79,13 @@ def _sender_changes(
         ]
         changes[layer] = engine.capture(edits, base, [out])[out] - outputs[out]
     return changes
+
+
+def _where_changed(receivers: Sequence[Site], senders: Sequence[Sequence[Site]]) -> Sequence[Site]:
+    """Return the receivers at END alone if all senders are: then nothing changes before it, and less has to be run."""
+    if any(site.position != "END" for sites in senders for site in sites):
+        return receivers
+    return [replace(receiver, position="END") for receiver in receivers]
 
 
 def _output(layer: int, sender: Site) -> Site:
@@ -122,6 +130,7 @@ def _edits_through_mlps(
     shape = engine.shape
     if not receivers:
         return [_with_heads_frozen(sites, base, shape.n_layers) for sites in senders]
+    receivers = _where_changed(receivers, senders)
     last = max(receiver.layer for receiver in receivers)
     n_frozen = last + 1 if any(receiver.component == "mlp_out" for receiver in receivers) else last
     edit_sets: list[EditSet] = [()] * len(senders)
