@@ -61,12 +61,14 @@ class Baselines:
         """Return the prompts, in the columns of `task=pairs`, with the logit differences of both passes."""
         import pandas as pd
 
+        groups = {} if self.prompts.groups() is None else {"group": [pair.group for pair in self.prompts]}
         return pd.DataFrame(
             {
                 "clean": [pair.clean for pair in self.prompts],
                 "corrupt": [pair.corrupted for pair in self.prompts],
                 "answer": [pair.answer for pair in self.prompts],
                 "distractor": [pair.distractor for pair in self.prompts],
+                **groups,
                 "clean_logit_diff": self.clean.logit_diff[0],
                 "corrupted_logit_diff": self.corrupted.logit_diff[0],
             }

@@ -101,7 +101,7 @@ def _values(folder: Path) -> pd.Series[float] | None:
         labels = [_label(row) for row in results.to_dict("records")]
         values = values[~texts.duplicated().to_numpy()[values["prompt"]]]
         if "direction" in results:
-            values = values[(results["direction"] == "steering").to_numpy()[values["row"]]]
+            values = values[~results["direction"].str.startswith("random ").to_numpy()[values["row"]]]
         index = pd.MultiIndex.from_arrays(
             [np.array(labels)[values["row"]], texts.to_numpy()[values["prompt"]]], names=["edit", "prompt"]
         )
@@ -113,5 +113,5 @@ def _values(folder: Path) -> pd.Series[float] | None:
 
 def _label(row: Mapping[Hashable, str]) -> str:
     """Return the selectors of a row of `results.csv` as a label, such as `z layer 9 head 6 position END`."""
-    names = [name for name in (*SELECTORS, "sites", *_OF_TRANSFER) if row.get(name)]
+    names = [name for name in (*SELECTORS, "sites", *_OF_TRANSFER) if row.get(name) and row[name] != "steering"]
     return " ".join(row[name] if name in ("component", "sites") else f"{name} {row[name]}" for name in names)

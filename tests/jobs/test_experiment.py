@@ -327,7 +327,7 @@ def test_what_only_looks_leaves_a_complete_checked_run_of_any_model(
     sweep, tmp_path, random_folders, intervention, shape
 ):
     model = ("model=folder", f"model.path={random_folders[shape]}", "model.dtype=float32")
-    outcome = sweep(*model, "tracker=none", "task.n=8", f"intervention={intervention}")
+    outcome = sweep(*model, "tracker=none", "task.n=16", f"intervention={intervention}")
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
     assert status(run) == "done"

@@ -25,9 +25,9 @@ def test_weights_are_those_of_the_cached_patterns(model, run, query):
     assert weights.sum(axis=2) == pytest.approx(1, abs=1e-5)
     for row, pair in enumerate(prompts):
         tokens = pair.clean_tokens if run == "clean" else pair.corrupted_tokens
-        pattern = cached_patterns(model, tokens)[:, :, pair.positions(query).start]
+        pattern = cached_patterns(model, tokens)[:, :, pair.index(query)]
         for index, key in enumerate(keys):
-            assert weights[:, :, index, row] == pytest.approx(pattern[:, :, pair.positions(key).start], abs=1e-5)
+            assert weights[:, :, index, row] == pytest.approx(pattern[:, :, pair.index(key)], abs=1e-5)
 
 
 def test_a_key_that_is_named_twice_is_not_taken_from_elsewhere_twice(model):

@@ -50,7 +50,9 @@ def test_it_equals_transformer_lens(model, run, sublayers):
         assert reading.logit_diff[:, :, row] == pytest.approx(expected[..., 0] - expected[..., 1], abs=1e-4)
         assert reading.p_answer[:, :, row] == pytest.approx(np.exp(expected[..., 0]), abs=1e-4)
         assert reading.p_distractor[:, :, row] == pytest.approx(np.exp(expected[..., 1]), abs=1e-4)
-        assert (reading.rank_answer[:, :, row] == 1 + ranks[:, at, 0].numpy()).mean() > 0.97  # near ties may turn
+        rank_errors = np.abs(reading.rank_answer[:, :, row] - 1 - ranks[:, at, 0].numpy())
+        assert rank_errors.max() <= 1  # near ties may turn
+        assert (rank_errors == 0).mean() > 0.9
 
 
 @pytest.mark.parametrize("run", ["clean", "corrupted"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ioi_lab.reports.report import ReportContext
 
+MAX_OTHER_HEADS: Final = 5
 NOT_SHOWN: Final = "no transfer has been shown"
 UNCERTAINTY: Final = "95 % intervals are over the held-out prompts alone; the map, the means and the heads are given"
 

@@ -66,7 +66,7 @@ def test_curves_go_by_ascending_scale_and_only_the_best_has_a_band():
     assert {-1.25, -0.75, 4.75, 5.25} <= set(edges[:, 1])
     assert ax.get_xlabel() == "scale (vector norms)"
     title = " ".join(figure.get_suptitle().split())
-    assert title.endswith("bands: 95 % interval over prompts (layer 1)")
+    assert title.endswith("bands: 95 % intervals over prompts (layer 1)")
 
 
 def test_of_many_sites_the_steepest_are_shown_in_the_order_of_the_sites():

@@ -41,7 +41,7 @@ def test_line_panels_draw_the_bands_that_are_known():
         plots.LinePanel("logits", [known, unknown], zero=True),
         plots.LinePanel("rank", [unknown], logarithmic=True, floor=0.1),
     ]
-    figure = plots.line_panels(LAYERS, panels, "title")
+    figure = plots.line_panels(LAYERS, panels, "title", "95 % intervals over prompts")
     left, right = figure.axes
     assert len(left.collections) == 1
     assert len(right.collections) == 0
@@ -49,14 +49,14 @@ def test_line_panels_draw_the_bands_that_are_known():
     assert right.get_ylim()[0] == 0.1
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["clean", "corrupted"]
     assert "95 %" in figure.get_suptitle()
-    assert "95 %" not in plots.line_panels(LAYERS, panels[1:], "title").get_suptitle()
+    assert "95 %" not in plots.line_panels(LAYERS, panels[1:], "title", "95 % intervals over prompts").get_suptitle()
     assert plots.png(figure).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("values", "plain"), [([0.5, 4.0], True), ([1.0, 900.0], False)])
 def test_ticks_of_a_logarithmic_scale_are_plain_numbers(values, plain):
     line = plots.Line("a", np.array(values), np.full(2, np.nan), np.full(2, np.nan))
-    figure = plots.line_panels(LAYERS, [plots.LinePanel("KL", [line], logarithmic=True)], "title")
+    figure = plots.line_panels(LAYERS, [plots.LinePanel("KL", [line], logarithmic=True)], "title", "")
     figure.canvas.draw()
     axis = figure.axes[0].yaxis
     between = [label.get_text() for label in axis.get_minorticklabels() if label.get_text()]
