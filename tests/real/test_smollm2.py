@@ -168,8 +168,9 @@ def test_attention_to_the_names_is_that_of_the_cached_patterns(smollm2):
 
 def test_heads_have_the_roles_of_the_circuit(sweep, tmp_path):
     outcome = sweep(
-        "model=smollm2-135m", "model.device=cpu", "intervention=head_roles", "intervention.repeats=4",
-        "intervention.controls=5", "task.n=32", "engine.readout=logit_diff", "figures=false", "tracker=none",
+        "model=smollm2-135m", "model.device=cpu", "intervention=head_roles", "intervention.repeats=8",
+        "intervention.controls=20", "intervention.n_reference=2", "task.n=32", "engine.readout=logit_diff",
+        "figures=false", "tracker=none",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
@@ -180,12 +181,14 @@ def test_heads_have_the_roles_of_the_circuit(sweep, tmp_path):
         "duplicate token": ["5.6", "8.0", "14.3"],
         "induction": ["17.4", "17.5"],
         "S-inhibition": ["20.0"],
-        "name mover": ["23.0", "23.1"],
-        "negative name mover": ["23.3"],
+        "name mover": ["23.0"],
+        "subject suppressor": ["23.3"],
     }.items():
         assert all(role in roles[head] for head in heads), role
+    assert roles["23.1"] == [""]  # in ABBA prompts, it does not attend to the IO more than to the S
     metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["name_movers_minus_roleless_high"] < 0
+    effects = table[(table["layer"] == 20) & (table["head"] == 0) & (table["order"] != "all")]["query_effect"]
+    assert (effects.astype(float) > 5 * metrics["query_bound"]).all()
 
 
 @pytest.mark.parametrize("position", ["all", "END"])
