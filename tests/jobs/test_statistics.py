@@ -85,3 +85,19 @@ def test_no_prompt_that_is_answered_is_an_error(sweep, tmp_path):
     outcome = sweep(*QUIET, "task=pairs", f"task.path={path}", "task.only_correct=true")
     assert outcome.code == 1
     assert outcome.error_line == "error: task.only_correct: got true, but tiny-gpt2 answers none of the 1 prompts"
+
+
+@pytest.mark.parametrize("intervention", ["steer", "logit_lens", "attention", "logit_attribution"])
+def test_other_interventions_take_intervals_over_sentences_too(sweep, tmp_path, intervention):
+    few = {"steer": ["intervention.layer=2", "intervention.scale=[-1,1]", "intervention.contrast=name_pair"]}
+    arguments = ["tracker=none", "task.n=32", f"intervention={intervention}", *few.get(intervention, [])]
+    outcome = sweep(*arguments, "figures=false", "stats.over=sentences")
+    assert outcome.code == 0, outcome.err
+    other = sweep(*arguments, "figures=false", "name=prompts")
+    assert other.code == 0, other.err
+    (run,), (folder,) = ((tmp_path / "runs" / name).iterdir() for name in (intervention, "prompts"))
+    one, two = (pd.read_csv(path / "results.csv").select_dtypes("number") for path in (run, folder))
+    means = [name for name in one if not name.endswith(("_low", "_high")) and not name.startswith("p_")]
+    assert np.allclose(one[means], two[means], equal_nan=True)
+    bounds = [name for name in one if name.endswith("_low")]
+    assert not np.allclose(one[bounds], two[bounds], equal_nan=True)

@@ -86,7 +86,8 @@ def measure_text_effects(
     on_text = held_out.on(pieces)
     plan = [edits for site in sites for edits in steps[site].edits_on_text(scales, len(pieces))]
     effects = side_effects(on_text, plan)
-    change = on_text.bootstrap.mean(effects.loss_change)
+    over_passages = held_out.bootstrap.over(len(pieces))
+    change = over_passages.mean(effects.loss_change)
     loss = float(effects.loss.mean())
     return TextEffects(
         name=path.name,
@@ -94,7 +95,7 @@ def measure_text_effects(
         n_passages=len(pieces),
         loss=loss,
         steered_loss=loss + float(change.value[strongest]),  # the best site is the first
-        estimates={"text_loss_change": change, "text_agreement": on_text.bootstrap.mean(effects.agreement)},
+        estimates={"text_loss_change": change, "text_agreement": over_passages.mean(effects.agreement)},
         largest_rise=_largest_rises(change, [responses[site] for site in sites], np.array(scales)),
     )
 
