@@ -161,7 +161,7 @@ def _ablation_lines(ablation: NameMoverAblation, movers: str) -> list[str]:
 def _figures(result: HeadRolesResult, context: ReportContext) -> dict[str, Figure]:
     data_title = context.data_title(len(result.baselines.prompts))
     figures = {"circuit": _diagram(result, data_title), "name_movers": _scatter(result, data_title)}
-    if result.ablation is not None:
+    if result.ablation is not None and any(control.effect for control in result.ablation.controls.values()):
         figures["ablation"] = _ablation_bars(result.ablation, data_title, context.over)
     return figures
 

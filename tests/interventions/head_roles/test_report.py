@@ -168,4 +168,4 @@ def test_controls_that_a_model_cannot_offer_are_reported_as_too_few(by_hand):
         "  too few random other heads of the same layers to compare with: 2 different sets, 20 are needed",
     ]
     assert "too few heads to find S-inhibition: 1 head to compare their paths with, 20 are needed" in report.summary
-    assert [bar.get_width() for bar in report.draw()["ablation"].axes[0].patches] == [-3.0]
+    assert set(report.draw()) == {"circuit", "name_movers"}  # nothing to compare the name movers with
