@@ -6,6 +6,7 @@ over for K. It is minimal if each head v changes F(C∖K) for some K: |F(C∖(K 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -15,6 +16,7 @@ from jaxtyping import Float
 
 from ioi_lab.circuits.knockout import Knockout, PlacedHead
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Array
 
 Kind = Literal["class", "random", "greedy"]
@@ -51,6 +53,9 @@ class Needed:
 
     change: Estimate
     """F(C∖(K ∪ {v})) − F(C∖K), with one row."""
+
+    is_found: bool
+    """Whether it is distinguishable from 0, corrected for all heads and all subsets that were tried."""
 
 
 def completeness(
@@ -120,7 +125,7 @@ def minimality(
     circuit: Sequence[PlacedHead],
     classes: Mapping[str, Sequence[PlacedHead]],
 ) -> list[Needed]:
-    """Return, for each head v of C, its change of F(C∖K) for the K with the largest: nothing, or a class without v."""
+    """Return, for each head v of C, its change of F(C∖K) for the K with the largest: no head, or a class without v."""
     tried = [
         (head, label, [other for other in heads if other != head])
         for head in circuit
@@ -135,9 +140,25 @@ def minimality(
     ]
     values = knockout.logit_diffs([*with_head, *without])
     changes = values[len(tried) :] - values[: len(tried)]
+    found = discover(changes, np.ones_like(changes[:1]), bootstrap, ROUNDING).found
     needed = []
     for head in circuit:
         rows = [row for row, (of, _, _) in enumerate(tried) if of == head]
         row = max(rows, key=lambda row: abs(changes[row].mean()))
-        needed.append(Needed(head, tried[row][1], bootstrap.mean(changes[[row]])))
+        needed.append(Needed(head, tried[row][1], bootstrap.mean(changes[[row]]), bool(found[row])))
     return needed
+
+
+def random_circuits(
+    circuit: Sequence[PlacedHead], heads: Sequence[tuple[int, int]], count: int, seed: int
+) -> list[list[PlacedHead]]:
+    """Return circuits of random heads of the model, as many at each position as `circuit` has there."""
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(count):
+        chosen: list[PlacedHead] = []
+        for position, number in Counter(head.position for head in circuit).items():
+            picks = rng.choice(len(heads), number, replace=False)
+            chosen += [PlacedHead(layer, head, position) for layer, head in (heads[pick] for pick in picks)]
+        drawn.append(sorted(chosen))
+    return drawn

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 from jaxtyping import Float
+from torch import Tensor
 
 from ioi_lab.engine.ablation import ablation_edits
-from ioi_lab.engine.edits import Edit, EditSet, Site
+from ioi_lab.engine.edits import Edit, EditSet, FromPass, Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.models.heads import head_name
 from ioi_lab.models.selectors import PlacedCell, all_but_placed
@@ -52,10 +54,17 @@ class Knockout:
 
     def __init__(self, engine: Engine, n_reference: int, seed: int) -> None:
         self._engine = engine
+        self._n_reference = n_reference
+        self._seed = seed
+
+    @cached_property
+    def _means(self) -> dict[tuple[int, int], FromPass | Tensor | None]:
+        """What each head is replaced by; measured once, when it is first needed."""
+        engine = self._engine
         cells = list(product(range(engine.shape.n_layers), range(engine.shape.n_heads)))
         sites = [[Site("z", *cell)] for cell in cells]
-        edit_sets = ablation_edits(engine, sites, "mean_by_position", "abc", "clean", seed, n_reference)
-        self._means = {cell: edits[0].value for cell, edits in zip(cells, edit_sets, strict=True)}
+        edits = ablation_edits(engine, sites, "mean_by_position", "abc", "clean", self._seed, self._n_reference)
+        return {cell: edit.value for cell, (edit,) in zip(cells, edits, strict=True)}
 
     def of(self, heads: Iterable[PlacedHead]) -> EditSet:
         """Return the edits that knock out some heads at their positions: M∖K."""

@@ -20,7 +20,7 @@ from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import Component
 from ioi_lab.tasks.ioi_references import ReferencePrompts, abc_references
-from ioi_lab.tasks.prompts import PromptPairs
+from ioi_lab.tasks.prompts import ALL_BUT, PromptPairs
 
 AblationMethod = Literal["zero", "mean", "mean_by_position", "resample"]
 Reference = Literal["clean", "corrupted", "random", "abc"]
@@ -38,7 +38,7 @@ def ablation_edits(
     seed: int = 0,
     n_reference: int = N_REFERENCE,
 ) -> list[EditSet]:
-    """Return, for each set of sites, the edits that replace their activations by ones that say nothing of the prompt.
+    """Return, for each set of sites, the edits that replace their activations by zeros, means or those of others.
 
     Args:
         engine: The engine whose prompts the means are taken over.
@@ -123,8 +123,11 @@ def _means_by_cell(
 
 
 def _label(site: Site, method: AblationMethod) -> str | None:
-    """The label at which prompts are compared; None: by token index, the only way in which a pattern's keys line up."""
-    is_label = isinstance(site.position, str) and site.position != "all"
+    """Return the label at which prompts are compared; None to compare them by token index.
+
+    Several positions are compared by index, and so are patterns, whose keys line up in no other way.
+    """
+    is_label = isinstance(site.position, str) and site.position != "all" and not site.position.startswith(ALL_BUT)
     return str(site.position) if is_label and method != "mean" and site.component != "pattern" else None
 
 

@@ -55,7 +55,7 @@ class Bucket:
         """Return the places of a position in each prompt."""
         if position not in self._places:
             found = [(i, p) for i, row in enumerate(self.rows) for p in self.prompts[row].positions(position)]
-            selected = self._tensor(found)
+            selected = self._tensor(found).reshape(-1, 2)
             self._places[position] = selected[:, 0], selected[:, 1]
         return self._places[position]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass, Site, precedes
 from ioi_lab.engine.engine import Engine
+from ioi_lab.errors import LabError
 
 ReceiverInput = Literal["logits", "q", "k", "v", "mlp"]
 Mlps = Literal["frozen", "free"]
@@ -43,6 +44,9 @@ def path_patch_edits(
         base: The pass that is edited.
         mlps: Whether MLPs between sender and receiver keep their outputs (`frozen`), or run (`free`).
 
+    Raises:
+        LabError: MLPs are to be free, but the model's cannot be run apart from attention.
+
     """
     if mlps == "free":
         return _edits_through_mlps(engine, senders, receivers, base)
@@ -54,7 +58,7 @@ def path_patch_edits(
     outputs = engine.record(base, [_output(layer, senders[0][0]) for layer in sender_layers])
     for indices in by_layers.values():  # senders of one layer at a time: their changes take memory
         changes = _sender_changes(engine, [senders[index] for index in indices], base, outputs)
-        received = _receiver_edits(engine, changes, senders[0][0], _where_changed(receivers, senders), base)
+        received = _receiver_edits(engine, changes, senders[0][0], _receivers_at_end(receivers, senders), base)
         for index, edits in zip(indices, received, strict=True):
             edit_sets[index] = edits
     return edit_sets
@@ -81,7 +85,7 @@ def _sender_changes(
     return changes
 
 
-def _where_changed(receivers: Sequence[Site], senders: Sequence[Sequence[Site]]) -> Sequence[Site]:
+def _receivers_at_end(receivers: Sequence[Site], senders: Sequence[Sequence[Site]]) -> Sequence[Site]:
     """Return the receivers at END alone if all senders are: then nothing changes before it, and less has to be run."""
     if any(site.position != "END" for sites in senders for site in sites):
         return receivers
@@ -128,9 +132,14 @@ def _edits_through_mlps(
 ) -> list[EditSet]:
     """Return the edits of `path_patch_edits` with free MLPs."""
     shape = engine.shape
+    if Site("mlp_out", 0).hook not in engine.model.hook_names:
+        raise LabError(
+            f"intervention.mlps: got 'free', but the blocks of {shape.name} have no MLP that can be run apart from "
+            "attention; expected frozen"
+        )
     if not receivers:
         return [_with_heads_frozen(sites, base, shape.n_layers) for sites in senders]
-    receivers = _where_changed(receivers, senders)
+    receivers = _receivers_at_end(receivers, senders)
     last = max(receiver.layer for receiver in receivers)
     n_frozen = last + 1 if any(receiver.component == "mlp_out" for receiver in receivers) else last
     edit_sets: list[EditSet] = [()] * len(senders)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Ablate(GridIntervention):
-    """Replace the activation at each site by one that says nothing of the prompt.
+    """Replace the activation at each site by zeros, a mean over prompts, or another prompt's.
 
     `method`: `zero`; `mean` over all prompts and positions; `mean_by_position` over all prompts at each label, or, if
     sites are not labelled, over prompts of one length at each token index; `resample`, another prompt's activation.
@@ -57,10 +57,10 @@ class Ablate(GridIntervention):
             raise LabError(
                 f"intervention.reference: got 'random', which is for resample; {self.method} takes clean or corrupted"
             )
-        if self.reference == "abc" and self.method != "mean_by_position":
+        if self.reference == "abc" and self.method in ("mean", "resample"):
+            others = "corrupted or clean" if self.method == "mean" else f"{OTHER_PASS[self.prompts]} or random"
             raise LabError(
-                f"intervention.reference: got 'abc', which is for mean_by_position; {self.method} takes corrupted or "
-                "clean"
+                f"intervention.reference: got 'abc', which is for mean_by_position; {self.method} takes {others}"
             )
         if self.method == "mean" and self.component == "pattern":
             raise LabError(
@@ -72,7 +72,7 @@ class Ablate(GridIntervention):
     @property
     @override
     def title(self) -> str:
-        of = " of abc prompts" if self.reference == "abc" else ""
+        of = " of ABC prompts" if (self.method, self.reference) == ("mean_by_position", "abc") else ""
         return f"ablate {self.component} ({plain(self.method)}{of})"
 
     @property
@@ -89,13 +89,28 @@ class Ablate(GridIntervention):
     @property
     def _means_by_position(self) -> str:
         if self.reference == "abc":
-            return f"mean by sentence, order and position over {self.n_reference} abc prompts (Wang et al. 2022)"
+            return (
+                f"mean by position over {self.n_reference} ABC prompts for each sentence and order (Wang et al. 2022)"
+            )
         return f"mean by position over the {self.reference} prompts"
 
     @property
     @override
     def definition(self) -> Mapping[str, str]:
         return {"method": self.method, "reference": "" if self.method == "zero" else self.reference}
+
+    @property
+    @override
+    def others_are(self) -> str | None:
+        is_circuit = self.sets == "except" and self.prompts == "clean" and self.component == "z"
+        if not is_circuit or self.position != "all":
+            return None
+        return {
+            "zero": "zero",
+            "mean": f"their mean over prompts and positions of the {self.reference} prompts",
+            "mean_by_position": f"their {self._means_by_position}",
+            "resample": "their output in another prompt",
+        }[self.method]
 
     @property
     @override

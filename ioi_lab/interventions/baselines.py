@@ -43,8 +43,8 @@ class Baselines:
     def metrics(self) -> dict[str, float]:
         """Return the scalars of both passes with their bounds, and the numbers of prompts and sentences.
 
-        `clean_logit_diff_icc` is the intraclass correlation of logit differences within sentences: if it is above 0,
-        intervals over prompts are too narrow for other sentences, and those over sentences are not.
+        `clean_logit_diff_icc` is the intraclass correlation of logit differences within sentences: the larger it is,
+        the more intervals over prompts understate how other sentences would differ.
         """
         metrics: dict[str, float] = {"n_prompts": len(self.prompts)}
         if (groups := self.prompts.groups()) is not None:
@@ -89,7 +89,7 @@ def estimates_of(engine: Engine, readout: Readout) -> dict[str, Estimate]:
     """Return each metric of `results.csv` for some edits, over the engine's prompts: one row per edit set.
 
     `logit_diff_share` is the mean logit difference as a share of that of the clean pass: F(C) / F(M) of Wang et al.
-    2022, if everything but a circuit C of the model M is ablated.
+    2022, if all heads outside of a circuit C of the model M are knocked out.
     """
     clean, corrupted = engine.baseline("clean").logit_diff, engine.baseline("corrupted").logit_diff
     values = {

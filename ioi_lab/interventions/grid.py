@@ -31,6 +31,7 @@ from ioi_lab.models.selectors import (
     cells_of,
     check_selectors,
     placed_cells_of,
+    placed_name,
     positions_of,
 )
 from ioi_lab.models.shape import HEAD_COMPONENTS, Component, ModelShape
@@ -87,6 +88,11 @@ class GridIntervention(Intervention[GridResult]):
         """The choices that define what an effect is, by their keys."""
         return {}
 
+    @property
+    def others_are(self) -> str | None:
+        """What all heads but the selected ones are replaced by, if this leaves a circuit of heads; None otherwise."""
+        return None
+
     @abstractmethod
     def plan(self, rows: Sequence[Row], engine: Engine) -> list[EditSet]:
         """Return the edit set of each row."""
@@ -113,7 +119,7 @@ class GridIntervention(Intervention[GridResult]):
         cells = placed_cells_of(self.head, self.component, shape, prompts)
         if self.sets == "each":
             return [Row([Site(self.component, *cell)], cell_name(*cell[:2])) for cell in cells]
-        label = " ".join(cell_name(*cell[:2]) + ("" if cell[2] == "all" else f"@{cell[2]}") for cell in cells)
+        label = " ".join(placed_name(*cell) for cell in cells)
         if self.sets == "except":
             cells = all_but_placed(cells, self.component, shape)
             label = f"all but {label}"
@@ -135,7 +141,9 @@ class GridIntervention(Intervention[GridResult]):
 
     @property
     def _grid_title(self) -> GridTitle:
-        return GridTitle(self.action, self.component, self.details, self.base, self.sets, self.definition)
+        return GridTitle(
+            self.action, self.component, self.details, self.base, self.sets, self.others_are, self.definition
+        )
 
     def _noun(self, shape: ModelShape) -> str:
         if self.sets != "each":
@@ -146,6 +154,6 @@ class GridIntervention(Intervention[GridResult]):
 def _check_not_empty(cells: Sequence[object]) -> None:
     if not cells:
         raise LabError(
-            "intervention.sets: got 'except' of everything, which leaves nothing to edit; name what is kept, such as "
-            "\"intervention.head=['9.9','5.5@S2']\""
+            "intervention.sets: got 'except' of everything, which leaves nothing to edit; name what is kept by "
+            "intervention.layer=… or \"intervention.head=['9.9','5.5@S2']\""
         )

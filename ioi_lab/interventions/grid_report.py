@@ -118,8 +118,8 @@ class GridReport:
 
     def _summary(self) -> list[str]:
         """The strongest rows whose effect is found, on the scale of the figures."""
-        if self._title.sets == "except" and self._title.base == "clean":
-            return self._circuit_lines()
+        if self._title.others_are is not None:
+            return self._circuit_lines(self._title.others_are)
         result, effect = self._result, self._result.effect
         what, scale = f"{result.noun}s{self._where}", " ".join(self._scale_label.split())
         top = result.top[:SUMMARY_ROWS]
@@ -138,22 +138,15 @@ class GridReport:
             lines.append(self._correction)
         return lines + self._held_out_line()
 
-    def _circuit_lines(self) -> list[str]:
-        """The logit difference of each circuit, if everything else is ablated."""
+    def _circuit_lines(self, others_are: str) -> list[str]:
+        """The logit difference of each circuit with all other heads replaced."""
         whole = interval(self._result.baselines.estimates["clean"]["logit_diff"])
         logit_diff, share = (self._result.estimates[name] for name in ("logit_diff", "logit_diff_share"))
         return [
-            f"logit difference F(C) of the circuit alone{self._of_row(row)}: {interval(logit_diff, row)}, which is "
-            f"{interval(share, row)} of the whole model's F(M), {whole}"
+            f"{self.labels[row]} replaced by {others_are}: logit difference {interval(logit_diff, row)}, which is "
+            f"{interval(share, row)} of the whole model's {whole}"
             for row in range(len(self._result.rows))
         ]
-
-    def _of_row(self, row: int) -> str:
-        return (
-            f", at {self._result.prompts.position_name(self._result.rows[row].position)}"
-            if len(self.labels) > 1
-            else ""
-        )
 
     @property
     def _correction(self) -> str:

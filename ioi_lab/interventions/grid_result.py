@@ -86,5 +86,8 @@ class GridTitle:
     """The pass that is edited."""
 
     sets: Sets
+    others_are: str | None = None
+    """What all heads but the selected ones are replaced by, if the rest of the clean pass runs: a circuit of heads."""
+
     definition: Mapping[str, str] = field(default_factory=dict)
     """The choices that define what an effect is, which every row of `results.csv` repeats in columns of their own."""

@@ -1,4 +1,4 @@
-"""Path patching: how much of a sender's effect goes straight into chosen receivers, all other paths frozen.
+"""Path patching: how much of a sender's effect goes straight into chosen receivers, all other heads frozen.
 
 See `ioi_lab.engine.path_patching` for the method and its sources.
 """
@@ -16,7 +16,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.interventions.grid_result import Row
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.models.heads import HeadName, heads_of
-from ioi_lab.models.selectors import Index, cell_name, head_names_in
+from ioi_lab.models.selectors import Index, cell_name, head_names_in, placed_name
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.tasks.prompts import PromptPairs
 
@@ -135,13 +135,15 @@ class PathPatch(Patch):
             sites = [site for site in row.sites if any(precedes(site, to, parallel=shape.parallel) for to in receivers)]
             if len(sites) < len(row.sites) and named:
                 late = next(site for site in row.sites if site not in sites)
+                key = "head" if head_names_in(self.head) else "layer"
                 raise LabError(
-                    f"intervention.layer: sender {cell_name(late.layer, late.head)} does not come before any receiver "
+                    f"intervention.{key}: sender {cell_name(late.layer, late.head)} does not come before any receiver "
                     f"({self._receiver_name})"
                 )
             if sites:
-                label = " ".join(cell_name(site.layer, site.head) for site in sites)
-                reaching.append(Row(sites, row.label if self.sets == "except" else label))
+                is_whole = len(sites) == len(row.sites) or self.sets == "except"
+                label = " ".join(placed_name(site.layer, site.head, site.position) for site in sites)
+                reaching.append(Row(sites, row.label if is_whole else label))
         if not reaching:
             raise LabError(f"intervention.receiver: no sender comes before {self._receiver_name}")
         return reaching
@@ -150,10 +152,5 @@ class PathPatch(Patch):
     def plan(self, rows: Sequence[Row], engine: Engine) -> list[EditSet]:
         from ioi_lab.engine.path_patching import path_patch_edits
 
-        receivers, mlp = self.receivers(engine.shape), Site("mlp_out", 0)
-        if self.mlps == "free" and mlp.hook not in engine.model.hook_names:
-            raise LabError(
-                f"intervention.mlps: got 'free', but the blocks of {engine.shape.name} have no MLP that can be run "
-                "apart from attention; expected frozen"
-            )
+        receivers = self.receivers(engine.shape)
         return path_patch_edits(engine, [row.sites for row in rows], receivers, self.base, self.mlps)

@@ -10,7 +10,7 @@ not evidence.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -19,12 +19,12 @@ from pydantic import Field
 
 from ioi_lab.config import LabConfig
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.tasks.ioi import Order
 from ioi_lab.tasks.prompts import PromptPairs
 
 Head = tuple[int, int]
 """A layer and a head."""
 
-Order = Literal["abba", "baba"]
 ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -33,7 +33,7 @@ Scores = Mapping[str, Estimate]
 
 
 class Thresholds(LabConfig):
-    """The least that each score must be: attention weights, and shares of names, of a logit or of the gap."""
+    """The least value of each score: an attention weight, or a share of names, of a logit, or of clean − corrupted."""
 
     pattern: Share = 0.25
     """Attention on repeated random tokens, and on the task's labels, for the first three roles."""
@@ -79,7 +79,7 @@ def _name_mover(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
 
 def _negative_name_mover(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "head"]:
     """Attends to IO, does the opposite of copying, and lowers the logit difference."""
-    lowers = _reaches(_negated(s["direct_logit_diff"]), t.direct)
+    lowers = _reaches(s["direct_logit_diff"].negated(), t.direct)
     return _attends_to_io(s, t) & _reaches(s["negative_copying"], t.copying) & lowers
 
 
@@ -88,8 +88,8 @@ def _subject_suppressor(s: Scores, t: Thresholds) -> Bool[NDArray[np.bool_], "he
 
     Wang et al. have no such role; the mechanism is copy suppression (McDougall et al. 2023, arXiv 2310.04625).
     """
-    attends = _reaches(s["end_to_s"], t.end) & _is_positive(_negated(s["end_to_io_minus_s"]))
-    suppresses = _reaches(s["negative_copying_s2"], t.copying) & _reaches(_negated(s["direct_distractor"]), t.direct)
+    attends = _reaches(s["end_to_s"], t.end) & _is_positive(s["end_to_io_minus_s"].negated())
+    suppresses = _reaches(s["negative_copying_s2"], t.copying) & _reaches(s["direct_distractor"].negated(), t.direct)
     return attends & suppresses & _reaches(s["direct_logit_diff"], t.direct)
 
 
@@ -108,10 +108,6 @@ def _is_positive(score: Estimate) -> Bool[NDArray[np.bool_], "head"]:
     """Return whether each interval is above 0; a score that is the same in all prompts has none and counts as it is."""
     is_constant = np.isfinite(score.value) & ~np.isfinite(score.low)
     return score.exceeds(0.0) | (is_constant & (np.nan_to_num(score.value) > 0))
-
-
-def _negated(score: Estimate) -> Estimate:
-    return Estimate(-score.value, -score.high, -score.low)
 
 
 NAME_MOVER: Final = "name mover"

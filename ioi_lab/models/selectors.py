@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product
 from typing import Annotated, Any, Final, Literal
@@ -58,6 +59,13 @@ def cells_of(component: Component, layer: Any, head: Any, shape: ModelShape) -> 
 PlacedCell = tuple[int, int, Position]
 """A layer, a head and a position."""
 
+_INDEX: Final = re.compile(r"-?[0-9]+")
+
+
+def placed_name(layer: int, head: int | None, position: Position) -> str:
+    """Return the name of a cell with its position, if that is not the whole prompt: `9.9@END`."""
+    return cell_name(layer, head) + ("" if position == "all" else f"@{position}")
+
 
 def are_placed(selector: Any) -> bool:
     """Return whether a selector names a head at a position."""
@@ -72,7 +80,7 @@ def placed_cells_of(selector: Any, component: Component, shape: ModelShape, prom
     key, cells = "intervention.head", []
     for name in head_names_in(selector):
         head, label = split_name(name)
-        position: Position = "all" if label is None else int(label) if label.lstrip("-").isdigit() else label
+        position: Position = "all" if label is None else int(label) if _INDEX.fullmatch(label) else label
         prompts.check_position(position, f"{key}={name}")
         cells.append((*head_of(head, shape, component, key), position))
     return list(dict.fromkeys(cells))

@@ -63,6 +63,10 @@ class Estimate:
         """Return some of the rows."""
         return Estimate(self.value[rows], self.low[rows], self.high[rows])
 
+    def negated(self) -> Estimate:
+        """Return the estimate of the statistic with the other sign."""
+        return Estimate(-self.value, -self.high, -self.low)
+
     def minus(self, constant: float) -> Estimate:
         """Return the estimate of the statistic less a constant."""
         return Estimate(self.value - constant, self.low - constant, self.high - constant)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ioi_lab.errors import LabError
-from ioi_lab.tasks.ioi import drawn_names, filled, single_token_names
+from ioi_lab.tasks.ioi import drawn_names, single_token_names
 from ioi_lab.tasks.ioi_text import OBJECTS, PLACES
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 from ioi_lab.tasks.tokens import Tokens
@@ -63,8 +63,8 @@ def abc_references(prompts: PromptPairs, tokens: Tokens, n_per_cell: int, seed: 
         found = _drawn(pair, tokens, names, rng, n_per_cell, twins)
         if len(found) < n_per_cell:
             raise LabError(
-                f"intervention.n_reference: got {n_per_cell}, but only {len(found)} different reference prompts have "
-                f"the tokens of {pair.clean!r}; expected at most as many"
+                f"intervention.n_reference: got {n_per_cell}, but {_TRIES_PER_PROMPT * n_per_cell} draws gave only "
+                f"{len(found)} different prompts of as many tokens as {pair.clean!r}; expected at most as many"
             )
         drawn[cell] = range(len(references), len(references) + len(found))
         references += [PromptPair.untasked(ids) for ids in found]
@@ -106,7 +106,7 @@ def _candidates(
         drawn, _ = drawn_names(rng, names)
         scene = {"place": rng.choice(PLACES), "object": rng.choice(OBJECTS)}
         people = dict(zip(("IO", "S1", "S2"), drawn, strict=False))
-        ids = tokens.encode(filled(pair.frame, scene).format(**people))
+        ids = tokens.encode(pair.frame.format(**people, **scene))
         if len(ids) == len(pair) and _are_at(people, ids, pair.labels, tokens):
             yield ids
 

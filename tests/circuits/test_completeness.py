@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ioi_lab.circuits.completeness import NO_HEAD, completeness, minimality
+from ioi_lab.circuits.completeness import NO_HEAD, completeness, minimality, random_circuits
 from ioi_lab.circuits.knockout import PlacedHead
 from ioi_lab.stats.bootstrap import Bootstrap
 
@@ -69,3 +69,17 @@ def test_minimality_is_the_largest_change_over_the_subsets():
     assert needed[SECOND].change.value[0] == pytest.approx(-2)
     assert needed[IDLE].change.value[0] == 0
     assert needed[IDLE].without in {NO_HEAD, "mover"}
+    assert [each.is_found for each in needed.values()] == [True, True, False]
+
+
+def test_random_circuits_have_as_many_heads_at_each_position():
+    circuit = [MOVER, SECOND, PlacedHead(1, 2, "S2")]
+    heads = [(layer, head) for layer in range(3) for head in range(4)]
+    drawn = random_circuits(circuit, heads, 30, seed=0)
+    assert len(drawn) == 30
+    for each in drawn:
+        assert sorted(head.position for head in each) == ["END", "END", "S2"]
+        assert len(set(each)) == 3
+        assert {(head.layer, head.head) for head in each} <= set(heads)
+    assert len({tuple(each) for each in drawn}) > 20
+    assert drawn == random_circuits(circuit, heads, 30, seed=0)

@@ -164,10 +164,49 @@ def test_a_head_is_kept_at_its_positions_only(setup):
         assert got[0, row] == pytest.approx((logits[pair.answer_id] - logits[pair.distractor_id]).item(), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("method", "reference"),
+    [
+        ("zero", "abc"),
+        ("mean", "corrupted"),
+        ("mean_by_position", "clean"),
+        ("resample", "random"),
+        ("resample", "corrupted"),
+    ],
+)
+def test_heads_at_positions_are_kept_under_every_method(setup, method, reference):
+    """The edits are those at all other positions: at S2, head 1.2 is as the pass computes it."""
+    model, plain, prompts = setup
+    intervention = ablate(layer="all", head="1.2@S2", sets="except", method=method, reference=reference)
+    engine = Engine(model, prompts)
+    (edits,) = plan_of(intervention, engine)
+    got = engine.run([edits], "clean", progress=False).logit_diff
+    for row, pair in enumerate(prompts):
+        by_hand = [
+            Edit(Site("z", edit.site.layer, edit.site.head, position), edit.operation, edit.value)
+            for edit in edits
+            for position in range(len(pair))
+            if (edit.site.layer, edit.site.head) != (1, 2) or position != pair.labels["S2"]
+        ]
+        logits = edited_end_logits(plain, pair, row, by_hand, "clean")
+        assert got[0, row] == pytest.approx((logits[pair.answer_id] - logits[pair.distractor_id]).item(), abs=1e-4)
+
+
+def test_only_what_leaves_a_circuit_of_heads_is_called_one():
+    circuit = {"layer": "all", "head": ["1.2"], "sets": "except"}
+    assert ablate(**circuit, method="mean_by_position", reference="abc").others_are == (
+        "their mean by position over 64 ABC prompts for each sentence and order (Wang et al. 2022)"
+    )
+    assert ablate(**circuit, method="zero").others_are == "zero"
+    for other in ({"position": "END"}, {"prompts": "corrupted", "reference": "clean"}, {"sets": "together"}):
+        assert ablate(**(circuit | other)).others_are is None
+    assert ablate(layer=1, head="all", component="mlp_out", sets="except").others_are is None
+
+
 def test_the_definition_is_in_title_and_table(setup):
     knockout = ablate(method="mean_by_position", reference="abc")
-    assert knockout.title == "ablate z (mean by position of abc prompts)"
-    assert "64 abc prompts (Wang et al. 2022)" in knockout.details
+    assert knockout.title == "ablate z (mean by position of ABC prompts)"
+    assert "64 ABC prompts for each sentence and order (Wang et al. 2022)" in knockout.details
     assert knockout.definition == {"method": "mean_by_position", "reference": "abc"}
     assert ablate(method="zero").definition == {"method": "zero", "reference": ""}
 
@@ -176,6 +215,10 @@ def test_the_definition_is_in_title_and_table(setup):
     ("changes", "line"),
     [
         ({"reference": "abc"}, "got 'abc', which is for mean_by_position; mean takes corrupted or clean"),
+        (
+            {"reference": "abc", "method": "resample"},
+            "for mean_by_position; resample takes corrupted or random",
+        ),
         ({"method": "mean_by_position", "reference": "abc", "n_reference": 1}, r"intervention\.n_reference: got 1"),
         ({"head": ["1.2@END"], "layer": "all", "position": "S2"}, "got S2, but head names positions already"),
     ],

@@ -92,9 +92,7 @@ def test_too_few_prompts_of_a_cell_are_reported():
     own = Tokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]"), prepend_bos=False)
     first, second = NAMES[:2]
     prompts = ioi_task(prompt=f"When {first} and {second} met, {first} gave it to").prompt_pairs(own)
-    with pytest.raises(
-        LabError, match=r"^intervention\.n_reference: got 721, but only \d+ different reference prompts"
-    ):
+    with pytest.raises(LabError, match=r"^intervention\.n_reference: got 721, but 14420 draws gave only \d+ different"):
         abc_references(prompts, own, 721, seed=0)
 
 

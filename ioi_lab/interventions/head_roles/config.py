@@ -40,9 +40,11 @@ class HeadRoles(Intervention["HeadRolesResult"]):
 
     @override
     def measure(self, engine: Engine) -> HeadRolesResult:
+        from ioi_lab.circuits.knockout import Knockout
         from ioi_lab.interventions.head_roles.measure import measure_head_roles
 
-        return measure_head_roles(engine, self.thresholds, self.repeats, self.controls, self.n_reference, self.seed)
+        knockout = Knockout(engine, self.n_reference, self.seed)
+        return measure_head_roles(engine, self.thresholds, self.repeats, self.controls, knockout, self.seed)
 
     @override
     def report(self, result: HeadRolesResult, context: ReportContext) -> Report:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Float
 
+from ioi_lab.circuits.knockout import Knockout
 from ioi_lab.engine.edits import EditSet
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Result
@@ -19,13 +20,12 @@ from ioi_lab.interventions.head_roles.name_movers import (
     MIN_CONTROLS,
     NameMoverAblation,
     QueryControl,
+    at_end,
     control_heads,
     control_sets,
     direct_effects_without,
     knock_out_name_movers,
-    knockout_edits,
     query_effects,
-    together,
 )
 from ioi_lab.lenses.direct import DirectEffects, direct_effects
 from ioi_lab.lenses.head_scores import SHARES, unedited_scores
@@ -36,13 +36,13 @@ from ioi_lab.lenses.roles import (
     S_INHIBITION,
     WRITING_ROLES,
     Head,
-    Order,
     Thresholds,
     heads_in_role,
     prompts_by_order,
 )
 from ioi_lab.stats.bootstrap import MIN_PROMPTS, Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
+from ioi_lab.tasks.ioi import Order
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
@@ -104,7 +104,7 @@ class HeadRolesResult(Result):
 
 
 def measure_head_roles(
-    engine: Engine, thresholds: Thresholds, n_sequences: int, n_controls: int, n_reference: int, seed: int
+    engine: Engine, thresholds: Thresholds, n_sequences: int, n_controls: int, knockout: Knockout, seed: int
 ) -> HeadRolesResult:
     """Score all heads, assign the roles, and knock out the name movers.
 
@@ -114,29 +114,28 @@ def measure_head_roles(
         n_sequences: The number of sequences of repeated random tokens.
         n_controls: The number of random heads that S-inhibition heads are compared with, and of random sets of heads of
             each kind that the name movers are compared with.
-        n_reference: The number of reference prompts for each sentence and order, whose means knock out heads.
-        seed: Draws the sequences, the reference prompts, and the random heads.
+        knockout: Knocks out heads of the engine's model.
+        seed: Draws the sequences and the random heads.
 
     Raises:
         LabError: The prompts have no labels, or there are too few of one order; the direct effects do not add up to the
             logit difference; or a self-check fails.
 
     """
-    by_order = _checked_orders(engine.prompts)
+    by_order = _checked_orders(engine.prompts, engine.bootstrap)
     baselines = Baselines.measure(engine)
     heads = list(product(range(engine.shape.n_layers), range(engine.shape.n_heads)))
     direct = direct_effects(engine, "clean")
     scores = unedited_scores(engine, direct, n_sequences, seed)
     in_orders = {order: _estimates(scores, engine.bootstrap, prompts) for order, prompts in by_order.items()}
     movers = heads_in_role(NAME_MOVER, in_orders, thresholds, heads)
-    knockouts = knockout_edits(engine, _heads_of_layers(movers, heads), n_reference, seed)
     query_scores, query_control = _query_scores(engine, movers, scores, thresholds, n_controls, seed)
-    scores |= query_scores | _backup_scores(engine, together(knockouts, movers), scores, direct)
+    scores |= query_scores | _backup_scores(engine, knockout.of(at_end(movers)), scores, direct)
     in_orders = {order: _estimates(scores, engine.bootstrap, prompts) for order, prompts in by_order.items()}
     bounds = thresholds.model_copy(update={"queries": _query_bound(query_control, thresholds)})
     roles = {role: heads_in_role(role, in_orders, bounds, heads) for role in ROLES}
     controls = control_sets(movers, roles, engine.shape.n_heads, n_controls, seed)
-    ablation, checks = knock_out_name_movers(engine, movers, controls, knockouts)
+    ablation, checks = knock_out_name_movers(engine, movers, controls, knockout)
     everywhere = _estimates(scores, engine.bootstrap, range(len(engine.prompts)))
     return HeadRolesResult(
         baselines=baselines,
@@ -150,24 +149,21 @@ def measure_head_roles(
     )
 
 
-def _checked_orders(prompts: PromptPairs) -> dict[Order, list[int]]:
+def _checked_orders(prompts: PromptPairs, bootstrap: Bootstrap) -> dict[Order, list[int]]:
+    """Return the prompts of either order; raises a `LabError` for too few of them (or of their sentences)."""
     for label in LABELS:
         if label not in prompts.labels():
             raise LabError(f"task: head_roles needs prompts with the label {label}, as those of task=ioi have")
     by_order = prompts_by_order(prompts)
     for order in ORDERS:
-        if len(by_order[order]) < MIN_PROMPTS:
+        n_units = bootstrap.among(by_order[order]).n_units if by_order[order] else 0
+        if n_units < MIN_PROMPTS:
             raise LabError(
-                f"task.n: head_roles tests each criterion in either order of the names, with intervals; got "
-                f"{len(by_order[order])} prompts in {order} order, expected {MIN_PROMPTS} or more "
-                f"(task.order=mixed task.n={2 * MIN_PROMPTS})"
+                f"task.n: roles are tested in either order of the names, with intervals; got {n_units} prompts (or "
+                f"sentences, by stats.over) in {order} order, expected {MIN_PROMPTS} or more, as with "
+                f"task.order=mixed task.n={2 * MIN_PROMPTS}"
             )
     return by_order
-
-
-def _heads_of_layers(movers: Sequence[Head], heads: Sequence[Head]) -> list[Head]:
-    layers = {layer for layer, _ in movers}
-    return [head for head in heads if head[0] in layers]
 
 
 def _query_scores(
@@ -231,6 +227,6 @@ def _estimate(values: Float[Array, "layer head sample"], bootstrap: Bootstrap, *
 
 def _strong_without_role(shares: Estimate, heads: Sequence[Head], roles: Mapping[str, Sequence[Head]]) -> list[Head]:
     with_role = {head for of_role in roles.values() for head in of_role}
-    strong = shares.exceeds(STRONG) | Estimate(-shares.value, -shares.high, -shares.low).exceeds(STRONG)
+    strong = shares.exceeds(STRONG) | shares.negated().exceeds(STRONG)
     ranking = np.argsort(-np.abs(np.nan_to_num(shares.value)), kind="stable")
     return [heads[row] for row in ranking if strong[row] and heads[row] not in with_role]

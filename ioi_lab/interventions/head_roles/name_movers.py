@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Float
 
-from ioi_lab.engine.ablation import ablation_edits
+from ioi_lab.circuits.knockout import Knockout, PlacedHead
 from ioi_lab.engine.edits import EditSet, Site
 from ioi_lab.engine.path_patching import path_patch_edits
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
@@ -39,7 +39,7 @@ class QueryControl:
     """Random heads whose paths into the name movers' queries are patched as those of the candidates are."""
 
     heads: list[Head]
-    """Heads of the candidates' layers that do not attend from END to S2."""
+    """Heads between the first candidate's layer and the last name mover's that do not attend from END to S2."""
 
     bound: float | None
     """The largest mean query effect of a random head, which candidates have to exceed; None with too few heads."""
@@ -110,25 +110,19 @@ def query_effects(
 def control_heads(
     candidates: Sequence[Head], movers: Sequence[Head], n_heads: int, count: int, seed: int
 ) -> list[Head]:
-    """Return up to `count` random heads of the layers before the last name mover, none of them a candidate or mover."""
-    last = max(layer for layer, _ in movers)
-    others = [head for head in product(range(last), range(n_heads)) if head not in {*candidates, *movers}]
+    """Return up to `count` random heads from the first candidate's layer on, before the last name mover's layer.
+
+    None of them is a candidate or a name mover.
+    """
+    first, last = min((layer for layer, _ in candidates), default=0), max(layer for layer, _ in movers)
+    others = [head for head in product(range(first, last), range(n_heads)) if head not in {*candidates, *movers}]
     drawn = np.random.default_rng(seed).permutation(len(others))[:count]
     return [others[index] for index in sorted(drawn)]
 
 
-def knockout_edits(engine: Engine, heads: Sequence[Head], n_reference: int, seed: int) -> dict[Head, EditSet]:
-    """Return, for each head, the edit that gives it its mean output at END over the reference prompts."""
-    if not heads:
-        return {}
-    sites = [[Site("z", *head, "END")] for head in heads]
-    edits = ablation_edits(engine, sites, "mean_by_position", "abc", "clean", seed, n_reference)
-    return dict(zip(heads, edits, strict=True))
-
-
-def together(edits: Mapping[Head, EditSet], heads: Sequence[Head]) -> EditSet:
-    """Return the edits of some heads as one edit set."""
-    return [edit for head in heads for edit in edits[head]]
+def at_end(heads: Sequence[Head]) -> list[PlacedHead]:
+    """Return heads at END, the position from which they write the next token."""
+    return [PlacedHead(layer, head, "END") for layer, head in heads]
 
 
 def direct_effects_without(
@@ -169,18 +163,17 @@ def knock_out_name_movers(
     engine: Engine,
     movers: Sequence[Head],
     controls: Mapping[str, list[list[Head]]],
-    edits: Mapping[Head, EditSet],
+    knockout: Knockout,
 ) -> tuple[NameMoverAblation | None, SelfChecks]:
     """Measure the change of the logit difference by knocking out the name movers and each of the random sets.
 
-    `edits` knock out single heads. Without name movers, the self-checks alone are run. Raises a `LabError` if one
-    fails.
+    Without name movers, the self-checks alone are run. Raises a `LabError` if one fails.
     """
     if not movers:
         return None, checked_run(engine, [], "clean")[1]
     tested = {name: drawn if len(drawn) >= MIN_CONTROLS else [] for name, drawn in controls.items()}
     sets = [movers, *(heads for drawn in tested.values() for heads in drawn)]
-    readout, checks = checked_run(engine, [together(edits, heads) for heads in sets], "clean")
+    readout, checks = checked_run(engine, [knockout.of(at_end(heads)) for heads in sets], "clean")
     changes = readout.logit_diff - engine.baseline("clean").logit_diff
     by_movers, start = changes[:1], 1
     compared = {}

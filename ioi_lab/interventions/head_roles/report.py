@@ -99,8 +99,8 @@ def _ablation_metrics(ablation: NameMoverAblation) -> dict[str, float]:
 
 def _summary(result: HeadRolesResult) -> list[str]:
     lines = [
-        "roles, with the scores that they rest on, in ABBA | BABA prompts (in both, each reaches its threshold and its "
-        "interval excludes 0):"
+        "roles, with scores in ABBA | BABA prompts (every score of a role's criterion reaches its threshold in both, "
+        "with an interval that excludes 0):"
     ]
     for role, heads in result.roles.items():
         lines.append(f"  {role}: " + ("none" if not heads else ""))
@@ -133,14 +133,14 @@ def _query_control_lines(control: QueryControl | None) -> list[str]:
             f"{MIN_CONTROLS} are needed"
         ]
     return [
-        f"S-inhibition heads exceed the query_effect of each of {len(control.heads)} random heads, at most "
+        f"S-inhibition heads need a mean query_effect above the largest of {len(control.heads)} random heads, "
         f"{control.bound:.3f} (path patching as in Wang et al. 2022: MLPs run)"
     ]
 
 
 def _ablation_lines(ablation: NameMoverAblation, movers: str) -> list[str]:
     lines = [
-        "change of the logit difference with the mean output over prompts with three unrelated names at END:",
+        "change of the logit difference if heads are knocked out at END (by their mean over ABC prompts):",
         f"  name movers ({movers}): {interval(ablation.change)}",
     ]
     for name, control in ablation.controls.items():
@@ -153,7 +153,7 @@ def _ablation_lines(ablation: NameMoverAblation, movers: str) -> list[str]:
         lines.append(f"  {text} ({counted(len(control.sets), 'set')} of {control.n_heads}): {interval(effect.change)}")
         lines.append(
             f"  name movers minus these: {interval(effect.name_movers_minus_change)}; "
-            f"share of sets with as large a loss: {effect.p_value:.3f}"
+            f"share of sets, the name movers included, with as large a loss: {effect.p_value:.3f}"
         )
     return lines
 

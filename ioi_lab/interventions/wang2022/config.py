@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Wang2022(Intervention["Wang2022Result"]):
-    """Find the circuit of the heads that have a role, and evaluate it as in the paper.
+    """Find the circuit of the heads that have a role, and evaluate it by the measures of the paper.
+
+    The greedy search for completeness tries all heads of the circuit at each step, and minimality tries no head and
+    whole roles as K, while the paper samples the former and chooses the latter by hand.
 
     `thresholds`, `repeats`, `controls`: see `HeadRoles`. `n_reference`: the number of prompts with three unrelated
-    names for each sentence and order, whose means knock out heads. `random_sets`, `greedy_steps`: the subsets of the
-    circuit by which completeness is tested, in addition to the roles. `seed`: draws all of these.
+    names for each sentence and order, whose means knock out heads. `random_sets`: the number of random subsets of the
+    circuit, and of random circuits that it is compared with. `greedy_steps`: the size of the largest greedy subset.
+    `seed`: draws all of these.
     """
 
     title: ClassVar[str] = "wang2022"

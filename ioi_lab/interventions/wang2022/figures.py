@@ -8,8 +8,10 @@ import numpy as np
 
 from ioi_lab.interventions.grid_report import GridReport
 from ioi_lab.interventions.grid_result import GridTitle
+from ioi_lab.interventions.head_roles.measure import ALL
 from ioi_lab.interventions.head_roles.report import report_head_roles
 from ioi_lab.interventions.wang2022.measure import CircuitResult, Paths, Wang2022Result
+from ioi_lab.lenses.roles import NAME_MOVER
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.report import ReportContext
@@ -40,7 +42,9 @@ def figures_of(result: Wang2022Result, context: ReportContext) -> dict[str, Figu
 def grid_title(paths: Paths) -> GridTitle:
     """Return what the title of a map of paths says."""
     details = f"direct paths into the {paths.into} with free MLPs\nnoise: corrupted → clean"
-    return GridTitle("Path patching", "z", details, "clean", "each", {"receiver": paths.into, "mlps": "free"})
+    return GridTitle(
+        "Path patching", "z", details, "clean", "each", definition={"receiver": paths.into, "mlps": "free"}
+    )
 
 
 def _paths(paths: Paths, context: ReportContext) -> Figure:
@@ -50,7 +54,7 @@ def _paths(paths: Paths, context: ReportContext) -> Figure:
 
 def _movement(result: Wang2022Result, data_title: str) -> Figure:
     """Draw figure 3c of the paper: each prompt twice, by IO and by S."""
-    are_movers = bool(result.roles.roles["name mover"])
+    are_movers = bool(result.roles.roles[NAME_MOVER])
     what = "Name movers" if are_movers else "No name movers: the heads with the largest direct effects"
     panels = {
         head_name(movement.head): {"IO": (movement.to_io, movement.on_io), "S": (movement.to_s, movement.on_s)}
@@ -69,7 +73,7 @@ def _patterns(result: Wang2022Result, model: str) -> Figure:
     layers = max(layer for layer, _ in result.roles.heads) + 1
     panels = []
     for name in PATTERNS:
-        values = result.roles.scores["all"][f"{name}_random"].value.reshape(layers, -1)
+        values = result.roles.scores[ALL][f"{name}_random"].value.reshape(layers, -1)
         rows, columns = (
             plots.Axis.numbered(label, size) for label, size in zip(("layer", "head"), values.shape, strict=True)
         )
@@ -106,5 +110,6 @@ def _minimality(circuit: CircuitResult, data_title: str, over: Over) -> Figure:
         value_label="F(C∖(K ∪ {v})) − F(C∖K)",
         title=f"Minimality: what each head v changes in the circuit C\nK: no head, or the other heads of a role, "
         f"whichever gives the largest change\n{data_title}",
+        pale=np.array([not each.is_found for each in needed]),
         over=over,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Float
 
-from ioi_lab.circuits.completeness import KnockedOut, Needed, completeness, minimality
+from ioi_lab.circuits.completeness import KnockedOut, Needed, completeness, minimality, random_circuits
 from ioi_lab.circuits.knockout import Knockout, PlacedHead
 from ioi_lab.engine.edits import Site, precedes
 from ioi_lab.engine.path_patching import path_patch_edits
@@ -17,7 +17,7 @@ from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.grid_measure import grid_result
 from ioi_lab.interventions.grid_result import GridResult, Row
-from ioi_lab.interventions.head_roles.measure import HeadRolesResult, measure_head_roles
+from ioi_lab.interventions.head_roles.measure import ALL, HeadRolesResult, measure_head_roles
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
 from ioi_lab.lenses.attention import attention_to
 from ioi_lab.lenses.direct import direct_effects
@@ -89,6 +89,9 @@ class CircuitResult:
     nothing: Estimate
     """F(∅), with one row: with all heads knocked out."""
 
+    random: Float[Array, "set"]
+    """F of circuits of as many random heads at the same positions."""
+
     completeness: list[KnockedOut]
     minimality: list[Needed]
 
@@ -123,9 +126,10 @@ def measure_wang2022(
 
     Raises a `LabError` for prompts that are not of `task=ioi` in both orders, and if a self-check fails.
     """
-    roles = measure_head_roles(engine, thresholds, n_sequences, n_controls, n_reference, seed)
+    knockout = Knockout(engine, n_reference, seed)
+    roles = measure_head_roles(engine, thresholds, n_sequences, n_controls, knockout, seed)
     paths = _all_paths(engine, roles)
-    circuit = _circuit(engine, roles, Knockout(engine, n_reference, seed), n_random, n_greedy, seed)
+    circuit = _circuit(engine, roles, knockout, n_random, n_greedy, seed)
     return Wang2022Result(
         baselines=roles.baselines,
         checks=SelfChecks.worst([roles.checks, *(path.effects.checks for path in paths)]),
@@ -171,7 +175,7 @@ def _paths(engine: Engine, baselines: Baselines, into: str, receivers: Sequence[
 
 
 def _movements(engine: Engine, roles: HeadRolesResult) -> list[Movement]:
-    shares = np.abs(np.nan_to_num(roles.scores["all"]["direct_logit_diff"].value))
+    shares = np.abs(np.nan_to_num(roles.scores[ALL]["direct_logit_diff"].value))
     strongest = [roles.heads[row] for row in np.argsort(-shares, kind="stable")]
     movers = roles.roles[NAME_MOVER]
     chosen = [head for head in strongest if head in movers or not movers][:MAX_MOVEMENTS]
@@ -196,8 +200,9 @@ def _circuit(
     if not heads:
         return None
     bootstrap, whole = engine.bootstrap, engine.baseline("clean").logit_diff
-    values = knockout.logit_diffs([knockout.of_all_but(heads), knockout.of_all_but([])])
-    alone, nothing = values[:1], values[1:]
+    random_heads = random_circuits(heads, roles.heads, n_random, seed)
+    values = knockout.logit_diffs([knockout.of_all_but(circuit) for circuit in (heads, [], *random_heads)])
+    alone, nothing = values[:1], values[1:2]
     return CircuitResult(
         heads=heads,
         classes=classes,
@@ -206,6 +211,7 @@ def _circuit(
         share=bootstrap.ratio(alone, whole),
         difference=bootstrap.mean(alone - whole),
         nothing=bootstrap.mean(nothing),
+        random=values[2:].mean(axis=1),
         completeness=completeness(knockout, bootstrap, heads, classes, n_random, n_greedy, seed),
         minimality=minimality(knockout, bootstrap, heads, classes),
     )

@@ -65,7 +65,7 @@ def _minimality_table(circuit: CircuitResult) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        {"head": each.head.name, "without": each.without} | _columns({"change": each.change})
+        {"head": each.head.name, "without": each.without, "found": each.is_found} | _columns({"change": each.change})
         for each in circuit.minimality
     ]
     return pd.DataFrame(rows)
@@ -79,7 +79,10 @@ def _columns(estimates: dict[str, Estimate]) -> dict[str, float]:
 
 
 def _circuit_metrics(circuit: CircuitResult) -> dict[str, float]:
-    metrics: dict[str, float] = {"circuit_n_heads": len(circuit.heads)}
+    metrics: dict[str, float] = {"circuit_n_heads": _n_heads(circuit)}
+    if len(circuit.random):
+        metrics |= {"random_circuits_lowest": float(circuit.random.min())}
+        metrics |= {"random_circuits_highest": float(circuit.random.max())}
     for name in ("alone", "share", "difference", "nothing"):
         metrics |= scalars(f"circuit_{name}", getattr(circuit, name))
     for kind in ("class", "random", "greedy"):
@@ -105,10 +108,11 @@ def _published(name: str, model: str) -> str:
 def _circuit_lines(circuit: CircuitResult | None, model: str) -> list[str]:
     if circuit is None:
         return ["no head has a role, so there is no circuit to evaluate"]
-    names = " ".join(head.name for head in circuit.heads)
+    names, count = " ".join(head.name for head in circuit.heads), counted(_n_heads(circuit), "head")
     return [
-        f"circuit of the {counted(len(circuit.heads), 'head')} with a role{_published('heads', model)}: {names}",
-        f"  with all heads knocked out: {interval(circuit.nothing)}",
+        f"circuit of the {count} with a role{_published('heads', model)}, found on the same prompts: {names}",
+        f"  with all heads knocked out: F(∅) = {interval(circuit.nothing)}",
+        *_random_lines(circuit),
         f"  with all other heads knocked out: F(C) = {interval(circuit.alone)}; the whole model: F(M) = "
         f"{interval(circuit.whole)}",
         f"  F(C) / F(M) = {interval(circuit.share)}{_published('F(C) / F(M)', model)}",
@@ -134,7 +138,23 @@ def _completeness_lines(circuit: CircuitResult) -> list[str]:
     return lines
 
 
+def _random_lines(circuit: CircuitResult) -> list[str]:
+    if not len(circuit.random):
+        return []
+    count = counted(len(circuit.random), "circuit")
+    return [
+        f"  {count} of as many random heads at the same positions: F from {circuit.random.min():.2f} to "
+        f"{circuit.random.max():.2f}"
+    ]
+
+
+def _n_heads(circuit: CircuitResult) -> int:
+    """Return the number of heads, each of which may be in the circuit at several positions."""
+    return len({(head.layer, head.head) for head in circuit.heads})
+
+
 def _minimality_line(circuit: CircuitResult) -> str:
-    idle = [each.head.name for each in circuit.minimality if not each.change.differs()[0]]
-    verdict = f"not shown for {' '.join(idle)}, whose intervals include 0" if idle else "each head changes F(C∖K)"
-    return f"  minimality, with the best of the subsets K that were tried: {verdict}"
+    idle = [each.head.name for each in circuit.minimality if not each.is_found]
+    tried = "by the best of the subsets K that were tried, corrected for heads and subsets"
+    verdict = f"not shown for {' '.join(idle)}" if idle else "each head changes F(C∖K)"
+    return f"  minimality, {tried}: {verdict}"

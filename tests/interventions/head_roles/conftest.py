@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ioi_lab.circuits.knockout import Knockout
 from ioi_lab.engine.engine import Engine
 from ioi_lab.interventions.head_roles.measure import measure_head_roles
 from ioi_lab.lenses.roles import Thresholds
@@ -19,4 +20,6 @@ def engine(folders):
 
 @pytest.fixture(scope="package")
 def result(engine):
-    return measure_head_roles(engine, Thresholds(), n_sequences=8, n_controls=20, n_reference=4, seed=0)
+    return measure_head_roles(
+        engine, Thresholds(), n_sequences=8, n_controls=20, knockout=Knockout(engine, 4, 0), seed=0
+    )

@@ -47,8 +47,8 @@ def test_without_evidence_no_head_has_a_role(sweep, tmp_path):
         (["intervention.thresholds.end=2"], "intervention.thresholds.end: got 2, expected"),
         (["intervention.thresholds.fame=1"], "intervention.thresholds.fame: no such key"),
         (["intervention.controls=19"], "intervention.controls: got 19, expected"),
-        (["task.n=15"], "task.n: head_roles tests each criterion in either order of the names, with intervals; got 7"),
-        (["task.n=40", "task.order=abba"], "task.n: head_roles tests each criterion in either order of the names"),
+        (["task.n=15"], "task.n: roles are tested in either order of the names, with intervals; got 7 prompts"),
+        (["task.n=40", "task.order=abba"], "task.n: roles are tested in either order of the names, with intervals; got 0"),
         (
             ["task=pairs", "task.prompt=The cat met John", "task.corrupt=The cat met Mary", "task.answer= John",
              "task.distractor= Mary"],

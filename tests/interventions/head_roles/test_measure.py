@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ioi_lab.circuits.knockout import Knockout
 from ioi_lab.interventions.head_roles import measure
 from ioi_lab.interventions.head_roles.measure import STRONG, measure_head_roles
 from ioi_lab.interventions.head_roles.name_movers import QueryControl
@@ -14,7 +15,7 @@ from ioi_lab.reports.report import ReportContext
 
 CONTEXT = ReportContext("a model", "a task")
 NO_EVIDENCE = Thresholds(pattern=1, end=1, copying=1, direct=1, queries=1, backup=1)
-SIZES = {"n_sequences": 8, "n_controls": 20, "n_reference": 4, "seed": 0}
+SIZES = {"n_sequences": 8, "n_controls": 20, "seed": 0}
 
 
 def test_roles_follow_from_the_scores_of_the_result(result, engine):
@@ -35,7 +36,7 @@ def test_scores_by_order_are_those_of_the_prompts_of_that_order(result, engine):
 
 
 def test_strong_heads_without_a_role_are_ranked(engine):
-    result = measure_head_roles(engine, NO_EVIDENCE, **SIZES)
+    result = measure_head_roles(engine, NO_EVIDENCE, knockout=Knockout(engine, 4, 0), **SIZES)
     shares = [abs(result.score("direct_logit_diff", head)) for head in result.strong_without_role]
     assert len(shares) >= 3
     assert shares == sorted(shares, reverse=True)
@@ -54,7 +55,7 @@ def test_scores_have_bounds(result):
 
 
 def test_without_name_movers_their_scores_are_unknown_and_the_checks_are_run(engine):
-    result = measure_head_roles(engine, NO_EVIDENCE, **SIZES)
+    result = measure_head_roles(engine, NO_EVIDENCE, knockout=Knockout(engine, 4, 0), **SIZES)
     assert result.ablation is None
     assert result.query_control is None
     assert not any(result.roles.values())
@@ -77,12 +78,15 @@ def test_name_movers_lead_to_scores_by_their_queries_and_their_knockout(engine, 
         return movers if role == "name mover" else assign(role, scores, thresholds, heads)
 
     monkeypatch.setattr(measure, "heads_in_role", assigned)
-    result = measure_head_roles(engine, Thresholds(), **SIZES)
+    result = measure_head_roles(engine, Thresholds(), knockout=Knockout(engine, 4, 0), **SIZES)
     attending = result.scores["all"]["end_to_s2"].value.reshape(4, 4)[:3] >= Thresholds().end
+    first = int(np.argwhere(attending)[0, 0])
     measured = np.isfinite(result.scores["all"]["query_effect"].value.reshape(4, 4))
-    assert measured[:3].all()  # candidates, and all others as controls
+    assert measured[first:3].all()  # candidates, and all others from the first one's layer on as controls
+    assert not measured[:first].any()
     assert not measured[3].any()
-    assert result.query_control == QueryControl([(int(a), int(b)) for a, b in np.argwhere(~attending)], None)
+    others = [(int(layer), int(head)) for layer, head in np.argwhere(~attending) if layer >= first]
+    assert result.query_control == QueryControl(others, None)
     assert result.roles["S-inhibition"] == []
     assert result.ablation is not None
     for control in result.ablation.controls.values():

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ioi_lab.circuits.knockout import Knockout
 from ioi_lab.engine.engine import Engine
 from ioi_lab.interventions.ablate import Ablate
 from ioi_lab.interventions.head_roles.name_movers import (
     MIN_CONTROLS,
+    at_end,
     control_heads,
     control_sets,
     direct_effects_without,
     knock_out_name_movers,
-    knockout_edits,
     query_effects,
-    together,
 )
 from ioi_lab.interventions.path_patch import PathPatch
 from ioi_lab.lenses.direct import direct_effects
@@ -32,9 +32,8 @@ def engine(model):
 
 
 @pytest.fixture
-def edits(engine):
-    heads = [(layer, head) for layer in range(2) for head in range(engine.shape.n_heads)]
-    return knockout_edits(engine, heads, N_REFERENCE, seed=3)
+def knockout(engine):
+    return Knockout(engine, N_REFERENCE, seed=3)
 
 
 def knocked_out(engine, heads):
@@ -67,54 +66,53 @@ def test_without_senders_there_are_no_query_effects(engine):
 
 
 def test_controls_of_paths_are_other_heads_before_the_last_mover():
-    candidates, movers = [(0, 1), (1, 2)], [(2, 0), (3, 1)]
+    candidates, movers = [(1, 1), (2, 2)], [(2, 0), (4, 1)]
     drawn = control_heads(candidates, movers, n_heads=8, count=15, seed=0)
     assert len(set(drawn)) == 15
-    assert all(layer < 3 for layer, _ in drawn)
+    assert all(1 <= layer < 4 for layer, _ in drawn)  # from the first candidate's layer on
     assert not set(drawn) & {*candidates, *movers}
     assert drawn == control_heads(candidates, movers, n_heads=8, count=15, seed=0)
     assert drawn != control_heads(candidates, movers, n_heads=8, count=15, seed=1)
     assert len(control_heads(candidates, movers, n_heads=8, count=100, seed=0)) == 24 - 3
 
 
-def test_heads_are_knocked_out_by_their_reference_mean_at_end(engine, edits):
+def test_heads_are_knocked_out_by_their_reference_mean_at_end(engine, knockout):
     others = [(0, 2), (1, 1)]
-    by_movers, by_others = engine.run([together(edits, MOVERS), together(edits, others)], "clean").logit_diff
+    by_movers, by_others = engine.run([knockout.of(at_end(MOVERS)), knockout.of(at_end(others))], "clean").logit_diff
     assert by_movers == pytest.approx(knocked_out(engine, MOVERS)[1], abs=1e-5)
     assert by_others == pytest.approx(knocked_out(engine, others)[1], abs=1e-5)
-    assert knockout_edits(engine, [], N_REFERENCE, seed=3) == {}
 
 
-def test_direct_effects_without_the_movers_are_those_under_their_knockout(engine, edits):
+def test_direct_effects_without_the_movers_are_those_under_their_knockout(engine, knockout):
     direct = direct_effects(engine, "clean")
     under = direct_effects(engine, "clean", knocked_out(engine, MOVERS)[0])
-    got = direct_effects_without(engine, together(edits, MOVERS), direct)
+    got = direct_effects_without(engine, knockout.of(at_end(MOVERS)), direct)
     whole = direct.logit_diff.mean()
     expected = under.difference.heads / whole if whole > 0 else np.full_like(got, np.nan)
     assert got == pytest.approx(expected, abs=1e-5, nan_ok=True)
 
 
-def test_a_knockout_is_compared_with_that_of_its_controls(engine, edits):
+def test_a_knockout_is_compared_with_that_of_its_controls(engine, knockout):
     sets = [[(0, 2)], [(1, 1)], [(0, 0)]] * 7
-    knockout, checks = knock_out_name_movers(engine, MOVERS, {"others": sets, "roleless": sets[:19]}, edits)
+    result, checks = knock_out_name_movers(engine, MOVERS, {"others": sets, "roleless": sets[:19]}, knockout)
     clean = engine.baseline("clean").logit_diff[0]
     by_movers = (knocked_out(engine, MOVERS)[1] - clean).mean()
     by_sets = [(knocked_out(engine, heads)[1] - clean).mean() for heads in sets[:3]]
-    effect = knockout.controls["others"].effect
-    assert knockout.change.value[0] == pytest.approx(by_movers, abs=1e-5)
+    effect = result.controls["others"].effect
+    assert result.change.value[0] == pytest.approx(by_movers, abs=1e-5)
     assert effect.change.value[0] == pytest.approx(np.mean(by_sets), abs=1e-5)
     assert (effect.lowest_change, effect.highest_change) == pytest.approx((min(by_sets), max(by_sets)), abs=1e-5)
     assert effect.name_movers_minus_change.value[0] == pytest.approx(by_movers - np.mean(by_sets), abs=1e-5)
     n_as_low = 7 * sum(change <= by_movers for change in by_sets)
     assert effect.p_value == pytest.approx((1 + n_as_low) / 22)
-    assert knockout.controls["roleless"].effect is None  # one too few
+    assert result.controls["roleless"].effect is None  # one too few
     assert MIN_CONTROLS == 20
     assert (checks.everything, checks.nothing) == pytest.approx((1, 0), abs=1e-3)
 
 
 def test_without_name_movers_only_the_checks_are_run(engine):
-    knockout, checks = knock_out_name_movers(engine, [], {}, {})
-    assert knockout is None
+    result, checks = knock_out_name_movers(engine, [], {}, Knockout(engine, N_REFERENCE, seed=3))
+    assert result is None
     assert (checks.everything, checks.nothing) == pytest.approx((1, 0), abs=1e-3)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ioi_lab.circuits.knockout import Knockout
 from ioi_lab.engine.engine import Engine
 from ioi_lab.interventions.head_roles.measure import measure_head_roles
 from ioi_lab.lenses.roles import Thresholds
@@ -27,8 +28,9 @@ def test_exactly_the_planted_heads_have_their_roles(tmp_path, circuit):
                               "S2": pair.labels["END"], "END": pair.labels["END"]})
         for pair in prompt_pairs(model.tokens, 24)
     ]  # fmt: skip
+    engine = Engine(model, PromptPairs(pairs))
     result = measure_head_roles(
-        Engine(model, PromptPairs(pairs)), Thresholds(), n_sequences=8, n_controls=20, n_reference=2, seed=0
+        engine, Thresholds(), n_sequences=8, n_controls=20, knockout=Knockout(engine, 2, 0), seed=0
     )
     given = {role: heads for role, heads in result.roles.items() if heads}
     assert given == {"previous token": [planted.previous_token], "induction": [planted.induction]}

@@ -29,7 +29,13 @@ def test_tables_metrics_and_sentences_read_the_same_fields(result):
     assert needed["head"].tolist() == [head.name for head in circuit.heads]
     assert report.metrics["least_minimality"] == pytest.approx(needed["change"].abs().min())
     names = " ".join(head.name for head in circuit.heads)
-    assert f"circuit of the {len(circuit.heads)} heads with a role: {names}" in report.summary
+    assert (
+        f"circuit of the {len(circuit.heads)} heads with a role, found on the same prompts: {names}" in report.summary
+    )
+    assert report.metrics["random_circuits_highest"] == circuit.random.max()
+    assert any(
+        line.startswith("  3 circuits of as many random heads at the same positions: F from") for line in report.summary
+    )
     assert f"  F(C) / F(M) = {circuit.share.value[0]:.2f} [" in "\n".join(report.summary)
 
 
