@@ -48,7 +48,7 @@ def test_without_evidence_no_head_has_a_role(sweep, tmp_path):
         (["intervention.thresholds.fame=1"], "intervention.thresholds.fame: no such key"),
         (["intervention.controls=19"], "intervention.controls: got 19, expected"),
         (["task.n=15"], "task.n: roles are tested in either order of the names, with intervals; got 7 prompts"),
-        (["task.n=40", "task.order=abba"], "task.n: roles are tested in either order of the names, with intervals; got 0"),
+        (["task.n=40", "task.order=abba"], "task.n: roles are tested in either order of the names, with"),
         (
             ["task=pairs", "task.prompt=The cat met John", "task.corrupt=The cat met Mary", "task.answer= John",
              "task.distractor= Mary"],
