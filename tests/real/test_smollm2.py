@@ -203,7 +203,7 @@ def test_the_position_of_the_answer_steers_it(sweep, tmp_path):
         "intervention.scale=[-3,-1,1,3]", "intervention.side_effects=0", "figures=false", "tracker=none",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert "smollm2-135m is steered by this direction" in outcome.out
+    assert "smollm2-135m (Q4_1 weights) is steered by this direction" in outcome.out
     found = json.loads((only_run_folder(tmp_path) / "metrics.json").read_text())
     assert (found["steers"], found["best_layer"], found["n_beyond_random"]) == (1, 22, 1)
     assert found["best_initial_slope_low"] > found["control_steepest_limit"]
