@@ -23,6 +23,9 @@ Kind = Literal["class", "random", "greedy"]
 NO_HEAD: Final = "no head"
 """The label of the empty subset."""
 
+_TRIES_PER_CIRCUIT: Final = 20
+"""How often a circuit is drawn for each that is asked for: small models have few different ones."""
+
 
 @dataclass(frozen=True)
 class KnockedOut:
@@ -55,7 +58,7 @@ class Needed:
     """F(C∖(K ∪ {v})) − F(C∖K), with one row."""
 
     is_found: bool
-    """Whether it is distinguishable from 0, corrected for all heads and all subsets that were tried."""
+    """Whether the change is distinguishable from 0, corrected for the number of heads and of subsets."""
 
 
 def completeness(
@@ -152,13 +155,20 @@ def minimality(
 def random_circuits(
     circuit: Sequence[PlacedHead], heads: Sequence[tuple[int, int]], count: int, seed: int
 ) -> list[list[PlacedHead]]:
-    """Return circuits of random heads of the model, as many at each position as `circuit` has there."""
+    """Return up to `count` different circuits of random heads, as many at each position as `circuit` has there.
+
+    None of them is the circuit itself. A small model may have fewer than `count` of them.
+    """
     rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(count):
-        chosen: list[PlacedHead] = []
-        for position, number in Counter(head.position for head in circuit).items():
-            picks = rng.choice(len(heads), number, replace=False)
-            chosen += [PlacedHead(layer, head, position) for layer, head in (heads[pick] for pick in picks)]
-        drawn.append(sorted(chosen))
-    return drawn
+    sizes, drawn = Counter(head.position for head in circuit), dict[tuple[PlacedHead, ...], None]()
+    for _ in range(_TRIES_PER_CIRCUIT * count):
+        if len(drawn) == count:
+            break
+        chosen = [
+            PlacedHead(heads[pick][0], heads[pick][1], position)
+            for position, size in sizes.items()
+            for pick in rng.choice(len(heads), size, replace=False)
+        ]
+        if set(chosen) != set(circuit):
+            drawn[tuple(sorted(chosen))] = None
+    return [list(each) for each in drawn]

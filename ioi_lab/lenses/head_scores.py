@@ -52,8 +52,6 @@ def unedited_scores(
     """
     from_second = attention_to(engine, "clean", "S2", ["S1", "S1+1"])
     from_end = attention_to(engine, "clean", "END", ["IO", "S1", "S2"])
-    copying, negative_copying = copying_scores(engine, "clean", "IO")
-    _, negative_copying_s2 = copying_scores(engine, "clean", "S2")
     answer, difference = direct.answer.sum.mean(), direct.logit_diff.mean()
     on_random_tokens = repeat_scores(engine, n_sequences, seed)
     to_io, to_s1, to_s2 = from_end[:, :, 0], from_end[:, :, 1], from_end[:, :, 2]
@@ -66,9 +64,9 @@ def unedited_scores(
         "end_to_s2": to_s2,
         "end_to_s": to_s1 + to_s2,
         "end_to_io_minus_s": to_io - to_s1 - to_s2,
-        "copying": copying,
-        "negative_copying": negative_copying,
-        "negative_copying_s2": negative_copying_s2,
+        "copying": copying_scores(engine, "clean", "IO"),
+        "negative_copying": copying_scores(engine, "clean", "IO", negative=True),
+        "negative_copying_s2": copying_scores(engine, "clean", "S2", negative=True),
         "direct_answer": share_of(direct.answer.heads, answer),
         "direct_distractor": share_of(direct.distractor.heads, answer),
         "direct_logit_diff": share_of(direct.difference.heads, difference),
@@ -124,22 +122,22 @@ def repeat_scores(engine: Engine, n_sequences: int, seed: int) -> Mapping[str, F
 
 @torch.no_grad()
 def copying_scores(
-    engine: Engine, which: Pass, label: str
-) -> tuple[Float[Array, "layer head prompt"], Float[Array, "layer head prompt"]]:
-    """Return whether each head's OV circuit copies the name at a label, and whether it does the opposite: 1 or 0.
+    engine: Engine, which: Pass, label: str, *, negative: bool = False
+) -> Float[Array, "layer head prompt"]:
+    """Return whether each head's OV circuit copies the name at a label or, if `negative`, does the opposite: 1 or 0.
 
     The residual stream after the first layer at the name goes through the head's norm, W_V and W_O, and through the
     final norm and the unembedding. A name is copied if it is among the five likeliest tokens, and negatively copied if
     it is among the five likeliest of the negated output (Wang et al. 2022, arXiv 2211.00593, section 3.1).
     """
     shape, bridge = engine.shape, engine.model.bridge
-    copied, opposed = (np.zeros((shape.n_layers, shape.n_heads, len(engine.prompts))) for _ in range(2))
+    copied = np.zeros((shape.n_layers, shape.n_heads, len(engine.prompts)))
+    side = "clean_tokens" if which == "clean" else "corrupted_tokens"
     site = Site("resid_post", 0)
-    for rows, activations in engine.stream(which, [site]):
+    for rows, activations in engine.stream_recorded(which, [site]):
         prompts = [engine.prompts[row] for row in rows]
         places = [prompt.index(label) for prompt in prompts]
         names = activations[site][list(range(len(rows))), places]
-        side = "clean_tokens" if which == "clean" else "corrupted_tokens"
         read = [getattr(prompt, side)[place] for prompt, place in zip(prompts, places, strict=True)]
         tokens = torch.tensor(read, device=names.device)
         for layer in range(shape.n_layers):
@@ -147,9 +145,8 @@ def copying_scores(
             values = block.attn.W_V.float().repeat_interleave(shape.n_heads // shape.n_kv_heads, dim=0)
             normed = block.ln1(names[None].to(block.attn.W_V.dtype))[0].float()
             moved = torch.einsum("rd,hde,hef->rhf", normed, values, block.attn.W_O.float())
-            for scores, output in ((copied, moved), (opposed, -moved)):
-                scores[layer][:, list(rows)] = _among_likeliest(engine.model, output, tokens)
-    return copied, opposed
+            copied[layer][:, list(rows)] = _among_likeliest(engine.model, -moved if negative else moved, tokens)
+    return copied
 
 
 def _among_likeliest(

@@ -16,7 +16,7 @@ def title_of(model: ModelConfig) -> str:
 def in_low_precision(models: Mapping[str, ModelConfig]) -> list[str]:
     """Return the titles of the models whose precision is low; `models` are by their keys in the config.
 
-    Two models of one name are told apart by the ends of their keys: `source tiny-gpt2 (bfloat16)`.
+    If two models have the same name, the last part of each one's key is put in front: `source tiny-gpt2 (bfloat16)`.
     """
     labels = [model.label for model in models.values()]
     return [

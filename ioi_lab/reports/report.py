@@ -56,7 +56,7 @@ class ReportContext:
     """The names of the model and of the task, and what intervals are taken over, for titles and sentences."""
 
     model: str
-    """With what makes its precision low: `smollm2-135m (Q4_1 weights)`."""
+    """The name of the model, followed by the reason if its precision is low: `smollm2-135m (Q4_1 weights)`."""
 
     task: str
     low_precision: Sequence[str] = ()

@@ -33,7 +33,7 @@ class LinearRange:
 
     @property
     def is_linear(self) -> bool:
-        """Whether the response is linear over the range, as far as it can be tested."""
+        """Whether the response is linear over the range; with too few scales to test this, it counts as linear."""
         return not self.r2 < LINEAR_R2
 
     @property

@@ -81,5 +81,16 @@ def test_random_circuits_have_as_many_heads_at_each_position():
         assert sorted(head.position for head in each) == ["END", "END", "S2"]
         assert len(set(each)) == 3
         assert {(head.layer, head.head) for head in each} <= set(heads)
-    assert len({tuple(each) for each in drawn}) > 20
+    assert len({tuple(each) for each in drawn}) == 30
     assert drawn == random_circuits(circuit, heads, 30, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_random_circuit_is_never_the_circuit_itself(seed):
+    """Of three heads, two can be chosen in three ways, of which one is the circuit."""
+    circuit, heads = [PlacedHead(0, 0, "END"), PlacedHead(0, 1, "END")], [(0, 0), (0, 1), (0, 2)]
+    drawn = random_circuits(circuit, heads, 10, seed)
+    assert sorted(drawn) == [
+        [PlacedHead(0, 0, "END"), PlacedHead(0, 2, "END")],
+        [PlacedHead(0, 1, "END"), PlacedHead(0, 2, "END")],
+    ]

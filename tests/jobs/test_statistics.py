@@ -59,7 +59,7 @@ def test_too_few_sentences_are_reported(sweep, tmp_path, arguments, line):
 
 
 def test_only_prompts_that_the_model_answers_are_kept(sweep, tmp_path, random_folders):
-    """Of random weights, which answer about half of the prompts."""
+    """A model with random weights answers about half of the prompts."""
     model = ["model=folder", f"model.path={random_folders['gpt2']}", "task.n=20"]
     outcome, metrics, _, run = finished(sweep, tmp_path, *model, "task.only_correct=true")
     kept = pd.read_csv(run / "prompts.csv")

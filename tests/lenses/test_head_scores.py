@@ -58,7 +58,7 @@ def test_repeat_scores_are_by_sequence(model, engine):
 @torch.no_grad()
 def test_copying_is_that_of_a_loop_over_heads(model, engine, monkeypatch):
     monkeypatch.setattr("ioi_lab.lenses.head_scores.N_LIKELIEST", 100)  # of random weights, five copy nothing
-    copied, opposed = copying_scores(engine, "clean", "IO")
+    copied, opposed = (copying_scores(engine, "clean", "IO", negative=negative) for negative in (False, True))
     bridge, shape = model.bridge, model.shape
     for row, pair in enumerate(engine.prompts):
         _, cache = bridge.run_with_cache(torch.tensor([pair.clean_tokens]))
@@ -93,8 +93,8 @@ def test_unedited_scores_put_each_measurement_under_its_name(engine):
     assert scores["induction_random"] == pytest.approx(repeated["induction"])
     assert scores["end_to_s"] == pytest.approx(scores["end_to_s1"] + scores["end_to_s2"])
     assert scores["end_to_io_minus_s"] == pytest.approx(scores["end_to_io"] - scores["end_to_s"])
-    assert (scores["negative_copying_s2"] == copying_scores(engine, "clean", "S2")[1]).all()
-    assert (scores["copying"] == copying_scores(engine, "clean", "IO")[0]).all()
+    assert (scores["negative_copying_s2"] == copying_scores(engine, "clean", "S2", negative=True)).all()
+    assert (scores["copying"] == copying_scores(engine, "clean", "IO")).all()
 
 
 def test_shares_of_nothing_are_unknown():

@@ -84,7 +84,7 @@ def test_a_sentence_of_ones_own_has_references(tokens):
 
 
 def test_too_few_prompts_of_a_cell_are_reported():
-    """With 10 names and words in pieces of one length each, a sentence has only so many reference prompts."""
+    """With 10 names in the vocabulary, a sentence has 10 · 9 · 8 = 720 reference prompts, and one is asked for more."""
     some = [*NAMES[:10], "When", "and", "met", "at", "the", "gave", "it", "to"]
     vocabulary = {word: i for i, word in enumerate(["[UNK]", *some, *(f" {word}" for word in some)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 from typing_extensions import override
 
+from ioi_lab.config import LabConfig
 from ioi_lab.interventions.base import Intervention
 from ioi_lab.lenses.roles import Thresholds
 
@@ -21,22 +22,31 @@ if TYPE_CHECKING:
     from ioi_lab.reports.report import Report, ReportContext
 
 
-class HeadRoles(Intervention["HeadRolesResult"]):
-    """Score every head on the clean prompts and on `repeats` sequences of random tokens, and assign the roles.
+class RoleKeys(LabConfig):
+    """The keys by which roles are assigned.
 
-    `controls`: the number of random heads that S-inhibition heads are compared with, and of random sets of heads that
-    the name movers are. `n_reference`: the number of prompts with three unrelated names, for each sentence and order,
-    whose means knock out heads. `seed`: draws the sequences, these prompts, and the random heads.
+    `repeats`: the number of sequences of repeated random tokens. `controls`: the number of random heads that
+    S-inhibition heads are compared with, and of random sets of heads that the name movers are compared with. `seed`:
+    draws the sequences, the random heads, and the prompts whose means knock out heads.
+    """
+
+    thresholds: Thresholds = Thresholds()
+    repeats: int = Field(16, ge=8)
+    controls: int = Field(40, ge=20)
+    seed: int = Field(0, ge=0)
+
+
+class HeadRoles(RoleKeys, Intervention["HeadRolesResult"]):
+    """Score every head on the clean prompts and on sequences of random tokens, and assign the roles.
+
+    `n_reference`: the number of prompts with three unrelated names, for each sentence and order, whose means knock out
+    heads. For the other keys see `RoleKeys`.
     """
 
     title: ClassVar[str] = "head roles"
 
     name: str = "head_roles"
-    thresholds: Thresholds = Thresholds()
-    repeats: int = Field(16, ge=8)
-    controls: int = Field(40, ge=20)
     n_reference: int = Field(16, ge=2)
-    seed: int = Field(0, ge=0)
 
     @override
     def measure(self, engine: Engine) -> HeadRolesResult:

@@ -130,13 +130,14 @@ def measure_head_roles(
     in_orders = {order: _estimates(scores, engine.bootstrap, prompts) for order, prompts in by_order.items()}
     movers = heads_in_role(NAME_MOVER, in_orders, thresholds, heads)
     query_scores, query_control = _query_scores(engine, movers, scores, thresholds, n_controls, seed)
-    scores |= query_scores | _backup_scores(engine, knockout.of(at_end(movers)), scores, direct)
-    in_orders = {order: _estimates(scores, engine.bootstrap, prompts) for order, prompts in by_order.items()}
+    by_movers = query_scores | _backup_scores(engine, knockout.of(at_end(movers)), scores, direct)
+    for order, prompts in by_order.items():
+        in_orders[order] |= _estimates(by_movers, engine.bootstrap, prompts)
     bounds = thresholds.model_copy(update={"queries": _query_bound(query_control, thresholds)})
     roles = {role: heads_in_role(role, in_orders, bounds, heads) for role in ROLES}
     controls = control_sets(movers, roles, engine.shape.n_heads, n_controls, seed)
     ablation, checks = knock_out_name_movers(engine, movers, controls, knockout)
-    everywhere = _estimates(scores, engine.bootstrap, range(len(engine.prompts)))
+    everywhere = _estimates(scores | by_movers, engine.bootstrap, range(len(engine.prompts)))
     return HeadRolesResult(
         baselines=baselines,
         checks=checks,

@@ -23,7 +23,7 @@ class InitialSlopes:
     """Slopes through the scale 0 and the measured scales next to it, which are the same for all sites."""
 
     scales: list[float]
-    """The measured scales next to 0, one below and one above, as far as there are any."""
+    """The measured scale next to 0 on each side; only one if all scales are on one side of 0."""
 
     slope: Estimate
     """The mean over prompts, per unit of scale, a row per site."""

@@ -71,7 +71,7 @@ class RefitSpread:
 
     native_slope: float
     slope: float
-    """Of the carried vector."""
+    """The standard deviation of the carried vector's slope."""
 
     slope_at_native_norm: float
     share: float

@@ -80,9 +80,10 @@ class DrawnControls:
 class VectorTransferResult:
     """The numbers of one direction, measured on the held-out prompts of the model that is steered.
 
-    Slopes are those of the logit difference per unit of scale, over the linear range of the native response in the same
-    layer, as far as it is symmetric around 0. `best` is the pair of layers in which each model's own vector is
-    steepest, on the training prompts. All intervals but those of `slopes` are over the held-out prompts alone.
+    Slopes are those of the logit difference per unit of scale. They are taken over those scales of the native vector's
+    linear range, in the same layer, whose opposites are in the range too. `best` is the pair of layers in which each
+    model's own vector is steepest, on the training prompts. All intervals but those of `slopes` are over the held-out
+    prompts alone.
     """
 
     source: str

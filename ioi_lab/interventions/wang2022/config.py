@@ -12,7 +12,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from ioi_lab.interventions.base import Intervention
-from ioi_lab.lenses.roles import Thresholds
+from ioi_lab.interventions.head_roles.config import RoleKeys
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
@@ -20,28 +20,23 @@ if TYPE_CHECKING:
     from ioi_lab.reports.report import Report, ReportContext
 
 
-class Wang2022(Intervention["Wang2022Result"]):
+class Wang2022(RoleKeys, Intervention["Wang2022Result"]):
     """Find the circuit of the heads that have a role, and evaluate it by the measures of the paper.
 
     The greedy search for completeness tries all heads of the circuit at each step, and minimality tries no head and
     whole roles as K, while the paper samples the former and chooses the latter by hand.
 
-    `thresholds`, `repeats`, `controls`: see `HeadRoles`. `n_reference`: the number of prompts with three unrelated
-    names for each sentence and order, whose means knock out heads. `random_sets`: the number of random subsets of the
-    circuit, and of random circuits that it is compared with. `greedy_steps`: the size of the largest greedy subset.
-    `seed`: draws all of these.
+    `n_reference`: the number of prompts with three unrelated names for each sentence and order, whose means knock out
+    heads. `random_sets`: the number of random subsets of the circuit, and of random circuits that it is compared with;
+    `seed` draws them too. `greedy_steps`: the size of the largest greedy subset. For the other keys see `RoleKeys`.
     """
 
     title: ClassVar[str] = "wang2022"
 
     name: str = "wang2022"
-    thresholds: Thresholds = Thresholds()
-    repeats: int = Field(16, ge=8)
-    controls: int = Field(40, ge=20)
     n_reference: int = Field(32, ge=2)
     random_sets: int = Field(20, ge=0)
     greedy_steps: int = Field(5, ge=0)
-    seed: int = Field(0, ge=0)
 
     @override
     def measure(self, engine: Engine) -> Wang2022Result:

@@ -95,6 +95,11 @@ class CircuitResult:
     completeness: list[KnockedOut]
     minimality: list[Needed]
 
+    @property
+    def n_random_below(self) -> int:
+        """The number of random circuits with a smaller F than the circuit."""
+        return int((self.random < self.alone.value[0]).sum())
+
 
 @dataclass(frozen=True)
 class Wang2022Result(Result):
@@ -102,10 +107,11 @@ class Wang2022Result(Result):
 
     roles: HeadRolesResult
     paths: list[Paths]
-    """Into the logits, and, as far as heads have such roles, into what writes there and into what shapes that."""
+    """Into the logits; then, if some heads have these roles, into name movers (or subject suppressors) and S-inhibition
+    heads."""
 
     movements: list[Movement]
-    """Of the name movers or, without any, of the heads with the largest direct effects on the logit difference."""
+    """How the name movers move names; if there are none, how the heads with the largest direct effects do."""
 
     circuit: CircuitResult | None
     """None if no head has a role."""

@@ -83,6 +83,7 @@ def _circuit_metrics(circuit: CircuitResult) -> dict[str, float]:
     if len(circuit.random):
         metrics |= {"random_circuits_lowest": float(circuit.random.min())}
         metrics |= {"random_circuits_highest": float(circuit.random.max())}
+        metrics |= {"n_random_circuits": len(circuit.random), "n_random_circuits_below": circuit.n_random_below}
     for name in ("alone", "share", "difference", "nothing"):
         metrics |= scalars(f"circuit_{name}", getattr(circuit, name))
     for kind in ("class", "random", "greedy"):
@@ -141,10 +142,10 @@ def _completeness_lines(circuit: CircuitResult) -> list[str]:
 def _random_lines(circuit: CircuitResult) -> list[str]:
     if not len(circuit.random):
         return []
-    count = counted(len(circuit.random), "circuit")
+    count = counted(len(circuit.random), "other circuit")
     return [
         f"  {count} of as many random heads at the same positions: F from {circuit.random.min():.2f} to "
-        f"{circuit.random.max():.2f}"
+        f"{circuit.random.max():.2f}, {circuit.n_random_below} of them below F(C)"
     ]
 
 

@@ -33,9 +33,10 @@ def test_tables_metrics_and_sentences_read_the_same_fields(result):
         f"circuit of the {len(circuit.heads)} heads with a role, found on the same prompts: {names}" in report.summary
     )
     assert report.metrics["random_circuits_highest"] == circuit.random.max()
-    assert any(
-        line.startswith("  3 circuits of as many random heads at the same positions: F from") for line in report.summary
-    )
+    below = sum(value < circuit.alone.value[0] for value in circuit.random)
+    assert report.metrics["n_random_circuits_below"] == below
+    (random,) = (line for line in report.summary if line.startswith("  3 other circuits of as many random heads"))
+    assert random.endswith(f"{below} of them below F(C)")
     assert f"  F(C) / F(M) = {circuit.share.value[0]:.2f} [" in "\n".join(report.summary)
 
 
