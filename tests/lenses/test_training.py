@@ -34,13 +34,6 @@ def sites(engine):
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    file = tmp_path_factory.mktemp("text") / "corpus.txt"
-    file.write_text(" ".join(sentences(300, seed=5)))
-    return file
-
-
-@pytest.fixture(scope="module")
 def trained(engine, sites, text):
     return train_translators(engine, sites, text, TRAINING)
 

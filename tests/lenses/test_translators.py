@@ -12,7 +12,6 @@ from ioi_lab.lenses.training import Training, train_translators
 from ioi_lab.lenses.translators import load_translators, save_translators
 from ioi_lab.models.loading import load_model
 from ioi_lab.tiny import tiny_folder
-from ioi_lab.tiny.corpus import sentences
 from tests.conftest import ioi_task, model_config
 
 TRAINING = Training(steps=60, batch=64, learning_rate=3e-3, seed=0, evaluate_every=20, patience=3)
@@ -26,13 +25,6 @@ def tiny():
 @pytest.fixture(scope="module")
 def engine(tiny):
     return Engine(tiny, ioi_task(n=4).prompt_pairs(tiny.tokens))
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    file = tmp_path_factory.mktemp("text") / "corpus.txt"
-    file.write_text(" ".join(sentences(300, seed=5)))
-    return file
 
 
 @pytest.fixture(scope="module")
