@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Final, Literal
 
@@ -145,7 +145,7 @@ def single_token_names(tokens: Tokens) -> list[str]:
     return names
 
 
-def drawn_names(rng: random.Random, allowed: frozenset[str]) -> tuple[list[str], list[bool]]:
+def drawn_names(rng: random.Random, allowed: Collection[str]) -> tuple[list[str], list[bool]]:
     """Return `N_DRAWN_NAMES` different names, and whether each takes the place of a name that is not `allowed`.
 
     `rng` advances by the same amount whatever is allowed, and allowed names are the same for every tokenizer.

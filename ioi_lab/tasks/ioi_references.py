@@ -52,7 +52,7 @@ def abc_references(prompts: PromptPairs, tokens: Tokens, n_per_cell: int, seed: 
 
     """
     twins = {pair.corrupted_tokens for pair in prompts}
-    names = frozenset(single_token_names(tokens))
+    names = {name: tokens.single(f" {name}") for name in single_token_names(tokens)}
     drawn: dict[Cell, range] = {}
     references: list[PromptPair] = []
     for pair in prompts:
@@ -83,12 +83,15 @@ def _cell_of(pair: PromptPair) -> Cell:
 def _drawn(
     pair: PromptPair,
     tokens: Tokens,
-    names: frozenset[str],
+    names: Mapping[str, int | None],
     rng: random.Random,
     count: int,
     excluded: set[tuple[int, ...]],
 ) -> list[tuple[int, ...]]:
-    """Return up to `count` different ABC prompts whose names are at the positions of the pair's."""
+    """Return up to `count` different ABC prompts whose names are at the positions of the pair's.
+
+    `names` are those that can be drawn, with their tokens; `excluded` prompts are not returned.
+    """
     found: dict[tuple[int, ...], None] = {}
     for ids in _candidates(pair, tokens, names, rng, _TRIES_PER_PROMPT * count):
         if len(found) == count:
@@ -99,17 +102,13 @@ def _drawn(
 
 
 def _candidates(
-    pair: PromptPair, tokens: Tokens, names: frozenset[str], rng: random.Random, tries: int
+    pair: PromptPair, tokens: Tokens, names: Mapping[str, int | None], rng: random.Random, tries: int
 ) -> Iterator[tuple[int, ...]]:
     assert pair.frame is not None
     for _ in range(tries):
-        drawn, _ = drawn_names(rng, names)
+        drawn, _ = drawn_names(rng, names.keys())
         scene = {"place": rng.choice(PLACES), "object": rng.choice(OBJECTS)}
         people = dict(zip(("IO", "S1", "S2"), drawn, strict=False))
         ids = tokens.encode(pair.frame.format(**people, **scene))
-        if len(ids) == len(pair) and _are_at(people, ids, pair.labels, tokens):
+        if len(ids) == len(pair) and all(ids[pair.labels[label]] == names[name] for label, name in people.items()):
             yield ids
-
-
-def _are_at(people: Mapping[str, str], ids: tuple[int, ...], labels: Mapping[str, int], tokens: Tokens) -> bool:
-    return all(ids[labels[label]] == tokens.single(f" {name}") for label, name in people.items())

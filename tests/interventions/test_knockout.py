@@ -93,29 +93,10 @@ def with_hooks(plain, hook_of_layer, ids):
     return logits
 
 
-def test_a_head_is_kept_at_its_positions_only(setup):
-    """All but 1.2@S2: head 1.2 gets the mean at every position but S2, all other heads at all positions."""
-    model, plain, prompts = setup
-    intervention = ablate(layer="all", head="1.2@S2", sets="except", method="mean_by_position", reference="abc")
-    engine = Engine(model, prompts)
-    (edits,) = plan_of(intervention, engine)
-    by_site = {(edit.site.layer, edit.site.head): edit.site.position for edit in edits}
-    assert by_site == dict.fromkeys(product(range(4), range(4)), "all") | {(1, 2): "all but S2"}
-    got = engine.run([edits], "clean", progress=False).logit_diff
-    for row, pair in enumerate(prompts):
-        by_hand = [
-            Edit(Site("z", edit.site.layer, edit.site.head, position), "replace", edit.value)
-            for edit in edits
-            for position in range(len(pair))
-            if (edit.site.layer, edit.site.head) != (1, 2) or position != pair.labels["S2"]
-        ]
-        logits = edited_end_logits(plain, pair, row, by_hand, "clean")
-        assert got[0, row] == pytest.approx((logits[pair.answer_id] - logits[pair.distractor_id]).item(), abs=1e-4)
-
-
 @pytest.mark.parametrize(
     ("method", "reference"),
     [
+        ("mean_by_position", "abc"),
         ("zero", "abc"),
         ("mean", "corrupted"),
         ("mean_by_position", "clean"),
@@ -124,20 +105,23 @@ def test_a_head_is_kept_at_its_positions_only(setup):
     ],
 )
 def test_heads_at_positions_are_kept_under_every_method(setup, method, reference):
-    """The edits are those at all other positions: at S2, head 1.2 is as the pass computes it."""
+    """All but 1.2@S2: head 1.2 is edited at every position but S2, all other heads at all positions."""
     model, plain, prompts = setup
     intervention = ablate(layer="all", head="1.2@S2", sets="except", method=method, reference=reference)
     engine = Engine(model, prompts)
     (edits,) = plan_of(intervention, engine)
+    by_head = {(edit.site.layer, edit.site.head): edit for edit in edits}
+    positions = {head: edit.site.position for head, edit in by_head.items()}
+    assert positions == dict.fromkeys(product(range(4), range(4)), "all") | {(1, 2): "all but S2"}
+    kept = by_head.pop((1, 2))
     got = engine.run([edits], "clean", progress=False).logit_diff
     for row, pair in enumerate(prompts):
-        by_hand = [
-            Edit(Site("z", edit.site.layer, edit.site.head, position), edit.operation, edit.value)
-            for edit in edits
+        elsewhere = [
+            Edit(Site("z", 1, 2, position), kept.operation, kept.value)
             for position in range(len(pair))
-            if (edit.site.layer, edit.site.head) != (1, 2) or position != pair.labels["S2"]
+            if position != pair.labels["S2"]
         ]
-        logits = edited_end_logits(plain, pair, row, by_hand, "clean")
+        logits = edited_end_logits(plain, pair, row, [*by_head.values(), *elsewhere], "clean")
         assert got[0, row] == pytest.approx((logits[pair.answer_id] - logits[pair.distractor_id]).item(), abs=1e-4)
 
 

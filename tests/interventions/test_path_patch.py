@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 import torch
@@ -43,13 +44,19 @@ def measured(model, prompts, intervention):
     return rows, engine.run(plan, intervention.base, progress=False).logit_diff
 
 
+@cache
+def unedited(plain, ids, site):
+    """The activation in a plain pass, which all senders share."""
+    return activation(plain, torch.tensor([ids]), site)
+
+
 def frozen(plain, pair, sender, to, base, source, mlps="frozen"):
     """The logit difference, by freezing every output but the sender's (and, if they are free, MLPs) by plain hooks."""
     n_layers = plain.config.num_hidden_layers
     kinds = ("attn_out", "mlp_out") if mlps == "frozen" else ("attn_out",)
     outputs = {Site(name, layer) for name in kinds for layer in range(n_layers)}
-    former = {site: activation(plain, tokens(pair, base), site) for site in outputs}
-    other = activation(plain, tokens(pair, source), Site(sender.component, sender.layer))
+    former = {site: unedited(plain, tuple(tokens(pair, base)[0].tolist()), site) for site in outputs}
+    other = unedited(plain, tuple(tokens(pair, source)[0].tolist()), Site(sender.component, sender.layer))
     own = Site("attn_out" if sender.component == "z" else "mlp_out", sender.layer)
     received = []
 

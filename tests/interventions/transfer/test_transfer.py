@@ -15,6 +15,7 @@ from tests.conftest import model_config, only_run_folder
 
 QUICK = (
     "tracker=none",
+    "figures=false",
     "intervention=transfer",
     "task.n=24",
     "intervention.corpus.n=200",
