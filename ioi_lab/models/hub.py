@@ -130,10 +130,10 @@ def _download(
 
 
 def damaged_files(folder: Path) -> list[str]:
-    """Return the names of the files in a snapshot of the hub's cache that have other contents than when they were stored.
+    """Return the names of files in a snapshot of the hub's cache whose contents have changed since they were stored.
 
-    Files that are read are links to files that the hub's cache names by their SHA-256, or by git's SHA-1 if they are small. Other
-    files, as on systems without links, are not checked.
+    The files are links to others, which the hub's cache names by their SHA-256, or by git's SHA-1 if they are small.
+    Files that the lab does not read, or that are not links, are not checked.
     """
     weights = next((pattern for pattern in WEIGHT_FILES if any(folder.glob(pattern))), WEIGHT_FILES[0])
     read = (path for pattern in (*_TEXT_FILES, weights) for path in folder.glob(pattern))
