@@ -8,21 +8,28 @@ has failed.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import logging
+import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hydra.core.global_hydra import GlobalHydra
+
+from ioi_lab.cli.command import run_command
 from ioi_lab.config import CONFIG_FOLDER
+from sweep import main as sweep
 from tests.hub_stand_in import HubStandIn, Repository
 
 OTHER: Final = {"gpt2-small": "pythia-410m", "pythia-410m": "gpt2-small"}
-SWEEP: Final = Path(__file__).resolve().parent.parent / "sweep.py"
 COMMON: Final = ("tracker=none", "model.device=cpu", "task.n=4")
 SMALL: Final[dict[str, tuple[str, ...]]] = {
     "path_patch": ("intervention.layer=[0,11]",),
@@ -51,55 +58,59 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
 """Overrides that make a run short."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a run."""
+def print_row(hub: HubStandIn, model: str, label: str, overrides: Sequence[str]) -> bool:
+    """Run `sweep.py` in this process, print a line of the table, and return whether the run has failed."""
+    hub.requests.clear()
+    started = time.process_time()
+    GlobalHydra.instance().clear()
+    sys.argv = ["sweep.py", *COMMON, f"model={model}", *overrides]
+    output = io.StringIO()
+    outcome = "done"
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            run_command(sweep, config_name="sweep")
+        except SystemExit:
+            outcome = output.getvalue().strip().rpartition("\n")[2]
+        except Exception as error:  # a bug, which would end in a traceback
+            outcome = f"{type(error).__name__}: {error}"
+        finally:
+            logging.getLogger().handlers.clear()  # Hydra's, which write to this output
+    seconds = time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    requests = "stopped" if hub.stopped.is_set() else len(hub.requests)
+    print(f"| {model} | {label} | {seconds:.1f} | {peak:.1f} | {requests} | {outcome} |", flush=True)
+    return outcome != "done"
 
-    seconds: float
-    peak_gb: float
-    """The largest resident memory of the process."""
 
-    error: str | None
-    """The last line of a run that failed."""
+def run_all(model: str, names: Sequence[str], folder: Path) -> None:
+    """Download a model, and run the interventions on it without the hub; exits with 1 if a run has failed."""
+    hub = HubStandIn(served(folder))
+    os.environ |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "cache")}  # read when its library is imported
+    os.environ.pop("HF_HUB_OFFLINE", None)
+    os.chdir(folder)
+    with hub:
+        one_head = ("intervention.layer=0", "intervention.head=0")
+        failed = [print_row(hub, each, "download", one_head) for each in needed(model, names)]
+    for name in names:
+        source = (f"model@intervention.source={OTHER[model]}",) if name == "transfer" else ()
+        failed.append(print_row(hub, model, name, (f"intervention={name}", *SMALL.get(name, ()), *source)))
+    sys.exit(1 if any(failed) else 0)
 
 
-@dataclass(frozen=True)
-class Bench:
-    """A folder for runs, and the hub that they use."""
+def needed(model: str, names: Sequence[str]) -> list[str]:
+    """Return the models that the runs need: `transfer` needs another one."""
+    return [OTHER[model], model] if "transfer" in names else [model]
 
-    folder: Path
-    hub: HubStandIn
 
-    def run(self, overrides: Sequence[str]) -> Outcome:
-        """Run `sweep.py` in a process of its own."""
-        others = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-        environment = others | {"HF_ENDPOINT": self.hub.endpoint, "HF_HOME": str(self.folder / "cache")}
-        start = time.perf_counter()
-        with (self.folder / "log.txt").open("w+") as log:
-            command = [sys.executable, str(SWEEP), *COMMON, *overrides]
-            process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-            _, status, usage = os.wait4(process.pid, 0)
-            log.seek(0)
-            lines = [line for line in log.read().splitlines() if line.strip()]
-        failed = os.waitstatus_to_exitcode(status) != 0
-        return Outcome(time.perf_counter() - start, usage.ru_maxrss / 2**20, lines[-1] if failed else None)
-
-    def print_row(self, model: str, label: str, overrides: Sequence[str]) -> bool:
-        """Run, print a line of the table, and return whether the run has failed."""
-        self.hub.requests.clear()
-        outcome = self.run([f"model={model}", *overrides])
-        requests = "stopped" if self.hub.stopped.is_set() else len(self.hub.requests)
-        result = outcome.error or "done"
-        print(
-            f"| {model} | {label} | {outcome.seconds:.0f} | {outcome.peak_gb:.1f} | {requests} | {result} |", flush=True
-        )
-        return outcome.error is not None
+def write_repositories(folder: Path) -> None:
+    """Write the two repositories in a process of its own, unless they are there: this one's memory stays small."""
+    if not (folder / "pythia-410m").is_dir():
+        command = [sys.executable, "-m", "benchmarks.hub_repositories", str(folder)]
+        subprocess.run(command, cwd=Path(__file__).parent.parent, check=True)
 
 
 def served(folder: Path) -> list[Repository]:
-    """Write the two repositories, with the names and revisions of `conf/model/`."""
-    # In a process of its own: a process starts with the peak memory of its parent.
-    subprocess.run([sys.executable, "-m", "benchmarks.hub_repositories", str(folder)], cwd=SWEEP.parent, check=True)
+    """Return the two repositories, with the names and revisions of `conf/model/`."""
     gpt2, pythia = {"main": "607a30d783dfa663caf39e06633721c8d4cfcd7e"}, {"step143000": "a" * 40, "main": "b" * 40}
     return [
         Repository("openai-community/gpt2", folder / "gpt2", gpt2, old_names=("gpt2",)),
@@ -113,18 +124,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hub", description=__doc__)
     parser.add_argument("--models", nargs="+", default=list(OTHER), choices=list(OTHER))
     parser.add_argument("--interventions", nargs="+", default=names, choices=names)
+    parser.add_argument("--folder", type=Path, help="where to keep the repositories, the cache and the runs (5 GB)")
     options = parser.parse_args()
+    print("| model | run | CPU s | peak GB | requests to the hub | outcome |\n|---|---|---|---|---|---|", flush=True)
+    spawn = multiprocessing.get_context("spawn")  # a process per model: its memory, and its environment variables
     with tempfile.TemporaryDirectory() as temporary:
-        bench = Bench(Path(temporary), HubStandIn(served(Path(temporary))))
-        print("| model | run | s | peak GB | requests to the hub | outcome |\n|---|---|---|---|---|---|", flush=True)
-        with bench.hub:
-            one_head = ("intervention.layer=0", "intervention.head=0")
-            failed = [bench.print_row(model, "download", one_head) for model in OTHER]
+        folder = (options.folder or Path(temporary)).resolve()
+        write_repositories(folder)
+        codes = []
         for model in options.models:
-            for name in options.interventions:
-                source = (f"model@intervention.source={OTHER[model]}",) if name == "transfer" else ()
-                failed.append(bench.print_row(model, name, (f"intervention={name}", *SMALL.get(name, ()), *source)))
-    sys.exit(1 if any(failed) else 0)
+            process = spawn.Process(target=run_all, args=(model, options.interventions, folder))
+            process.start()
+            process.join()
+            codes.append(process.exitcode)
+    sys.exit(1 if any(codes) else 0)
 
 
 if __name__ == "__main__":
