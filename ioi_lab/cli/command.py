@@ -17,22 +17,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from hydra.types import RunMode
-from tqdm import tqdm
 
 from ioi_lab.cli.messages import USER_ERRORS, check_no_list_of_options, one_line, unknown_key, unknown_option
 from ioi_lab.cli.multirun import Multirun
+from ioi_lab.cli.stored import check_stored_config
 from ioi_lab.errors import LabError
 from ioi_lab.runs.folder import TRACEBACK
 from ioi_lab.runs.table import is_bound
+from ioi_lab.terminal import say
 
 if TYPE_CHECKING:
     from ioi_lab.jobs.job import PreparedJob
 
-FLAGS_WITH_VALUE: Final = tuple(
-    "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --info -i --experimental-rerun".split()
-)
+FLAGS_WITH_VALUE: Final = tuple("--config-dir -cd --config-name -cn --package -p --cfg -c --info -i".split())
 FLAGS: Final = tuple("--multirun -m --run -r --help -h --hydra-help --version --resolve --shell-completion -sc".split())
-"""Hydra's own flags, as `--hydra-help` lists them."""
+"""Hydra's own flags, as `--hydra-help` lists them, but for two."""
+
+WITHOUT_FLAG: Final = dict.fromkeys(
+    ("--config-path", "-cp", "--experimental-rerun"),  # replaces all configs of the lab; runs the code in a pickle
+    "not a flag of this command; a stored config is run again with --config-dir FOLDER --config-name config",
+)
+"""Flags of Hydra that the lab does not take, and what to type instead."""
 
 TEXT_KEYS: Final = ("task.prompt", "task.corrupt", "task.answer", "task.distractor")
 _show_traceback = False
@@ -99,7 +104,7 @@ def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float |
             raise
         line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
         Multirun.errors += 1
-        tqdm.write(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
+        say(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
         if not is_mistake:
             with contextlib.suppress(OSError):
                 (folder / TRACEBACK).write_text(traceback.format_exc())
@@ -126,14 +131,15 @@ def _end(error: BaseException, line: str | None = None) -> NoReturn:
     Multirun.print_how_to_resume("stopped")
     if _show_traceback:
         raise error
-    print(f"error: {line or one_line(error)}", file=sys.stderr)
+    say(f"error: {line or one_line(error)}", file=sys.stderr)
     sys.exit(1)
 
 
 def _flags_first(arguments: list[str]) -> list[str]:
     """Return flags before overrides, in any order they were typed: Hydra's parser takes no flag after an override.
 
-    Raises a `LabError` for a flag that Hydra does not have, or a list of options of a config group.
+    Raises a `LabError` for a flag that Hydra does not have, for a list of options of a config group, and for a stored
+    config that may not be used.
     """
     flags, overrides = [], []
     rest = iter(arguments)
@@ -142,13 +148,13 @@ def _flags_first(arguments: list[str]) -> list[str]:
             check_no_list_of_options(argument)
             overrides.append(_quoted_text(argument))
             continue
-        if argument.split("=")[0] not in FLAGS + FLAGS_WITH_VALUE:
-            raise LabError(
-                f"{argument}: no such flag; a config key is set with key=value, --hydra-help lists the flags"
-            )
+        if (flag := argument.split("=")[0]) not in FLAGS + FLAGS_WITH_VALUE:
+            instead = "no such flag; a config key is set with key=value, --hydra-help lists the flags"
+            raise LabError(f"{argument}: {WITHOUT_FLAG.get(flag, instead)}")
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE:
             flags.extend(value for value in [next(rest, None)] if value is not None)
+    check_stored_config(flags)
     return flags + overrides
 
 

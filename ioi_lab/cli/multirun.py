@@ -24,6 +24,7 @@ from ioi_lab.runs.folder import RunFolder, finished_runs, is_done, run_folders
 from ioi_lab.runs.identity import sha256_of_code
 from ioi_lab.runs.progress import Progress
 from ioi_lab.runs.resume import earlier_sweep, is_placed, land_in, record_finished_runs, record_typed
+from ioi_lab.terminal import say
 
 
 class Multirun(Callback):
@@ -52,7 +53,7 @@ class Multirun(Callback):
         looks_back = Multirun.resumes and not placed
         earlier = earlier_sweep(config) if looks_back else None
         if earlier is not None:
-            print(f"going on in {earlier}, where {_finished_jobs(earlier)} (resume=false starts over)")
+            say(f"going on in {earlier}, where {_finished_jobs(earlier)} (resume=false starts over)")
         Multirun.folder = earlier or Path(config.hydra.sweep.dir)
         if not placed:
             land_in(Multirun.folder, config)
@@ -88,7 +89,7 @@ class Multirun(Callback):
         cls.close_progress()
         if cls.folder is not None and any(run_folders(cls.folder)):
             command = "the same command" if cls.resumes else "the same command with resume=true"
-            print(f"{reason}; {command} goes on in {cls.folder}", file=sys.stderr)
+            say(f"{reason}; {command} goes on in {cls.folder}", file=sys.stderr)
 
     @classmethod
     def empty_grid(cls) -> LabError:

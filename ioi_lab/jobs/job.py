@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from ioi_lab.config import check_targets
 from ioi_lab.errors import LabError, called
 from ioi_lab.models.loading import ModelConfig, weights_of
 from ioi_lab.runs.folder import RunFolder, environment, is_done
@@ -206,7 +207,7 @@ def _track(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> None:
 def resolve(config: DictConfig) -> dict[str, Any]:
     """Return a config, without Hydra's own part, as plain values with every interpolation resolved.
 
-    Raises a `LabError` for a key that has no value yet.
+    Raises a `LabError` for a key that has no value yet, and for a `_target_` that may not be used.
     """
     try:
         resolved = {str(key): _as_plain(config[key]) for key in config if key != "hydra"}
@@ -214,6 +215,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
         raise LabError(f"{error.full_key}: this key has no value yet; give one with {error.full_key}=…") from error
     except OmegaConfBaseException as error:
         raise LabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
+    check_targets(resolved)
     _make_paths_absolute(resolved)
     return resolved
 
