@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ioi_lab.errors import LabError
 from ioi_lab.runs.paired import paired_lines
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
-from ioi_lab.terminal import say
+from ioi_lab.terminal import printable, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +26,7 @@ def main() -> None:
         for line in options.command(options):
             say(line)
     except LabError as error:
-        say(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"error: {printable(str(error))}")
     except BrokenPipeError:  # `| head`
         sys.stderr.close()
 
