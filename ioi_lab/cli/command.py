@@ -20,9 +20,11 @@ from hydra.types import RunMode
 
 from ioi_lab.cli.messages import USER_ERRORS, check_no_list_of_options, one_line, unknown_key, unknown_option
 from ioi_lab.cli.multirun import Multirun
+from ioi_lab.cli.signals import check_not_interrupted, interruptible
 from ioi_lab.cli.stored import check_stored_config
-from ioi_lab.errors import LabError
-from ioi_lab.runs.folder import TRACEBACK
+from ioi_lab.cli.workers import LOST_WORKER, has_lost_a_worker
+from ioi_lab.errors import LabError, explained
+from ioi_lab.runs.folder import TRACEBACK, is_done
 from ioi_lab.runs.table import is_bound
 from ioi_lab.terminal import say
 
@@ -46,9 +48,15 @@ _show_traceback = False
 def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     """Run the `hydra.main` function of the root config `config_name`.
 
-    A user's mistake ends with one line and exit code 1; `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C ends
-    with code 130. A multirun in which jobs failed ends with code 1 after all jobs have run.
+    A user's mistake ends with one line and exit code 1; `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C,
+    SIGTERM and SIGHUP end with one line and code 128 + signal. A multirun in which jobs failed ends with code 1 after
+    all jobs have run.
     """
+    with interruptible(Multirun.print_end):
+        _run_command(entry_point, config_name)
+
+
+def _run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     global _show_traceback
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is not an error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
@@ -57,9 +65,6 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
         sys.argv[1:] = _flags_first(sys.argv[1:])
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra prints no pages of its own: the error comes here
             entry_point()
-    except KeyboardInterrupt:
-        Multirun.print_how_to_resume("interrupted")
-        sys.exit(130)
     except MissingConfigException as error:
         _end(error, unknown_option(error))
     except ConfigCompositionException as error:
@@ -67,9 +72,11 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     except USER_ERRORS as error:
         _end(error)
     except Exception as error:
-        if not _raised_by_hydra(error):
+        if has_lost_a_worker(error):
+            _end(error, f"{LOST_WORKER}: {Multirun.unfinished()}")
+        if not _raised_by_hydra(error) and not isinstance(explained(error), LabError):
             raise
-        _end(error)
+        _end(explained(error))
     finally:
         Multirun.close_progress()
     if Multirun.empty:
@@ -96,7 +103,12 @@ def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float |
     try:
         metrics = run_job(prepared, folder, Path(hydra.runtime.cwd) / hydra.sweep.dir if is_multirun else None)
         return None if optimize is None else _metric(metrics, optimize)
+    except KeyboardInterrupt as interruption:
+        if not is_multirun:
+            interruption.add_note(f"{os.path.relpath(folder)} is {'done' if is_done(folder) else 'not done'}")
+        raise
     except Exception as error:
+        check_not_interrupted(error)
         is_mistake = isinstance(error, USER_ERRORS)
         if is_mistake and not is_multirun:
             _end(error)  # before Hydra prints something of its own
@@ -120,15 +132,16 @@ def _metric(metrics: Mapping[str, float], name: str) -> float:
     return metrics[name]
 
 
-def _end(error: BaseException, line: str | None = None) -> NoReturn:
+def _end(error: Exception, line: str | None = None) -> NoReturn:
     """End the program with the error in one line, or as it is if the user wants tracebacks.
 
     A multirun that ends like this is summed up with the jobs that it has run.
     """
+    check_not_interrupted(error)
     if Multirun.empty:  # some launchers fail without jobs
         error, line = Multirun.empty_grid(), None
     Multirun.sum_up()
-    Multirun.print_how_to_resume("stopped")
+    Multirun.print_how_to_resume()
     if _show_traceback:
         raise error
     say(f"error: {line or one_line(error)}", file=sys.stderr)

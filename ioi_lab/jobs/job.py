@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ioi_lab.config import check_targets
-from ioi_lab.errors import LabError, called
+from ioi_lab.errors import LabError, called, explained
 from ioi_lab.models.loading import ModelConfig, weights_of
 from ioi_lab.runs.folder import RunFolder, environment, is_done
 from ioi_lab.runs.identity import FILE_KEYS, check_unchanged, identity_of, why_again
@@ -145,8 +145,11 @@ def _failures_marked(run: RunFolder) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        run.fail(error)
-        raise
+        failure = explained(error)
+        run.fail(failure)
+        if failure is error:
+            raise
+        raise failure from error
 
 
 def _claim(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> dict[str, str] | None:
