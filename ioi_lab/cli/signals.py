@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ from typing import Any, Final, NoReturn
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SAME_SIGNAL_S: Final = 1.0
 """Seconds within which a signal counts once: a terminal and a parent process often send the same one."""
+
+_AGAIN_S: Final = 5.0
+"""Seconds after which a signal is repeated if the program still runs: some libraries swallow the exception."""
 
 
 class Interruption(KeyboardInterrupt):
@@ -36,13 +40,24 @@ class _Interrupts:
         """The signal that was received."""
 
         self._time = 0.0
+        self._ended = threading.Event()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.number is not None and now - self._time < _SAME_SIGNAL_S:
             return
+        if self.number is None:
+            threading.Thread(target=self._insist, args=(number,), daemon=True).start()
         self.number, self._time = number, now
         raise Interruption(number)
+
+    def end(self) -> None:
+        """Do not raise anything any more."""
+        self._ended.set()
+
+    def _insist(self, number: int) -> None:
+        while not self._ended.wait(_AGAIN_S):
+            os.kill(os.getpid(), number)
 
 
 def end_on_signals() -> None:
@@ -68,12 +83,14 @@ def interruptible(tell: Callable[[str], None]) -> Iterator[None]:
         if interrupts.number is None and not isinstance(error, KeyboardInterrupt):
             raise
         number = interrupts.number or signal.SIGINT
+        interrupts.end()
         _handle(_leave)
         tell("; ".join([_name(number), *getattr(error, "__notes__", [])]))
         if _end_at_once in before.values():  # threads that wait for a download or a pass would keep a program alive
             _leave(number)
         sys.exit(128 + number)
     finally:
+        interrupts.end()
         for known, handler in before.items():
             signal.signal(known, handler)
 
