@@ -25,6 +25,7 @@ from ioi_lab.runs.folder import RunFolder, finished_runs, is_done, read_status, 
 from ioi_lab.runs.identity import sha256_of_code
 from ioi_lab.runs.progress import Progress
 from ioi_lab.runs.resume import earlier_sweep, is_placed, land_in, record_finished_runs, record_typed
+from ioi_lab.runs.wandb_mode import forget_server
 from ioi_lab.terminal import say
 
 
@@ -70,6 +71,7 @@ class Multirun(Callback):
             land_in(Multirun.folder, config)
         with contextlib.suppress(OSError):  # Hydra reports a folder that cannot be written
             record_typed(Multirun.folder, config)
+            forget_server(Multirun.folder)
             if looks_back:
                 record_finished_runs(Multirun.folder, sha256_of_code())
         counts = _numbers_of_values(config)

@@ -24,7 +24,7 @@ from ioi_lab.models.loading import ModelConfig, weights_of
 from ioi_lab.runs.folder import RunFolder, environment, is_done
 from ioi_lab.runs.identity import FILE_KEYS, check_unchanged, identity_of, why_again
 from ioi_lab.runs.resume import earlier_run
-from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, name_of_sweep, track
+from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, track
 from ioi_lab.storage.files import yaml_text
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _track(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> None:
         folder=run.path,
         title=job.title,
         job_type=job.kind,
-        group=None if sweep is None else name_of_sweep(sweep),
+        sweep=sweep,
         tags=job.tags,
         config=prepared.resolved,
         metrics=run.metrics(),

@@ -63,7 +63,7 @@ def _as_run(sweep: Sweep, figures: Mapping[str, Path], id_of_run: str) -> Finish
         id=id_of_run,
         title=f"summary of {name}",
         job_type="summary",
-        group=name,
+        sweep=sweep.folder,
         tags=("summary",),
         config={"swept": sweep.swept},
         metrics={key: float(value) for key, value in metrics.items()},

@@ -1,4 +1,4 @@
-"""Run folders as sweeps leave them, without running anything."""
+"""Run folders as sweeps leave them, without running anything; and a machine without a W&B login."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import wandb
 from omegaconf import OmegaConf
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+"""The form of a W&B key."""
 
 
 @pytest.fixture
@@ -41,3 +45,15 @@ def leave(tmp_path) -> Callable[..., Path]:
         return path
 
     return leave
+
+
+@pytest.fixture
+def no_login(monkeypatch, tmp_path):
+    """A machine on which nobody is logged in."""
+    for variable in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    wandb.teardown()
+    yield
+    wandb.teardown()

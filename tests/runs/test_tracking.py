@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,29 +14,17 @@ import pytest
 import wandb
 
 from ioi_lab.errors import LabError
-from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, _mode, track
+from ioi_lab.runs import tracking, wandb_mode
+from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, track, without_folders
 from ioi_lab.tiny.corpus import sentences
 from tests.conftest import only_run_folder, run_folders
-
-SECRET = "0123456789abcdef0123456789abcdef01234567"
+from tests.runs.conftest import SECRET
 
 
 def inspect(run: Path) -> dict:
     (offline,) = (run / "wandb").glob("offline-run-*")
     command = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--summary", "--json", offline]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-@pytest.fixture
-def no_login(monkeypatch, tmp_path):
-    """A machine on which nobody is logged in."""
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
-    wandb.teardown()
-    yield
-    wandb.teardown()
 
 
 @pytest.mark.parametrize(
@@ -128,34 +117,111 @@ def test_a_key_reaches_no_file(sweep, tmp_path, monkeypatch):
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
-def test_mode(monkeypatch, no_login):
-    assert _mode("auto") == ("offline", "no key or login found")
-    assert _mode("online") == ("online", "tracker.mode=online")
-    monkeypatch.setenv("WANDB_API_KEY", SECRET)
-    assert _mode("auto") == ("online", "logged in")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert _mode("auto") == ("offline", "WANDB_MODE=offline")
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert _mode("auto") == ("disabled", "WANDB_MODE=disabled")
-
-
-def test_a_malformed_key_is_no_login(monkeypatch, no_login):
-    monkeypatch.setenv("WANDB_API_KEY", "short")
-    assert _mode("auto")[0] == "offline"
-
-
 def test_online_without_a_login_is_reported_before_the_work(no_login):
     with pytest.raises(LabError, match=r"tracker\.mode: got 'online', but no W&B key"):
         TrackerConfig.from_config({"name": "wandb", "mode": "online"}, "tracker").check()
 
 
+def finished_run(folder, **changes) -> FinishedRun:
+    table = pd.DataFrame({"layer": [0], "from": [str(folder / "vectors")]})
+    values = {"title": "title", "job_type": "patch", "sweep": None, "tags": (), "config": {}, "metrics": {"x": 1.0}}
+    return FinishedRun(folder, **{**values, "table": table, "media": {}, **changes})
+
+
+WANDB = TrackerConfig.from_config({"name": "wandb"}, "tracker")
+
+
 def test_disabled_by_the_environment(monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    run = FinishedRun(tmp_path, "title", "patch", None, (), {}, {"x": 1.0}, pd.DataFrame({"layer": [0]}), {})
+    monkeypatch.setenv("WANDB_DISABLED", "true")
     with caplog.at_level(logging.INFO):
-        track(run, TrackerConfig.from_config({"name": "wandb"}, "tracker"))
-    assert "W&B: disabled (WANDB_MODE=disabled)" in caplog.text
+        assert track(finished_run(tmp_path), WANDB) is None
+    assert "W&B: disabled (WANDB_DISABLED=true)" in caplog.text
     assert not (tmp_path / "wandb").exists()
+    TrackerConfig.from_config({"name": "wandb", "mode": "online"}, "tracker").check()
+
+
+def test_a_sweep_whose_server_is_unreachable_waits_once_and_is_offline(sweep, tmp_path, monkeypatch, no_login):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(wandb_mode, "SECONDS_FOR_LOGIN", 1)
+    asked, ask = [], wandb_mode._ask_server
+    monkeypatch.setattr(wandb_mode, "_ask_server", lambda: asked.append(1) or ask())
+    for times in (1, 2):
+        outcome = sweep("-m", "task.n=4", "intervention.layer=0,1", "figures=false")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert len(asked) == times
+    assert outcome.out.count("W&B: offline (no answer from http://127.0.0.1:9 in 1 s). See it:") == 1  # the summary
+    assert len(list(tmp_path.rglob("offline-run-*"))) == 4
+
+
+@pytest.mark.parametrize("error", ["Timed out initializing run", "returned error 404: entity not found"])
+def test_a_server_that_fails_later_makes_the_rest_of_the_sweep_offline(monkeypatch, no_login, tmp_path, caplog, error):
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setattr(wandb_mode, "_ask_server", lambda: None)
+    modes, plain = [], wandb.init
+
+    def init(**settings):
+        modes.append(settings["mode"])
+        if settings["mode"] == "online":
+            (settings["dir"] / "wandb" / "run-1").mkdir(parents=True)
+            raise wandb.errors.CommError(error)
+        return plain(**settings)
+
+    monkeypatch.setattr(wandb, "init", init)
+    with caplog.at_level(logging.INFO):
+        tracked = [track(finished_run(tmp_path / name, sweep=tmp_path), WANDB) for name in ("0", "1")]
+    assert modes == ["online", "offline", "offline"]
+    assert [place["mode"] for place in tracked] == ["offline", "offline"]
+    assert caplog.text.count(f"W&B: offline ({error}). See it: wandb leet run") == 2
+    assert [path.name.split("-")[0] for path in tmp_path.glob("*/wandb/*run-*")] == ["offline", "offline"]
+
+
+def test_a_run_that_is_not_uploaded_in_time_can_be_synced(monkeypatch, no_login, tmp_path, caplog):
+    class Run:
+        id, url, dir, summary = "1", "https://wandb.test/1", str(tmp_path / "wandb" / "run-1" / "files"), {}
+        log = log_artifact = print
+
+        def finish(self):
+            raise TimeoutError
+
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setattr(wandb_mode, "_ask_server", lambda: None)
+    monkeypatch.setattr(wandb, "init", lambda **settings: Path(Run.dir).mkdir(parents=True) or Run())
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level(logging.INFO):
+        assert track(finished_run(tmp_path, sweep=tmp_path), WANDB) == {"mode": "offline", "run": "wandb/run-1"}
+    assert f"offline (not all of it was uploaded in {tracking.SECONDS_FOR_UPLOAD} s)" in caplog.text
+    assert "Upload it: wandb sync wandb/run-1" in caplog.text
+    assert Path(Run.dir).is_dir()
+    assert wandb_mode.mode_of_run("auto", tmp_path).mode == "offline"
+
+
+@pytest.mark.parametrize("machine_info", [True, False])
+def test_what_identifies_the_machine_is_left_out_on_request(tmp_path, monkeypatch, machine_info):
+    monkeypatch.setattr(sys, "argv", ["sweep.py", "secret-argument"])
+    monkeypatch.setattr(socket, "gethostname", lambda: "secret-host")
+    wandb.teardown()  # its settings have the name of the host
+    config = {"task": {"path": str(tmp_path / "mine.csv")}, "corpora": [str(tmp_path / "a")], "model": "EleutherAI/x"}
+    tracker = TrackerConfig.from_config({"name": "wandb", "machine_info": machine_info}, "tracker")
+    track(finished_run(tmp_path, config=config), tracker)
+    wandb.teardown()
+    sent = b"".join(path.read_bytes() for path in tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    files = [path for path in tmp_path.glob("wandb/offline-run-*/files/**/*") if path.is_file()]
+    sent += b"".join(path.read_bytes() for path in files)
+    assert all(kept in sent for kept in (b"mine.csv", b"EleutherAI/x", b"vectors"))
+    private = {b"secret-host", b"secret-argument", str(tmp_path).encode(), sys.prefix.encode()}
+    assert {word for word in private if word in sent} == (private if machine_info else set())
+    assert [path.name for path in files if path.name == "requirements.txt"] == ["requirements.txt"] * machine_info
+
+
+def test_paths_become_names():
+    config = {"path": "/home/me/mine.csv", "model": {"path": "EleutherAI/x"}, "n": 3, "maps": ["/a/b", None]}
+    assert without_folders(config) == {
+        "path": "mine.csv",
+        "model": {"path": "EleutherAI/x"},
+        "n": 3,
+        "maps": ["b", None],
+    }
 
 
 def test_of_a_sweep_only_its_summary(sweep, tmp_path):
