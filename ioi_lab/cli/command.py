@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from hydra.core.utils import env_override
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from hydra.types import RunMode
 
+from ioi_lab.cli.as_typed import as_typed
 from ioi_lab.cli.messages import USER_ERRORS, check_no_list_of_options, one_line, unknown_key, unknown_option
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.cli.signals import check_not_interrupted, interruptible
@@ -41,7 +41,6 @@ WITHOUT_FLAG: Final = dict.fromkeys(
 )
 """Flags of Hydra that the lab does not take, and what to type instead."""
 
-TEXT_KEYS: Final = ("task.prompt", "task.corrupt", "task.answer", "task.distractor")
 _show_traceback = False
 
 
@@ -159,7 +158,7 @@ def _flags_first(arguments: list[str]) -> list[str]:
     for argument in rest:
         if not argument.startswith("-"):
             check_no_list_of_options(argument)
-            overrides.append(_quoted_text(argument))
+            overrides.append(as_typed(argument))
             continue
         if (flag := argument.split("=")[0]) not in FLAGS + FLAGS_WITH_VALUE:
             instead = "no such flag; a config key is set with key=value, --hydra-help lists the flags"
@@ -169,17 +168,6 @@ def _flags_first(arguments: list[str]) -> list[str]:
             flags.extend(value for value in [next(rest, None)] if value is not None)
     check_stored_config(flags)
     return flags + overrides
-
-
-def _quoted_text(override: str) -> str:
-    """Return the override with quotes around a sentence: the shell has removed them, and commas would split it."""
-    key, _, value = override.partition("=")
-    is_quoted = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
-    if key not in TEXT_KEYS or value in ("", "null") or is_quoted:
-        return override
-    # Hydra reads a backslash as itself, except in front of a quote.
-    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), value)
-    return f'{key}="{escaped}"'
 
 
 def _raised_by_hydra(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -22,7 +22,7 @@ from ioi_lab.config import check_targets
 from ioi_lab.errors import LabError, called, explained
 from ioi_lab.models.loading import ModelConfig, weights_of
 from ioi_lab.runs.folder import RunFolder, environment, is_done
-from ioi_lab.runs.identity import FILE_KEYS, check_unchanged, identity_of, why_again
+from ioi_lab.runs.identity import PATH_KEYS, check_unchanged, identity_of, why_again
 from ioi_lab.runs.resume import earlier_run
 from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, track
 from ioi_lab.storage.files import yaml_text
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from ioi_lab.reports.report import Report
 
 log = logging.getLogger(__name__)
-
-_PATH_KEYS: Final = FILE_KEYS | {"resume_from"}
-"""Config keys that name a file or a folder."""
 
 
 @dataclass(frozen=True)
@@ -232,8 +229,9 @@ def _make_paths_absolute(group: dict[Any, Any]) -> None:
     for key, value in group.items():
         if isinstance(value, dict):
             _make_paths_absolute(value)
-        elif key in _PATH_KEYS and isinstance(value, str) and not _names_no_file(group) and Path(value).exists():
-            group[key] = str(Path(value).resolve())
+        elif key in PATH_KEYS and isinstance(value, str) and not _names_no_file(group):
+            path = os.path.expanduser(value)
+            group[key] = os.path.realpath(path) if os.path.exists(path) else value
 
 
 def _names_no_file(group: dict[Any, Any]) -> bool:

@@ -16,6 +16,9 @@ from ioi_lab.storage.files import sha256_of_content, sha256_of_files
 FILE_KEYS: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps"})
 """Config keys that name a file or a folder that results depend on."""
 
+PATH_KEYS: Final = FILE_KEYS | {"resume_from"}
+"""Config keys that name a file or a folder."""
+
 _IRRELEVANT_KEYS: Final = ("name", "tracker", "resume", "optimize", "resume_from")
 """Top-level config keys that change no result."""
 

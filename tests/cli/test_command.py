@@ -1,4 +1,4 @@
-"""What the command line makes of sentences, signals and a lack of memory."""
+"""What the command line makes of flags, signals and a lack of memory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import signal
 
 import pytest
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import assume, example, given
-from hypothesis import strategies as st
 
-from ioi_lab.cli.command import _quoted_text
+from ioi_lab.cli.command import _flags_first
+from ioi_lab.errors import LabError
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.runs.folder import is_done, read_status
 from tests.conftest import only_run_folder, run_folders
@@ -19,23 +17,17 @@ from tests.conftest import only_run_folder, run_folders
 SHORT = ("tracker=none", "task.n=4", "figures=false")
 
 
-def value_of(override):
-    (parsed,) = OverridesParser.create().parse_overrides([override])
-    return parsed.value()
+def test_flags_go_before_overrides_which_stay_as_typed():
+    typed = ["task.n=3", "-m", "task.prompt=Hi, Mary", "--config-name", "config", "task.path=~/a b"]
+    assert _flags_first(typed) == [
+        *("-m", "--config-name", "config"),
+        *("task.n=3", 'task.prompt="Hi, Mary"', 'task.path="~/a b"'),
+    ]
 
 
-@example("'Tis")
-@example('a\\b\\\\"c\\')
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=1))
-def test_a_sentence_reaches_hydra_as_it_is(text):
-    assume(text != "null")
-    assume(not (len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]))
-    assert value_of(_quoted_text(f"task.prompt={text}")) == text
-
-
-@pytest.mark.parametrize("override", ["task.prompt=null", "task.prompt=", "task.prompt='a, b'", "task.n=3", "oops"])
-def test_what_is_no_bare_sentence_stays(override):
-    assert _quoted_text(override) == override
+def test_a_flag_that_hydra_does_not_have_is_refused():
+    with pytest.raises(LabError, match=r"^--task: no such flag"):
+        _flags_first(["--task"])
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,13 @@ def test_an_interpolation_of_nothing_is_reported_in_one_line():
         resolve(OmegaConf.create({"task": {"seed": "${sed}"}}))
 
 
+def test_a_tilde_in_a_path_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a (1).csv").write_text("x")
+    config = {"task": {"path": "~/a (1).csv", "text": "~/none", "maps": "~nobody-at-all/a", "vector": "x" * 5000}}
+    assert resolve(OmegaConf.create(config)) == {"task": config["task"] | {"path": str(tmp_path / "a (1).csv")}}
+
+
 def test_paths_of_files_are_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("here").mkdir()
