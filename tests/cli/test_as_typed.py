@@ -12,7 +12,9 @@ printable = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl",
 
 def value_of(override):
     (parsed,) = OverridesParser.create().parse_overrides([override])
-    return list(parsed.sweep_iterator()) if parsed.is_sweep_override() else parsed.value()
+    if parsed.is_sweep_override():
+        return [getattr(value, "text", value) for value in parsed.value().list]
+    return parsed.value()
 
 
 def is_quoted(text):
@@ -55,7 +57,7 @@ def test_a_path_that_exists_reaches_hydra_as_it_is(tmp_path, monkeypatch, name):
         ("données.csv", "données.csv"),
         ("it's.csv", "it's.csv"),
         ("a.csv,b.csv", ["a.csv", "b.csv"]),
-        ("~/a.csv,it's (2).csv,'c d.csv'", ["~/a.csv", "it's (2).csv", "c d.csv"]),
+        ("~/a.csv,it's (2).csv,c d.csv", ["~/a.csv", "it's (2).csv", "c d.csv"]),
         ("glob(*.csv)", []),
         ("${seed}", "${seed}"),
         ("[a,b]", ["a", "b"]),
