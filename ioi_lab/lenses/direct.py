@@ -10,7 +10,6 @@ else in the lab runs on.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, Self
 
@@ -26,8 +25,6 @@ from ioi_lab.stats.metrics import Array
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
-
-log = logging.getLogger(__name__)
 
 TOLERANCE: Final = 1e-3
 """The largest difference, in logits, between the sum of the terms and the logit difference in float32."""
@@ -92,8 +89,6 @@ def direct_effects(engine: Engine, base: Pass, edits: EditSet = ()) -> DirectEff
     """
     model, shape, n_prompts = engine.model, engine.shape, len(engine.prompts)
     path = DirectPath.of(engine, base)
-    if path.logit_cap is not None and not edits:
-        log.warning("%s", cap_note(shape.name, path.logit_cap))
     readout = engine.run([edits], base, progress=False) if edits else engine.baseline(base)
     terms = {name: DirectTerms.empty(shape.n_layers, shape.n_heads, n_prompts) for name in ("answer", "distractor")}
     mean_logit = np.zeros(n_prompts)

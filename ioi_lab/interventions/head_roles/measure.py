@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from ioi_lab.interventions.head_roles.name_movers import (
     knock_out_name_movers,
     query_effects,
 )
-from ioi_lab.lenses.direct import DirectEffects, direct_effects
+from ioi_lab.lenses.direct import DirectEffects, cap_note, direct_effects
 from ioi_lab.lenses.head_scores import SHARES, unedited_scores
 from ioi_lab.lenses.roles import (
     NAME_MOVER,
@@ -47,6 +48,8 @@ from ioi_lab.tasks.ioi import Order
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
     from ioi_lab.tasks.prompts import PromptPairs
+
+log = logging.getLogger(__name__)
 
 STRONG: Final = 0.05
 """A head without a role is strong if its direct effect is, with its interval, above this share of the difference."""
@@ -126,6 +129,8 @@ def measure_head_roles(
     baselines = Baselines.measure(engine)
     heads = list(product(range(engine.shape.n_layers), range(engine.shape.n_heads)))
     direct = direct_effects(engine, "clean")
+    if direct.logit_cap is not None:
+        log.warning("%s", cap_note(engine.shape.name, direct.logit_cap))
     scores = unedited_scores(engine, direct, n_sequences, seed)
     in_orders = {order: _estimates(scores, engine.bootstrap, prompts) for order, prompts in by_order.items()}
     movers = heads_in_role(NAME_MOVER, in_orders, thresholds, heads)
