@@ -76,12 +76,7 @@ class Engine:
         executor: Executor = run_now,
         over: Over = "prompts",
     ) -> None:
-        limit = model.shape.max_tokens
-        if limit is not None and prompts.longest > limit:
-            raise LabError(
-                f"task: a prompt has {prompts.longest} tokens, but {model.shape.name} reads at most {limit}; expected "
-                "shorter prompts"
-            )
+        model.shape.check_length(prompts.longest)
         self.prompts = prompts
         self.shape: ModelShape = model.shape
         self.model = model

@@ -48,6 +48,14 @@ class ModelShape:
         """Return what a head of the component is called: `head`, or `key/value head` if query heads share them."""
         return "key/value head" if self.heads(component) < self.n_heads else "head"
 
+    def check_length(self, n_tokens: int) -> None:
+        """Raise a `LabError` if a prompt of that many tokens is longer than the model can read."""
+        if self.max_tokens is not None and n_tokens > self.max_tokens:
+            raise LabError(
+                f"task: a prompt has {n_tokens} tokens, but {self.name} reads at most {self.max_tokens}; expected "
+                "shorter prompts"
+            )
+
     def check_component(self, component: Component, key: str = "component") -> None:
         """Raise a `LabError` unless the model has the component."""
         if component not in COMPONENTS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ioi_lab.errors import LabError
@@ -16,6 +18,14 @@ def test_key_value_heads_are_fewer_where_queries_share_them():
     assert heads == {"k": 2, "pattern": 4, "q": 4, "v": 2, "z": 4}
     assert [GROUPED.head_noun(component) for component in ("k", "q")] == ["key/value head", "head"]
     assert [PARALLEL.head_noun(component) for component in ("k", "q")] == ["head", "head"]
+
+
+def test_only_models_with_a_limit_refuse_long_prompts():
+    GROUPED.check_length(1_000_000)
+    limited = replace(GROUPED, max_tokens=64)
+    limited.check_length(64)
+    with pytest.raises(LabError, match=r"^task: a prompt has 65 tokens, but llama reads at most 64; expected shorter"):
+        limited.check_length(65)
 
 
 def test_parallel_blocks_have_no_resid_mid():
