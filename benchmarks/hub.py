@@ -30,10 +30,9 @@ from sweep import main as sweep
 from tests.hub_stand_in import HubStandIn, Repository
 
 OTHER: Final = {"gpt2-small": "pythia-410m", "pythia-410m": "gpt2-small"}
-COMMON: Final = ("tracker=none", "model.device=cpu", "task.n=4")
+COMMON: Final = ("tracker=none", "figures=false", "model.device=cpu", "task.n=4")
 SMALL: Final[dict[str, tuple[str, ...]]] = {
-    "path_patch": ("intervention.layer=[0,11]",),
-    "attribution_patch": ("intervention.layer=[0,11]",),
+    **dict.fromkeys(("ablate", "attribution_patch", "patch", "path_patch"), ("intervention.layer=[0,11]",)),
     "steer": ("intervention.layer=[1,11]", "intervention.scale=[-1,1]", "intervention.side_effects=1"),
     "transfer": (
         "corpus@intervention.corpus=task",
