@@ -131,28 +131,30 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
 
 
 SCRIPT = """
-import atexit, signal, sys, threading, time
-from ioi_lab.cli.signals import end_on_signals, interruptible
-end_on_signals()
-def wait(where):
+import atexit, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from ioi_lab.cli import signals
+signals._SAME_SIGNAL_S, signals._AGAIN_S = 0.01, 0.2
+signals.end_on_signals()
+where = sys.argv[1]
+def wait():
     print(where, flush=True)
     time.sleep(30)
-where = sys.argv[1]
 if where == "imports":
-    wait(where)
-with interruptible(lambda line: print(line, file=sys.stderr)):
-    threading.Thread(target=time.sleep, args=(30,)).start()  # as that of a download
+    wait()
+with signals.interruptible(lambda line: print(line, file=sys.stderr)):
     if where == "work":
-        wait(where)
-    if where == "exit":
-        atexit.register(wait, where)
-if where == "exit":
-    import os
-    threading._shutdown = lambda: None
+        threading.Thread(target=time.sleep, args=(30,)).start()
+        wait()
+    if where == "download":
+        with ThreadPoolExecutor() as pool:  # its end waits for what it has begun
+            pool.submit(time.sleep, 30)
+            wait()
+atexit.register(wait)
 """
 
 
-@pytest.mark.parametrize("where", ["imports", "work", "exit"])
+@pytest.mark.parametrize("where", ["imports", "work", "download", "exit"])
 def test_a_program_ends_at_once_wherever_it_is(where):
     program = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
