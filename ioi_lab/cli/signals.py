@@ -97,9 +97,9 @@ def interruptible(tell: Callable[[str], None]) -> Iterator[None]:
 
 def check_not_interrupted(error: Exception) -> None:
     """Raise the interruption that has become this error: some imports make an `ImportError` of it."""
-    handler = signal.getsignal(signal.SIGINT)
-    if isinstance(handler, _Interrupts) and handler.number is not None:
-        raise Interruption(handler.number) from error
+    for handler in map(signal.getsignal, SIGNALS):
+        if isinstance(handler, _Interrupts) and handler.number is not None:
+            raise Interruption(handler.number) from error
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:

@@ -13,12 +13,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 LOST_WORKER: Final = "a worker process died (killed, or out of memory; fewer at a time need less)"
 _LOST: Final = frozenset(
-    "TerminatedWorkerError BrokenProcessPool UncompletedJobError FailedJobError "
+    "TerminatedWorkerError BrokenProcessPool UncompletedJobError "
     "WorkerCrashedError OutOfMemoryError LocalRayletDiedError NodeDiedError".split()
 )
 """Errors of loky, submitit and Ray for a process that is gone."""
 
-_SECONDS: Final = 0.5
+_LOOK_EVERY_S: Final = 0.5
 _ENDS_WITH: Final = f"{__name__}.end_with"
 
 
@@ -35,9 +35,8 @@ def end_workers_with(config: DictConfig, pid: int) -> None:
         with open_dict(launcher):  # joblib passes what it does not know on to loky, its pool of processes
             launcher.initializer = {"_target_": "hydra.utils.get_method", "path": _ENDS_WITH}
             launcher.initargs = [pid]
-        _append_to_environment(
-            "PYTHONWARNINGS", "ignore:resource_tracker"
-        )  # it cleans up after a kill, and reports that
+        # A process of joblib's own cleans up after a kill, and would report that as leaks.
+        _append_to_environment("PYTHONWARNINGS", "ignore:resource_tracker")
     if launcher_of(config) == "RayLauncher":
         os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # which prints addresses and aborts at SIGTERM
 
@@ -73,7 +72,7 @@ def has_lost_a_worker(error: Exception) -> bool:
 
 def _watch(command: Any) -> None:
     while _is_alive(command):
-        time.sleep(_SECONDS)
+        time.sleep(_LOOK_EVERY_S)
     _end()
 
 
