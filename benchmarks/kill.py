@@ -30,9 +30,17 @@ SHARE_DURING_WORK: Final = 2 / 3
 RESULTS: Final = ("metrics.json", "results.csv", "prompts.csv")
 LAUNCHERS: Final = {
     "basic": (),
-    "batch": ("hydra/launcher=batch", "hydra.launcher.wave=8"),
+    "batch": ("hydra/launcher=batch", "hydra.launcher.wave=3"),
     "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
 }
+GRID: Final = (
+    "task.n=8",
+    "intervention.layer=0,1,2,3",
+    "intervention.head=0,1,2,3",
+    "intervention.position=all,END,S2",
+    "intervention.direction=denoise,noise",
+)
+SMALL_GRID: Final = ("task.n=4", "figures=false", "intervention.layer=0,1,2,3", "intervention.head=0,1")
 SECONDS_TO_END: Final = 5.0
 """Seconds after which a process that outlives a kill counts as an orphan."""
 
@@ -162,15 +170,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=6.0, help="seconds to the latest kill")
     parser.add_argument("--launchers", nargs="+", choices=LAUNCHERS, default=list(LAUNCHERS))
-    parser.add_argument("--layers", type=int, default=4, help="1 to 4: a quarter of the 96 jobs each")
+    parser.add_argument("--small", action="store_true", help="8 jobs without figures instead of 96")
     options = parser.parse_args()
-    overrides = [
-        "task.n=8",
-        "intervention.layer=" + ",".join(str(layer) for layer in range(options.layers)),
-        "intervention.head=0,1,2,3",
-        "intervention.position=all,END,S2",
-        "intervention.direction=denoise,noise",
-    ]
+    overrides = SMALL_GRID if options.small else GRID
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         whole = run_whole(folder, overrides)

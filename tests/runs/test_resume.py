@@ -16,7 +16,7 @@ import pytest
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from benchmarks.kill import kill_and_resume
+from benchmarks.kill import SMALL_GRID, kill_and_resume
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.reports.report import Report
@@ -239,9 +239,8 @@ def test_finished_runs_with_this_code_are_offered_to_the_jobs(tmp_path):
 
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_sweep_ends_as_if_nothing_had_happened(sweep, tmp_path, seed):
-    overrides = ["task.n=4", "figures=false", "intervention.layer=0,1,2,3", "intervention.head=0,1"]
-    assert sweep("-m", "tracker=none", "name=whole", *overrides).code == 0
-    killed = kill_and_resume(tmp_path, tmp_path / "runs" / "whole", overrides, kills=2, seed=seed, longest=0.8)
+    assert sweep("-m", "tracker=none", "name=whole", *SMALL_GRID).code == 0
+    killed = kill_and_resume(tmp_path, tmp_path / "runs" / "whole", SMALL_GRID, kills=2, seed=seed, longest=0.8)
     assert any(0 < done < 8 for done in killed.done_at_kills)
     assert (killed.jobs, killed.lost, killed.recomputed, killed.different, killed.orphans) == (8, 0, 0, [], 0)
 
