@@ -5,15 +5,17 @@ It shares nothing with the engine but the description of an edit: no Transformer
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from ioi_lab.engine.edits import Edit, FromPass, Pass, Site
@@ -25,17 +27,61 @@ Change = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Names:
-    blocks: Callable[[PreTrainedModel], nn.ModuleList]
+    """Where an architecture has its parts: paths from the model, from a block, or from its attention."""
+
+    blocks: str
     attention: str
-    out_projection: str
-    second_norm: str
+    """The module that makes queries, keys, values and patterns."""
+
+    attention_out: str
+    """The module whose output is what attention adds to the stream; layers without attention have others."""
+
+    mlp_out: str = "mlp"
+    z: str = "o_proj"
+    """The projection in the attention whose input is `z`."""
+
+    qkv: str | tuple[str, str, str] = ("q_proj", "k_proj", "v_proj")
+    """The projections of queries, keys and values; or the joint one, followed by its order (see `_on_projection`)."""
+
+    middle: str | None = None
+    """The norm whose output is the stream before the MLP, if norms follow what is added to the stream."""
+
+    mixers: tuple[str, ...] = ()
+    """Modules that stand in place of the attention in some layers."""
+
+    scale: str | None = None
+    """The key of the config by which what attention and MLP make is multiplied before it is added."""
 
 
+LLAMA = Names("model.layers", "self_attn", "self_attn")
+POST_NORMS = replace(LLAMA, attention_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm")
+NEOX = Names("gpt_neox.layers", "attention", "attention", z="dense", qkv="query_key_value by head")
+GPT2 = Names("transformer.h", "attn", "attn", z="c_proj", qkv="c_attn by kind")
 NAMES = {
-    "gpt2": Names(lambda model: model.transformer.h, "attn", "c_proj", "ln_2"),
-    "gpt_neox": Names(lambda model: model.gpt_neox.layers, "attention", "dense", "post_attention_layernorm"),
-    "llama": Names(lambda model: model.model.layers, "self_attn", "o_proj", "post_attention_layernorm"),
+    "gpt2": GPT2,
+    "gpt_neox": NEOX,
+    "llama": LLAMA,
+    "gptj": replace(LLAMA, blocks="transformer.h", attention="attn", attention_out="attn", z="out_proj"),
+    "gpt_neo": replace(LLAMA, blocks="transformer.h", attention="attn.attention", attention_out="attn", z="out_proj"),
+    "bloom": Names("transformer.h", "self_attention", "self_attention.dense", "mlp.dense_4h_to_h", "dense", NEOX.qkv),
+    "opt": Names("model.decoder.layers", "self_attn", "self_attn", "fc2", "out_proj", middle="self_attn_layer_norm"),
+    "mpt": Names("transformer.blocks", "attn", "attn", "ffn.down_proj", "out_proj", "Wqkv by kind"),
+    "bert": Names(
+        "bert.encoder.layer",
+        "attention.self",
+        "attention.output.dense",
+        "output.dense",
+        "attention.output.dense",
+        ("query", "key", "value"),
+        middle="attention.output",
+    ),
+    "openai-gpt": replace(GPT2, middle="ln_1"),
+    "granite": replace(LLAMA, scale="residual_multiplier"),
+    "jamba": replace(LLAMA, mlp_out="feed_forward", mixers=("mamba",)),
+    **dict.fromkeys(("gemma2", "gemma3_text", "olmo2"), POST_NORMS),
+    **dict.fromkeys(("mixtral", "qwen3", "cohere", "gpt_oss", "deepseek_v3"), LLAMA),
 }
+"""By `model_type`."""
 
 
 @torch.no_grad()
@@ -51,7 +97,8 @@ def edited_end_logits(model: PreTrainedModel, pair: PromptPair, row: int, edits:
     with ExitStack() as stack:
         for site in sorted(changes, key=lambda site: (site.layer, site.stage)):
             stack.enter_context(changed(model, site, _in_turn(changes[site])))
-        return model(tokens(pair, base)).logits[0, -1]
+        logits: Tensor = model(tokens(pair, base)).logits
+    return logits[0, -1]
 
 
 def _in_turn(changes: Sequence[Change]) -> Change:
@@ -76,32 +123,57 @@ def tokens(pair: PromptPair, run: Pass) -> Tensor:
     return torch.tensor([pair.clean_tokens if run == "clean" else pair.corrupted_tokens])
 
 
+def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
+    blocks = model.get_submodule(NAMES[model.config.model_type].blocks)
+    assert isinstance(blocks, nn.ModuleList)
+    return blocks
+
+
 @contextmanager
 def changed(model: PreTrainedModel, site: Site, change: Change) -> Iterator[None]:
     """Let the model run with the activation at the site's component and layer changed."""
     names = NAMES[model.config.model_type]
-    block = names.blocks(model)[site.layer]
-    attention = getattr(block, names.attention)
+    block = blocks_of(model)[site.layer]
     if site.component == "pattern":
-        with _changed_pattern(model, site.layer, change):
+        with _changed_pattern(block.get_submodule(names.attention), change):
             yield
         return
     if site.component == "resid_mid":
-        with _changed_middle(block, attention, getattr(block, names.second_norm), change):
+        with _changed_middle(model, block, names, change):
             yield
         return
     handle = {
         "resid_pre": lambda: _on_input(block, change),
         "resid_post": lambda: _on_output(block, change),
-        "attn_out": lambda: _on_output(attention, change),
-        "mlp_out": lambda: _on_output(block.mlp, change),
-        "z": lambda: _on_input(getattr(attention, names.out_projection), change),
-        "q": lambda: _on_projection(model, attention, "q", change),
-        "k": lambda: _on_projection(model, attention, "k", change),
-        "v": lambda: _on_projection(model, attention, "v", change),
+        "attn_out": lambda: _on_output(_mixer(block, names), _scaled(model, names, change)),
+        "mlp_out": lambda: _on_output(block.get_submodule(names.mlp_out), _scaled(model, names, change)),
+        "z": lambda: _on_input(_of_attention(block, names, names.z), change),
+        "q": lambda: _on_projection(model, block, names, "q", change),
+        "k": lambda: _on_projection(model, block, names, "k", change),
+        "v": lambda: _on_projection(model, block, names, "v", change),
     }[site.component]()
     with handle:
         yield
+
+
+def _of_attention(block: nn.Module, names: Names, name: str) -> nn.Module:
+    attention = block.get_submodule(names.attention)
+    try:
+        return attention.get_submodule(name)
+    except AttributeError:  # BERT's output projection stands apart
+        return block.get_submodule(name)
+
+
+def _mixer(block: nn.Module, names: Names) -> nn.Module:
+    """The module that adds to the stream before the MLP: attention, or what stands in its place in this layer."""
+    found = next(name for name in (names.attention_out, *names.mixers) if hasattr(block, name.split(".")[0]))
+    return block.get_submodule(found)
+
+
+def _scaled(model: PreTrainedModel, names: Names, change: Change) -> Change:
+    """Apply a change to what is added to the stream, given that of the module's output."""
+    scale = getattr(model.config, names.scale) if names.scale else 1.0
+    return lambda x: change(x * scale) / scale
 
 
 def change_of(model: PreTrainedModel, edit: Edit, pair: PromptPair, row: int, source: Tensor | None) -> Change:
@@ -124,6 +196,7 @@ def change_of(model: PreTrainedModel, edit: Edit, pair: PromptPair, row: int, so
 
 
 def _given(model: PreTrainedModel, edit: Edit, row: int, position: int, length: int) -> Tensor:
+    assert isinstance(edit.value, Tensor)
     value = edit.value if edit.value.dim() == 1 else edit.value[row]
     value = value if value.dim() == 1 else value[position]
     if edit.site.component != "pattern":
@@ -149,10 +222,10 @@ def _positions(site: Site, pair: PromptPair) -> list[int]:
     return [index % len(pair.clean_tokens)]
 
 
-def _on_input(module: nn.Module, change: Change):
+def _on_input(module: nn.Module, change: Change) -> RemovableHandle:
     """A handle (a context manager) that changes the module's first tensor."""
 
-    def before(module, arguments, keywords):
+    def before(module: nn.Module, arguments: Any, keywords: Any) -> Any:
         if arguments:
             return (change(arguments[0][0])[None], *arguments[1:]), keywords
         return arguments, {**keywords, "hidden_states": change(keywords["hidden_states"][0])[None]}
@@ -160,78 +233,88 @@ def _on_input(module: nn.Module, change: Change):
     return module.register_forward_pre_hook(before, with_kwargs=True)
 
 
-def _on_output(module: nn.Module, change: Change):
-    def after(module, arguments, output):
-        if isinstance(output, tuple):
-            return (change(output[0][0])[None], *output[1:])
+def _on_output(module: nn.Module, change: Change) -> RemovableHandle:
+    def after(module: nn.Module, arguments: Any, output: Any) -> Any:
+        if isinstance(output, Tensor) and output.dim() == 2:  # OPT's MLP has prompts and positions on one axis
+            return change(output)
+        if isinstance(output, tuple | list):
+            return type(output)([change(output[0][0])[None], *output[1:]])
         return change(output[0])[None]
 
     return module.register_forward_hook(after)
 
 
-def _on_projection(model: PreTrainedModel, attention: nn.Module, name: str, change: Change):
-    """Change the queries, keys or values as they leave their projection, before any rotation."""
-    kind = model.config.model_type
-    if kind == "llama":
-        return _on_output(getattr(attention, f"{name}_proj"), change)
+def _on_projection(
+    model: PreTrainedModel, block: nn.Module, names: Names, name: str, change: Change
+) -> RemovableHandle:
+    """Change the queries, keys or values as they leave their projection, before any norm and rotation."""
     index = "qkv".index(name)
+    if not isinstance(names.qkv, str):
+        return _on_output(_of_attention(block, names, names.qkv[index]), change)
+    projection, order = names.qkv.split(" ", 1)
     n_heads = model.config.num_attention_heads
 
     def joint(x: Tensor) -> Tensor:
-        """GPT-2 has q of all heads, then k, then v; NeoX q, k and v of a head, then of the next."""
+        """`by kind`: q of all heads, then k, then v. `by head`: q, k and v of a head, then of the next."""
         x = x.clone()
-        three = x.view(len(x), 3, n_heads, -1) if kind == "gpt2" else x.view(len(x), n_heads, 3, -1).transpose(1, 2)
+        by_kind = order == "by kind"
+        three = x.view(len(x), 3, n_heads, -1) if by_kind else x.view(len(x), n_heads, 3, -1).transpose(1, 2)
         three[:, index] = change(three[:, index].flatten(1)).view_as(three[:, index])
         return x
 
-    return _on_output(attention.c_attn if kind == "gpt2" else attention.query_key_value, joint)
+    return _on_output(_of_attention(block, names, projection), joint)
 
 
 @contextmanager
-def _changed_middle(block: nn.Module, attention: nn.Module, second_norm: nn.Module, change: Change) -> Iterator[None]:
-    """The block's output, computed anew from a changed residual stream between attention and MLP."""
-    seen: dict[str, Tensor] = {}
+def _changed_middle(model: PreTrainedModel, block: nn.Module, names: Names, change: Change) -> Iterator[None]:
+    """Change the stream between attention and MLP: what attention adds is changed by as much."""
+    if names.middle is not None:
+        with _on_output(block.get_submodule(names.middle), change):
+            yield
+        return
+    seen: list[Tensor] = []
 
-    def keep(name: str) -> Change:
-        def change(x: Tensor) -> Tensor:
-            seen[name] = x
-            return x
+    def keep(x: Tensor) -> Tensor:
+        seen[:] = [x]
+        return x
 
-        return change
+    def instead(added: Tensor) -> Tensor:
+        return change(seen[0] + added) - seen[0]
 
-    def after(module, arguments, output):
-        middle = change(seen["input"] + seen["attention"])[None]
-        result = middle + module.mlp(second_norm(middle))
-        return (result, *output[1:]) if isinstance(output, tuple) else result
-
-    with (
-        _on_input(block, keep("input")),
-        _on_output(attention, keep("attention")),
-        block.register_forward_hook(after),
-    ):
+    with _on_input(block, keep), _on_output(_mixer(block, names), _scaled(model, names, instead)):
         yield
+
+
+class _Softmax(TorchFunctionMode):
+    """Changes the result of every softmax over key positions, `[1, head, query pos, key pos]`, while it is active."""
+
+    def __init__(self, change: Change) -> None:
+        super().__init__()
+        self._change = change
+        self.active = False
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        result = function(*arguments, **keywords or {})
+        if not self.active or function not in (torch.softmax, torch.nn.functional.softmax, Tensor.softmax):
+            return result
+        n_heads, length = result.shape[-3], result.shape[-2]
+        self.active = False  # what the change computes is not attention
+        by_position = result[0, :, :, :length].transpose(0, 1).flatten(1)  # gpt-oss has a sink after the keys
+        weights = self._change(by_position).view(length, n_heads, length).transpose(0, 1)[None]
+        self.active = True
+        return torch.cat([weights, result[..., length:]], dim=-1)
 
 
 @contextmanager
-def _changed_pattern(model: PreTrainedModel, layer: int, change: Change) -> Iterator[None]:
-    """The model's eager attention, written out, with the weights of one layer changed."""
-    code = sys.modules[type(model).__module__]
-    former = code.eager_attention_forward
+def _changed_pattern(attention: nn.Module, change: Change) -> Iterator[None]:
+    """The model's own attention with other weights: its softmax is intercepted while this attention runs."""
+    mode = _Softmax(change)
 
-    def attend(module, query, key, value, attention_mask, **keywords):
-        if module.layer_idx != layer:
-            return former(module, query, key, value, attention_mask, **keywords)
-        n_heads, length, d_head = query.shape[1:]
-        key, value = (x.repeat_interleave(n_heads // x.shape[1], dim=1) for x in (key, value))
-        scores = query @ key.mT / d_head**0.5
-        future = torch.ones(length, length).triu(1).bool()
-        weights = scores.masked_fill(future, -torch.inf).softmax(-1)
-        by_position = weights[0].transpose(0, 1).flatten(1)  # [query pos, head · key pos]
-        weights = change(by_position).view(length, n_heads, length).transpose(0, 1)[None]
-        return (weights @ value).transpose(1, 2).contiguous(), weights
+    def switch(active: bool) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            mode.active = active
 
-    code.eager_attention_forward = attend
-    try:
+        return hook
+
+    with mode, attention.register_forward_pre_hook(switch(True)), attention.register_forward_hook(switch(False)):
         yield
-    finally:
-        code.eager_attention_forward = former

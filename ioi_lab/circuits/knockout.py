@@ -61,7 +61,7 @@ class Knockout:
     def _means(self) -> dict[tuple[int, int], FromPass | Tensor | None]:
         """What each head is replaced by; measured once, when it is first needed."""
         engine = self._engine
-        cells = list(product(range(engine.shape.n_layers), range(engine.shape.n_heads)))
+        cells = list(product(engine.shape.layers("z"), range(engine.shape.n_heads)))
         sites = [[Site("z", *cell)] for cell in cells]
         edits = ablation_edits(engine, sites, "mean_by_position", "abc", "clean", self._seed, self._n_reference)
         return {cell: edit.value for cell, (edit,) in zip(cells, edits, strict=True)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import COMPONENTS, HEAD_COMPONENTS, Component, ModelShape
+from ioi_lab.models.survey import hook_name
 from ioi_lab.tasks.prompts import Position, PromptPairs
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ class Site:
     @property
     def hook(self) -> str:
         """The TransformerLens hook name."""
-        inner = "attn." if self.has_heads else ""
-        return f"blocks.{self.layer}.{inner}hook_{self.component}"
+        return hook_name(self.component, self.layer)
 
     @property
     def has_heads(self) -> bool:
@@ -55,7 +55,7 @@ class Site:
     def check(self, shape: ModelShape, prompts: PromptPairs) -> None:
         """Raise a `LabError` unless this site exists in the model and in every prompt."""
         shape.check_component(self.component)
-        shape.check_layer(self.layer)
+        shape.check_layer(self.layer, component=self.component)
         if self.head is not None:
             shape.check_head(self.component, self.head)
         prompts.check_position(self.position, "position")

@@ -26,6 +26,7 @@ from ioi_lab.engine.forward import Part
 from ioi_lab.engine.gradients import INPUT, first_order, gradients, sites_of
 from ioi_lab.engine.memory import MemoryGb, keep_freed_memory
 from ioi_lab.engine.passes import BatchResult, Passes, whole_work
+from ioi_lab.engine.prompt_checks import check_prompts
 from ioi_lab.engine.readouts import raise_first_bad_site, read_into, to_array
 from ioi_lab.engine.recordings import RecordingCache
 from ioi_lab.errors import LabError
@@ -62,7 +63,7 @@ class Engine:
         over: What the intervals are taken over: `prompts`, or `sentences`, the groups of the prompts.
 
     Raises:
-        LabError: A prompt is longer than the model can read.
+        LabError: A prompt is longer than the model can read, or has a token that the model does not have.
 
     """
 
@@ -76,7 +77,7 @@ class Engine:
         executor: Executor = run_now,
         over: Over = "prompts",
     ) -> None:
-        model.shape.check_length(prompts.longest)
+        check_prompts(model, prompts)
         self.prompts = prompts
         self.shape: ModelShape = model.shape
         self.model = model
@@ -218,8 +219,7 @@ class Engine:
 
         """
         self._check(edit_sets)
-        if any(edit.site.component == "resid_mid" for edit_set in edit_sets for edit in edit_set):
-            self._parts_are_exact(edit_sets)  # raises if it does not exist
+        self._parts_are_exact(edit_sets)  # raises for what the model does not read
         readout = Readout(self.baseline(base).logit_diff.repeat(len(edit_sets), axis=0))
         sites = sites_of(edit_sets)
         for bucket in self._budget.gradient_buckets(sites):
@@ -239,7 +239,7 @@ class Engine:
     def _execute(self, edit_sets: Sequence[EditSet], base: Pass, capture: Sequence[Site] = ()) -> Iterator[BatchResult]:
         """Run everything, batch by batch. Results come in any order, each edit set once per bucket."""
         passes, indices = self._passes, range(len(edit_sets))
-        in_parts = self._parts_are_exact(edit_sets)
+        in_parts = self._parts_are_exact(edit_sets, capture)
         for bucket in self._budget.buckets(edit_sets, capture):
             if capture and not any(edit_sets):  # no base pass is needed
                 yield passes.unedited(bucket, base, list(indices), capture)
@@ -268,10 +268,21 @@ class Engine:
         layers = [site.layer for site in capture]
         return Part(first=min([work.first for work in batch] + layers), last=max(layers))
 
-    def _parts_are_exact(self, edit_sets: Sequence[EditSet]) -> bool:
+    def _parts_are_exact(self, edit_sets: Sequence[EditSet], capture: Sequence[Site] = ()) -> bool:
         components = {edit.site.component for edit_set in edit_sets for edit in edit_set}
-        one_prompt = Bucket(self.prompts, [0], self.model.device)
-        return proofs_of(self.model).hold(self._passes, one_prompt, components)
+        proofs, one_prompt = proofs_of(self.model), self._one_prompt
+        in_parts = proofs.hold(self._passes, one_prompt, components)
+        if not in_parts or not capture or not any(edit_sets):
+            return in_parts
+        return proofs.hold_for_captures(self._passes, one_prompt, {site.component for site in capture})
+
+    def stream_is_sum(self) -> bool:
+        """Return whether each block adds what its attention and its MLP put out to the stream, and does no more."""
+        return proofs_of(self.model).stream_is_sum(self._passes, self._one_prompt)
+
+    @property
+    def _one_prompt(self) -> Bucket:
+        return Bucket(self.prompts, [0], self.model.device)
 
     def _use_recordings(self, recordings: RecordingCache) -> None:
         self._recordings = recordings
@@ -282,15 +293,9 @@ class Engine:
     def _check_sites(self, sites: Sequence[Site]) -> None:
         for site in sites:
             site.check(self.shape, self.prompts)
-            self._check_hook(site)
 
     def _check(self, edit_sets: Sequence[EditSet]) -> None:
         if not edit_sets:
             raise LabError("edits: the list is empty; nothing to run")
         for edit in (edit for edit_set in edit_sets for edit in edit_set):
             edit.check(self.shape, self.prompts)
-            self._check_hook(edit.site)
-
-    def _check_hook(self, site: Site) -> None:
-        if site.hook not in self.model.hook_names:
-            raise LabError(f"component: got {site.component!r}, which {self.shape.name} does not have")

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from ioi_lab.engine.batching import part_of, works
+from ioi_lab.engine.blocks import captures_are_exact, check_what_is_written, kind_of_block, stream_is_sum
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import EditSet, Site
 from ioi_lab.engine.hooks import edit_hooks
@@ -42,7 +42,11 @@ class ShortcutProofs:
         self.proved: dict[tuple[Component, bool], bool] = {}
         """By component, and by whether answer and distractor alone are unembedded."""
 
+        self.proved_captures: dict[Component, bool] = {}
+        """By captured component: whether passes that end early show it as whole passes do."""
+
         self._warned: set[Component] = set()
+        self._sum: bool | None = None
 
     def hold(self, passes: Passes, bucket: Bucket, components: Iterable[Component]) -> bool:
         """Return whether parts of passes are exact for edits of all `components`; each is tried once.
@@ -60,6 +64,22 @@ class ShortcutProofs:
                     log.warning("engine: %s", trial.warning)
                     self._warned.add(component)
         return all(self.proved[component, passes.pair_only] for component in tried)
+
+    def stream_is_sum(self, passes: Passes, bucket: Bucket) -> bool:
+        """Return whether the residual stream is a sum, on which frozen MLPs rely; it is tried once."""
+        if self._sum is None:
+            self._sum = stream_is_sum(passes, bucket)
+        return self._sum
+
+    def hold_for_captures(self, passes: Passes, bucket: Bucket, components: Iterable[Component]) -> bool:
+        """Return whether passes that end early are exact for captures of all `components`; each is tried once."""
+        captured = set(components)
+        for component in sorted(captured - self.proved_captures.keys(), key=COMPONENTS.index):
+            self.proved_captures[component] = captures_are_exact(passes, bucket, component)
+            if not self.proved_captures[component]:
+                name = passes.model.shape.name
+                log.warning("engine: whole passes to capture %s, as parts are not proved on %s", component, name)
+        return all(self.proved_captures[component] for component in captured)
 
 
 @lru_cache(maxsize=2)  # like the models themselves
@@ -90,10 +110,8 @@ class _Trial:
 
         Raises a `LabError` if they change nothing because TransformerLens only shows the component.
         """
-        if self._component == "resid_mid":
-            _check_resid_mid(self._passes, self._bucket)
-        last, middle, end = self._shape.n_layers - 1, self._bucket.length // 2, self._bucket.length - 1
-        if not self._agree(self._bucket, ((0, middle), (last // 2, middle), (last, end))):
+        check_what_is_written(self._passes, self._bucket, self._component)
+        if not self._agree(self._bucket, self._usual_places()):
             return False
         if self._strongest > 1:
             return True
@@ -107,6 +125,15 @@ class _Trial:
             self._check_not_only_shown(prompts, places)
         return False  # agreement proves nothing
 
+    def _usual_places(self) -> list[tuple[int, int]]:
+        """Return layers and positions at which edits need every kind of part, in every kind of block."""
+        layers, middle, end = self._shape.layers(self._component), self._bucket.length // 2, self._bucket.length - 1
+        first, last = layers[0], layers[-1]
+        of_each_kind = {kind: layer for layer in reversed(layers) for kind in [kind_of_block(self._passes, layer)]}
+        between = [layers[(len(layers) - 1) // 2], *sorted(of_each_kind.values())]
+        places = [(first, middle), *((layer, middle) for layer in between), (last, end), (first, 0), (last, middle)]
+        return list(dict.fromkeys(places))
+
     def _others(self) -> tuple[list[Bucket], dict[Bucket, list[tuple[int, int]]]]:
         """Return some of the prompts, one per bucket, and the layers and positions that are tried on each."""
         rows = [row for row in range(len(self._bucket.prompts)) if row not in self._bucket.rows][: _MAX_PROMPTS - 1]
@@ -115,7 +142,8 @@ class _Trial:
         for bucket in prompts:
             labelled = self._bucket.prompts[bucket.rows[0]].labels.values()
             positions = sorted({*labelled, bucket.length // 2, bucket.length - 1})
-            places[bucket] = [(layer, position) for layer in range(self._shape.n_layers) for position in positions]
+            layers = self._shape.layers(self._component)
+            places[bucket] = [(layer, position) for layer in layers for position in positions]
         return prompts, places
 
     def _agree(self, bucket: Bucket, places: Iterable[tuple[int, int]]) -> bool:
@@ -159,19 +187,10 @@ class _Trial:
                 f"component: got {self._component!r}, but writing there changes nothing in {name}: "
                 "TransformerLens only shows it"
             )
-        n_positions = len(places[self._bucket]) // self._shape.n_layers
+        n_layers = len(self._shape.layers(self._component))
+        n_positions = len(places[self._bucket]) // n_layers
         self.warning = (
             f"writing {written} into {self._component} changes no logit that is read of {name} (tried in "
-            f"{self._shape.n_layers} layers, at {n_positions} positions of {len(prompts)} prompts), so parts of passes "
+            f"{n_layers} layers, at {n_positions} positions of {len(prompts)} prompts), so parts of passes "
             "cannot be proved and whole ones are used"
         )
-
-
-def _check_resid_mid(passes: Passes, bucket: Bucket) -> None:
-    """Raise a `LabError` unless the stream before the MLP is the block's input plus what attention adds."""
-    sites = [Site(component, 0) for component in ("resid_pre", "attn_out", "resid_mid")]
-    activations = passes.forward.record(bucket, "clean", set(sites)).activations
-    before, added, middle = (activations[site] for site in sites)
-    if not torch.allclose(before + added, middle, rtol=1e-2 if middle.dtype != torch.float32 else 1e-4, atol=1e-4):
-        name = passes.model.shape.name
-        raise LabError(f"component: got 'resid_mid', which cannot be distinguished in the blocks of {name}")

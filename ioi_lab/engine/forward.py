@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformer_lens.model_bridge.exceptions import StopAtLayerException
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from ioi_lab.engine.buckets import Bucket
@@ -88,6 +89,7 @@ class Forward:
     def __init__(self, model: LabModel) -> None:
         self._bridge = model.bridge
         self._n_layers = model.shape.n_layers
+        self._skipped = _skipped_in_tuple if model.blocks_return_tuples else _skipped
 
     def whole(
         self, bucket: Bucket, which: Pass, hooks: Sequence[Hook], n_slots: int = 1, *, pair_only: bool = False
@@ -128,7 +130,7 @@ class Forward:
     def part(
         self, base: BasePass, part: Part, hooks: Sequence[Hook], n_slots: int, *, pair_only: bool
     ) -> Float[Tensor, "slot row token"]:
-        """Return the logits of `whole` from a part of the pass; without the last block in it they mean nothing."""
+        """Return the logits of `whole` from a part of the pass; a pass that ends before the last block has none."""
         blocks = self._bridge.blocks
         tokens = base.bucket.tokens(base.which)[:, part.start :].repeat(n_slots, 1)
 
@@ -138,8 +140,10 @@ class Forward:
 
         with ExitStack() as stack:
             for index, block in enumerate(blocks):
-                if not part.first <= index <= part.last:
-                    stack.enter_context(_overridden(block, _pass_through))
+                if index < part.first:
+                    stack.enter_context(_overridden(block, self._skipped))
+                if index == part.last + 1:
+                    stack.enter_context(_overridden(block, _stop))
             first, last = blocks[part.first], blocks[part.last]
             if part.attention == "from_z":
                 z = kept("z").flatten(2)
@@ -163,7 +167,8 @@ class Forward:
                 residual = kept("resid_pre")
                 resume = [(Site("resid_pre", part.first).hook, lambda *_, **__: residual)]
             cache = self._prefix_cache(base, part) if part.start > 0 else None
-            return self._end_logits(tokens, [*resume, *hooks], base.bucket, n_slots, pair_only=pair_only, cache=cache)
+            hooks = [*resume, *hooks]
+            return self._end_logits(tokens, hooks, base.bucket, n_slots, pair_only=pair_only, cache=cache)
 
     def _end_logits(
         self,
@@ -250,8 +255,17 @@ def _end_only(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return at_end
 
 
-def _pass_through(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+def _skipped(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
     return hidden_states
+
+
+def _skipped_in_tuple(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
+    return (hidden_states,)
+
+
+def _stop(hidden_states: Tensor, *_: Any, **__: Any) -> NoReturn:
+    """End a pass before a block, as TransformerBridge does."""
+    raise StopAtLayerException(hidden_states)
 
 
 @contextmanager

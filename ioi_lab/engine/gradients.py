@@ -36,6 +36,8 @@ def gradients(
 
 def _at(forward: Forward, bucket: Bucket, base: Pass, sites: list[Site], embedded: Tensor) -> dict[Site, Tensor]:
     kept: dict[Site, Tensor] = {}
+    # The stream between attention and MLP goes into the second norm and, past the MLP, into the block's output.
+    outputs = {site: Site("resid_post", site.layer) for site in sites if site.component == "resid_mid"}
 
     def keep(site: Site) -> Hook:
         def retain(activation: Tensor, hook: object) -> Tensor:
@@ -43,20 +45,18 @@ def _at(forward: Forward, bucket: Bucket, base: Pass, sites: list[Site], embedde
             kept[site] = activation
             return activation  # else TransformerLens goes on with what it reshaped this from
 
-        # The stream between attention and MLP is the block's input plus `attn_out`, so their gradients are the same.
-        where = Site("attn_out", site.layer) if site.component == "resid_mid" else site
-        return where.hook, retain
+        return site.hook, retain
 
     with torch.enable_grad():
         leaf = embedded.detach().clone().requires_grad_()
         enter: Hook = (INPUT.hook, lambda activation, hook: leaf)
-        logits = forward.whole(bucket, base, [enter, *map(keep, sites)], pair_only=True)
+        logits = forward.whole(bucket, base, [enter, *map(keep, {*sites, *outputs.values()})], pair_only=True)
         (logits[..., 0] - logits[..., 1]).sum().backward()
-    result = {}
+    slopes = {}
     for site, activation in kept.items():
         assert activation.grad is not None
-        result[site] = by_position(activation.grad.float(), site)
-    return result
+        slopes[site] = by_position(activation.grad.float(), site)
+    return {site: slopes[site] + slopes[outputs[site]] if site in outputs else slopes[site] for site in sites}
 
 
 def first_order(

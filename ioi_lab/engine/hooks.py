@@ -42,21 +42,25 @@ def edit_hooks(batch: Sequence[EditSet], bucket: Bucket, recorded: Recorded) -> 
 
 
 def residual_mid(layer: int, write: Hook) -> list[Hook]:
-    """Return `write`, a hook for `resid_mid`, as hooks on what attention adds to the stream.
+    """Return `write`, a hook for `resid_mid`, as hooks that change both of what the stream runs into there.
 
-    TransformerLens' `hook_resid_mid` is the input of the second norm alone: writing there would leave the residual
-    connection as it was. The stream is `resid_pre + attn_out`, so a change of it is a change of `attn_out`.
+    TransformerLens' `hook_resid_mid` is the input of the second norm or of the MLP alone: writing there would leave the
+    residual connection as it was. So the change is also added to the block's output.
     """
-    kept: list[Tensor] = []
+    changes: list[Tensor] = []
 
-    def keep(residual: Tensor, hook: object) -> None:
-        kept[:] = [residual]
+    def change(residual: Tensor, hook: object) -> Tensor:
+        edited: Tensor = write[1](residual, hook)
+        changes[:] = [edited - residual]
+        return edited
 
-    def change(attention: Tensor, hook: object) -> Tensor | None:
-        middle: Tensor | None = write[1](kept[0] + attention, hook)
-        return None if middle is None else middle - kept[0]
+    def carry(output: Tensor, hook: object) -> Tensor:
+        (added,) = changes
+        carried = output.clone()
+        carried[:, -added.shape[1] :] += added  # of the last block, maybe END alone
+        return carried
 
-    return [(Site("resid_pre", layer).hook, keep), (Site("attn_out", layer).hook, change)]
+    return [(Site("resid_mid", layer).hook, change), (Site("resid_post", layer).hook, carry)]
 
 
 def _writer(edits: list[tuple[int, Edit]], n_slots: int, bucket: Bucket, recorded: Recorded) -> Hook:

@@ -22,6 +22,7 @@ from torch import Tensor
 from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass, Site, precedes
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
+from ioi_lab.models.shape import ModelShape
 
 ReceiverInput = Literal["logits", "q", "k", "v", "mlp"]
 Mlps = Literal["frozen", "free"]
@@ -45,11 +46,17 @@ def path_patch_edits(
         mlps: Whether MLPs between sender and receiver keep their outputs (`frozen`), or run (`free`).
 
     Raises:
-        LabError: MLPs are to be free, but the model's cannot be run apart from attention.
+        LabError: MLPs are to be free, but the model's cannot be run apart from attention; or frozen, but the stream is
+            not the sum of what blocks add.
 
     """
     if mlps == "free":
         return _edits_through_mlps(engine, senders, receivers, base)
+    if not engine.stream_is_sum():
+        raise LabError(
+            f"intervention.mlps: got 'frozen', which adds a sender's change to the residual stream, but the blocks of "
+            f"{engine.shape.name} do more than add to it (their norms follow the sums); expected free"
+        )
     edit_sets: list[EditSet] = [()] * len(senders)
     by_layers = defaultdict(list)
     for index, sites in enumerate(senders):
@@ -132,13 +139,13 @@ def _edits_through_mlps(
 ) -> list[EditSet]:
     """Return the edits of `path_patch_edits` with free MLPs."""
     shape = engine.shape
-    if Site("mlp_out", 0).hook not in engine.model.hook_names:
+    if not shape.layers("mlp_out"):
         raise LabError(
             f"intervention.mlps: got 'free', but the blocks of {shape.name} have no MLP that can be run apart from "
             "attention; expected frozen"
         )
     if not receivers:
-        return [_with_heads_frozen(sites, base, shape.n_layers) for sites in senders]
+        return [_with_heads_frozen(sites, base, shape, shape.n_layers) for sites in senders]
     receivers = _receivers_at_end(receivers, senders)
     last = max(receiver.layer for receiver in receivers)
     n_frozen = last + 1 if any(receiver.component == "mlp_out" for receiver in receivers) else last
@@ -147,7 +154,7 @@ def _edits_through_mlps(
     for index, sites in enumerate(senders):
         by_layer[min(site.layer for site in sites)].append(index)
     for indices in by_layer.values():  # senders of one layer at a time, whose passes start there
-        changed = [_with_heads_frozen(senders[index], base, n_frozen) for index in indices]
+        changed = [_with_heads_frozen(senders[index], base, shape, n_frozen) for index in indices]
         captured = engine.capture(changed, base, receivers)
         for place, index in enumerate(indices):
             edit_sets[index] = [
@@ -158,8 +165,9 @@ def _edits_through_mlps(
     return edit_sets
 
 
-def _with_heads_frozen(senders: Sequence[Site], base: Pass, n_layers: int) -> EditSet:
+def _with_heads_frozen(senders: Sequence[Site], base: Pass, shape: ModelShape, n_layers: int) -> EditSet:
     """Return the edits that change the senders and keep all heads after the first of them, in some first layers."""
     first = min(site.layer for site in senders)
-    frozen = [Edit(Site("z", layer), "replace", FromPass(base)) for layer in range(first + 1, n_layers)]
+    layers = [layer for layer in shape.layers("z") if first < layer < n_layers]
+    frozen = [Edit(Site("z", layer), "replace", FromPass(base)) for layer in layers]
     return [*frozen, *(Edit(site, "replace", FromPass(OTHER_PASS[base])) for site in senders)]

@@ -62,8 +62,8 @@ def raise_first_bad_site(
 
         return site.hook, look
 
-    sites = [Site(component, layer) for layer in range(shape.n_layers) for component in COMPONENTS]
-    watchers = [watch(site) for site in sites if site.hook in passes.model.hook_names]
+    sites = [Site(component, layer) for component in COMPONENTS for layer in shape.layers(component)]
+    watchers = [watch(site) for site in sites]
     passes.forward.whole(bucket, base, [*edit_hooks([edit_set], bucket, base_pass.recorded), *watchers])
     where = f"first {bad[0].component} of layer {bad[0].layer}" if bad else "the logits"
     which = f"the {base} pass" if not edit_set else f"an edited {base} pass"

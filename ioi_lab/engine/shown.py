@@ -64,9 +64,10 @@ def is_only_shown(passes: Passes, bucket: Bucket, component: Component) -> bool:
     if reader is None:  # the stream after a block, which the next one reads
         return False
     depends = False
-    for layer in range(passes.model.shape.n_layers):
+    shape = passes.model.shape
+    for layer in shape.layers(component):
         read = Site(reader, layer)
-        if read.hook not in passes.model.hook_names:
+        if layer not in shape.layers(reader):
             return False
         clean, corrupted = (_reading(passes, bucket, which, (), read) for which in OTHER_PASS)
         edited = _reading(passes, bucket, "clean", [strong_edit(passes, bucket, Site(component, layer))], read)

@@ -107,7 +107,7 @@ class PathPatch(Patch):
         if self.receiver_input == "mlp":
             layers = [receiver for receiver in self._receivers if isinstance(receiver, int)]
             for layer in layers:
-                shape.check_layer(layer, key)
+                shape.check_layer(layer, key, "mlp_out")
             return [Site("mlp_out", layer) for layer in dict.fromkeys(layers)]
         if self.receiver_input == "logits":
             return []

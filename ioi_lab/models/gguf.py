@@ -81,11 +81,8 @@ def converted_gguf(file: Path) -> Path:
 
 def quantization_of(folder: Path) -> str | None:
     """Return the type of the quantised weights that a folder was converted from, such as `Q4_1`; None for others."""
-    source = folder / _SOURCE
-    if not source.is_file():
-        return None
-    quantization: str | None = json.loads(source.read_text()).get("quantization")
-    return quantization
+    quantization = _source_of(folder).get("quantization")
+    return None if quantization is None else str(quantization)
 
 
 def quantization_of_file(file: Path) -> str | None:
@@ -110,8 +107,16 @@ def quantization_of_file(file: Path) -> str | None:
 
 
 def _is_described(folder: Path) -> bool:
-    source = folder / _SOURCE
-    return source.is_file() and "quantization" in json.loads(source.read_text())
+    return "quantization" in _source_of(folder)
+
+
+def _source_of(folder: Path) -> dict[str, Any]:
+    """Return what `source.json` says, if the folder was converted: other folders may have a file of this name."""
+    try:
+        source = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return source if isinstance(source, dict) else {}
 
 
 def _describe(folder: Path, file: Path, checksum: str) -> None:

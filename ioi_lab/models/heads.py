@@ -53,6 +53,9 @@ def head_of(name: str | float, shape: ModelShape, component: Component, key: str
     if layer > last_layer or head > last_head:
         noun = shape.head_noun(component)
         raise LabError(f"{key}: got {name}, expected a {noun} from 0.0 to {last_layer}.{last_head} ({shape.name})")
+    if (component, layer) in shape.missing:
+        having = ", ".join(map(str, shape.layers(component)))
+        raise LabError(f"{key}: got {name}, but of {shape.name} only these layers have {component}: {having or 'none'}")
     return layer, head
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,10 +12,13 @@ from typing_extensions import override
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
+from ioi_lab.models.folder_files import check_files, weight_files
 from ioi_lab.models.gguf import converted_gguf, gguf_file, quantization_of
-from ioi_lab.models.hub import WEIGHT_FILES, check_model_folder, hub_folder
-from ioi_lab.models.positions import forget_lengths, intended_length, position_limit
+from ioi_lab.models.hub import check_model_folder, hub_folder
+from ioi_lab.models.hugging_face import read_folder
+from ioi_lab.models.positions import intended_length, position_limit
 from ioi_lab.models.shape import ModelShape
+from ioi_lab.models.survey import Survey
 from ioi_lab.storage.files import sha256_of_files
 from ioi_lab.storage.tensors import ModelOrigin
 from ioi_lab.tasks.tokens import Tokens
@@ -25,12 +27,9 @@ from ioi_lab.tiny import TINY_MODELS, tiny_folder
 if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Version = tuple[tuple[str, int, int], ...]
 """The names, sizes and modification times of weight files."""
-
-log = logging.getLogger(__name__)
 
 
 class ModelConfig(LabConfig):
@@ -72,6 +71,7 @@ class ModelConfig(LabConfig):
             raise LabError(f"model.path: got {self.path!r}, expected {' or '.join(TINY_MODELS)}")
         if self.source == "folder":
             check_model_folder(Path(self.path))
+            check_files(Path(self.path))
         if self.source == "gguf":
             gguf_file(self.path)
 
@@ -87,6 +87,9 @@ class LabModel:
     folder: Path
     weights_sha256: str
     """One checksum of all weight files."""
+
+    blocks_return_tuples: bool = False
+    """Whether the model reads the stream as the first element of what a block returns."""
 
     @property
     def origin(self) -> ModelOrigin:
@@ -140,8 +143,9 @@ def _folder_of(config: ModelConfig) -> Path:
 
 
 def _version_of(folder: Path) -> Version:
-    files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
-    return tuple((file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()])
+    check_files(folder)  # before a device or a pipe is read
+    files = ((file.name, file.stat()) for file in sorted(weight_files(folder)))
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
 
 
 def weights_of(config: ModelConfig) -> str:
@@ -187,7 +191,7 @@ def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
     device = find_device(config.device)
     checksum = _sha256_of_weights(folder, version)
     try:
-        plain, tokenizer = _read_folder(folder, getattr(torch, config.dtype))
+        plain, tokenizer = read_folder(folder, getattr(torch, config.dtype))
         # TransformerLens adds a BOS token to a tokenizer without one: the lab keeps, and checks, the original.
         tokens = Tokens(copy.deepcopy(tokenizer), config.prepend_bos)
         bridge = TransformerBridge.boot_transformers(
@@ -197,19 +201,32 @@ def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
             tokenizer=tokenizer,
             hf_model=plain.to(device),
         )
+        survey = Survey.of(_prepared(bridge), _shape(bridge, plain, config.label))
     except LabError:
         raise
     except Exception as error:  # Transformers and TransformerLens raise errors of many types for unreadable folders
-        reason = folded(error)[:300]
-        raise LabError(f"model.path: cannot load {config.path!r} as a causal language model: {reason}") from error
+        raise LabError(
+            f"model.path: cannot load {config.path!r} as a causal language model: {_reason(error)}"
+        ) from error
     if _version_of(folder) != version:
         raise LabError(f"model.path: the weights in {str(folder)!r} were changed while they were read; run it again")
+    return LabModel(bridge, tokens, survey.shape, config, folder, checksum, survey.blocks_return_tuples)
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why a folder cannot be loaded."""
+    if "weights_only" in str(error):  # what PyTorch advises then would run a file's code
+        return "its .bin weights are damaged, or have more than tensors in them; use safetensors"
+    return folded(error)[:300] or type(error).__name__
+
+
+def _prepared(bridge: TransformerBridge) -> TransformerBridge:
     bridge.eval()
     bridge.requires_grad_(False)
     for parameter in bridge.parameters():
         # TransformerLens splits joint q, k, v weights into strided views, which multiply at two thirds of the speed.
         parameter.data = parameter.data.contiguous()
-    return LabModel(bridge, tokens, _shape(bridge, plain, config.label), config, folder, checksum)
+    return bridge
 
 
 def _shape(bridge: TransformerBridge, plain: PreTrainedModel, name: str) -> ModelShape:
@@ -225,39 +242,6 @@ def _shape(bridge: TransformerBridge, plain: PreTrainedModel, name: str) -> Mode
         parallel=bool(sizes.parallel_attn_mlp),
         max_tokens=position_limit(plain, sizes.n_ctx),
     )
-
-
-def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return the Hugging Face model and tokenizer.
-
-    Raises a `LabError` if tensors of the model are missing in the weights: Transformers would initialize them randomly.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    model, loading = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="eager", trust_remote_code=False, output_loading_info=True
-    )
-    absent = sorted(loading["missing_keys"])
-    if absent:
-        raise LabError(f"model.path: the weights in {str(folder)!r} lack {len(absent)} tensors, first {absent[0]!r}")
-    unused = sorted(loading["unexpected_keys"])
-    if unused:
-        log.warning("model.path: %d tensors in %s have no place in the model, first %s", len(unused), folder, unused[0])
-    _fuse_gelu(model)
-    forget_lengths(model)
-    return model, tokenizer
-
-
-def _fuse_gelu(model: PreTrainedModel) -> None:
-    """Replace GPT-2's tanh GELU by torch's own kernel: the same function up to rounding, in one pass over memory."""
-    from torch import nn
-    from transformers.activations import NewGELUActivation
-
-    for module in model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, NewGELUActivation):
-                setattr(module, name, nn.GELU(approximate="tanh"))
 
 
 def find_device(name: str) -> torch.device:

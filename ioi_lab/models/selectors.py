@@ -38,15 +38,15 @@ def check_selectors(component: Component, layer: Any, head: Any) -> None:
 
 
 def cells_of(component: Component, layer: Any, head: Any, shape: ModelShape) -> list[Cell]:
-    """Return the layers and heads that the selectors stand for.
+    """Return the layers and heads that the selectors stand for; `all` layers are those that have the component.
 
     Raises a `LabError` for a layer or head that the model does not have.
     """
     if names := head_names_in(head):
         return list(heads_of(names, shape, component, "intervention.head"))
-    layers = indices_of(layer, shape.n_layers)
+    layers = shape.layers(component) if layer == "all" else indices_of(layer, shape.n_layers)
     for index in layers:
-        shape.check_layer(index, "intervention.layer")
+        shape.check_layer(index, "intervention.layer", component)
     heads: list[int | None] = [None]
     if component in HEAD_COMPONENTS:
         chosen = indices_of(head, shape.heads(component))
@@ -95,7 +95,7 @@ def all_but_placed(cells: Sequence[PlacedCell], component: Component, shape: Mod
     for layer, head, position in cells:
         kept.setdefault((layer, head), []).append(position)
     others: list[PlacedCell] = []
-    for cell in product(range(shape.n_layers), range(shape.heads(component))):
+    for cell in product(shape.layers(component), range(shape.heads(component))):
         positions = kept.get(cell, [])
         if isinstance(index := next((each for each in positions if isinstance(each, int)), None), int):
             raise LabError(

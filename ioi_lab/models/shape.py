@@ -40,6 +40,13 @@ class ModelShape:
     max_tokens: int | None = None
     """The largest number of tokens that the model can read; None without a limit (rotary positions, ALiBi)."""
 
+    missing: frozenset[tuple[Component, int]] = frozenset()
+    """Components that single layers do not have: in hybrid models, only some layers have attention."""
+
+    def layers(self, component: Component) -> list[int]:
+        """Return the layers that have a component."""
+        return [layer for layer in range(self.n_layers) if (component, layer) not in self.missing]
+
     def heads(self, component: Component) -> int:
         """Return the number of heads of a component: key/value heads for `k` and `v`, query heads for the others."""
         return self.n_kv_heads if component in KEY_VALUE_COMPONENTS else self.n_heads
@@ -65,11 +72,27 @@ class ModelShape:
                 f"{key}: got 'resid_mid', but the blocks of {self.name} run attention and MLP in parallel, so no "
                 "residual stream lies between them; expected resid_pre or resid_post"
             )
+        if not self.layers(component):
+            present = [name for name in COMPONENTS if self.layers(name) and not (name == "resid_mid" and self.parallel)]
+            raise LabError(
+                f"{key}: got {component!r}, which is not a component of {self.name}; expected one of "
+                f"{', '.join(present)}"
+            )
 
-    def check_layer(self, layer: int, key: str = "layer") -> None:
-        """Raise a `LabError` unless the model has the layer."""
+    def check_every_layer(self, component: Component, what: str) -> None:
+        """Raise a `LabError` that says what needs the component in every layer, unless the model has it there."""
+        having = self.layers(component)
+        if len(having) < self.n_layers:
+            layers = f"layers {', '.join(map(str, having))} alone have it" if having else "it is not a component"
+            raise LabError(f"intervention: {what} needs {component} in every layer, but in {self.name} {layers}")
+
+    def check_layer(self, layer: int, key: str = "layer", component: Component | None = None) -> None:
+        """Raise a `LabError` unless the model has the layer and, if a component is given, the layer has it."""
         if not 0 <= layer < self.n_layers:
             raise LabError(f"{key}: got {layer}, expected 0 to {self.n_layers - 1} ({self.name})")
+        if component is not None and (component, layer) in self.missing:
+            having = ", ".join(map(str, self.layers(component)))
+            raise LabError(f"{key}: got {layer}, a layer of {self.name} without {component}; expected one of {having}")
 
     def check_head(self, component: Component, head: int, key: str = "head") -> None:
         """Raise a `LabError` unless the component has the head."""

@@ -59,7 +59,7 @@ class Estimate:
         """Return whether each interval is known and does not include a constant."""
         return self.exceeds(constant) | np.asarray(np.nan_to_num(self.high, nan=np.inf) < constant)
 
-    def rows(self, rows: slice) -> Estimate:
+    def rows(self, rows: slice | list[int]) -> Estimate:
         """Return some of the rows."""
         return Estimate(self.value[rows], self.low[rows], self.high[rows])
 

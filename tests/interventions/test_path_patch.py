@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from functools import cache
-
 import pytest
 import torch
 from transformer_lens import patching
@@ -17,7 +14,8 @@ from ioi_lab.models.loading import load_model
 from tests.conftest import ARCHITECTURES, hugging_face, ioi_task, model_config
 from tests.engine.test_engine import same_length
 from tests.interventions.toy import plan_of
-from tests.oracle import activation, changed, tokens
+from tests.oracle import activation, tokens
+from tests.path_oracle import frozen
 
 
 def path_patch(**changes):
@@ -42,60 +40,6 @@ def measured(model, prompts, intervention):
     plan = plan_of(intervention, engine)
     rows = intervention.rows(engine.shape, prompts)
     return rows, engine.run(plan, intervention.base, progress=False).logit_diff
-
-
-@cache
-def unedited(plain, ids, site):
-    """The activation in a plain pass, which all senders share."""
-    return activation(plain, torch.tensor([ids]), site)
-
-
-def frozen(plain, pair, sender, to, base, source, mlps="frozen"):
-    """The logit difference, by freezing every output but the sender's (and, if they are free, MLPs) by plain hooks."""
-    n_layers = plain.config.num_hidden_layers
-    kinds = ("attn_out", "mlp_out") if mlps == "frozen" else ("attn_out",)
-    outputs = {Site(name, layer) for name in kinds for layer in range(n_layers)}
-    former = {site: unedited(plain, tuple(tokens(pair, base)[0].tolist()), site) for site in outputs}
-    other = unedited(plain, tuple(tokens(pair, source)[0].tolist()), Site(sender.component, sender.layer))
-    own = Site("attn_out" if sender.component == "z" else "mlp_out", sender.layer)
-    received = []
-
-    def send(x):
-        if sender.head is None:
-            return other
-        d_head = x.shape[-1] // plain.config.num_attention_heads
-        x = x.clone()
-        x[:, sender.head * d_head : (sender.head + 1) * d_head] = other[
-            :, sender.head * d_head : (sender.head + 1) * d_head
-        ]
-        return x
-
-    def listen(x):
-        received.append(x.clone())
-        return x
-
-    # An MLP that is sender or receiver is hooked in turn, outside of the frozen ones.
-    with ExitStack() as stack:
-        stack.enter_context(changed(plain, Site(sender.component, sender.layer), send))
-        if to is not None:
-            stack.enter_context(changed(plain, Site(to.component, to.layer), listen))
-        for site in outputs - {own}:
-            stack.enter_context(changed(plain, site, lambda x, site=site: former[site]))
-        logits = plain(tokens(pair, base)).logits[0, -1]
-
-    def receive(x):
-        if to.head is None:
-            return received[0]
-        n_heads = plain.config.num_attention_heads
-        n_heads = getattr(plain.config, "num_key_value_heads", n_heads) if to.component in "kv" else n_heads
-        x = x.clone().unflatten(-1, (n_heads, -1))
-        x[:, to.head] = received[0].unflatten(-1, (n_heads, -1))[:, to.head]
-        return x.flatten(1)
-
-    if to is not None:
-        with changed(plain, Site(to.component, to.layer), receive):
-            logits = plain(tokens(pair, base)).logits[0, -1]
-    return (logits[pair.answer_id] - logits[pair.distractor_id]).item()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -123,7 +123,7 @@ def measure_attention(
     means = estimates[names[0]].value.reshape(weights.shape[:2])
     ranking = ranked_by(means)
     leading = ranking[:k]
-    comparison = None if ranked is None else _compared(ranked, leading, means.size)
+    comparison = None if ranked is None else _compared(ranked, leading, len(ranking))
     top = comparison.top if comparison is not None and heads == "top" else leading
     return AttentionResult(
         baselines=baselines,
@@ -143,9 +143,9 @@ def measure_attention(
 
 
 def ranked_by(values: Float[Array, "layer head"]) -> list[Head]:
-    """Return all heads, from the largest value to the smallest."""
-    rows = np.argsort(-values, axis=None, kind="stable").tolist()
-    return [divmod(row, values.shape[1]) for row in rows]
+    """Return all heads, from the largest value to the smallest, without those that are NaN."""
+    rows = np.argsort(-values, axis=None, kind="stable").tolist()  # NaN last
+    return [divmod(row, values.shape[1]) for row in rows[: np.isfinite(values).sum()]]
 
 
 def _check_selectors(
@@ -155,9 +155,10 @@ def _check_selectors(
     engine.prompts.check_index(prompt, "intervention.prompt")
     for name, position in (("query", query), *(("keys", key) for key in keys)):
         engine.prompts.check_position(position, f"intervention.{name}", words=())
-    pages = indices_of(layer, engine.shape.n_layers)
+    shape = engine.shape
+    pages = shape.layers("pattern") if layer == "all" else indices_of(layer, shape.n_layers)
     for page in pages:
-        engine.shape.check_layer(page, "intervention.layer")
+        shape.check_layer(page, "intervention.layer", "pattern")
     return pages
 
 

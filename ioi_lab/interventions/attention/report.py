@@ -31,18 +31,18 @@ def attention_report(result: AttentionResult, context: ReportContext) -> Report:
 
 
 def _table(result: AttentionResult) -> pd.DataFrame:
-    n_layers, n_heads = result.means.shape
+    heads = sorted(result.ranking)
     selectors = [
         {"component": "pattern", "layer": layer, "head": head, "position": result.query, "run": result.which}
-        for layer in range(n_layers)
-        for head in range(n_heads)
+        for layer, head in heads
     ]
-    return tidy_table(selectors, {f"to_{key}": weights for key, weights in result.weights.items()})
+    rows = [result.row(head) for head in heads]
+    return tidy_table(selectors, {f"to_{key}": weights.rows(rows) for key, weights in result.weights.items()})
 
 
 def _metrics(result: AttentionResult) -> dict[str, float]:
     """Return the baselines, the attention of the head that leads, and the overlap with a patching run."""
-    metrics = result.baselines.metrics() | {"n_heads": result.means.size}
+    metrics = result.baselines.metrics() | {"n_heads": len(result.ranking)}
     layer, head = result.leading[0]
     metrics |= {"best_layer": layer, "best_head": head}
     for key, weights in result.weights.items():

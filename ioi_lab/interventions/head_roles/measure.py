@@ -41,6 +41,7 @@ from ioi_lab.lenses.roles import (
     heads_in_role,
     prompts_by_order,
 )
+from ioi_lab.models.shape import HEAD_COMPONENTS
 from ioi_lab.stats.bootstrap import MIN_PROMPTS, Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.ioi import Order
@@ -126,6 +127,8 @@ def measure_head_roles(
 
     """
     by_order = _checked_orders(engine.prompts, engine.bootstrap)
+    for component in sorted(HEAD_COMPONENTS):
+        engine.shape.check_every_layer(component, "assigning roles to heads")
     baselines = Baselines.measure(engine)
     heads = list(product(range(engine.shape.n_layers), range(engine.shape.n_heads)))
     direct = direct_effects(engine, "clean")

@@ -1,0 +1,113 @@
+"""The files of a model folder, checked before anything is read whole or allocated."""
+
+from __future__ import annotations
+
+import json
+import math
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ioi_lab.errors import LabError, folded
+from ioi_lab.models.hub import WEIGHT_FILES
+
+_TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+
+_OBJECTS: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+
+_POINTER: Final = b"version https://git-lfs"
+"""How the file starts that git checks out in place of a large one."""
+
+_INDEX: Final = "model.safetensors.index.json"
+"""The file that says which tensor is in which of several weight files."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much is in the weight files."""
+
+    n_tensors: int
+    n_numbers: int
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the weight files of a folder: of all formats, sorted by name within each."""
+    return [file for pattern in WEIGHT_FILES for file in sorted(folder.glob(pattern))]
+
+
+def check_files(folder: Path) -> None:
+    """Raise a `LabError` unless the folder's files are files, complete as far as their beginnings show."""
+    texts = [file for pattern in _TEXT_FILES for file in sorted(folder.glob(pattern))]
+    for file in [*texts, *weight_files(folder)]:
+        _check_is_file(file)
+    for name in _OBJECTS:
+        if (folder / name).exists():
+            _json_object(folder / name)
+    if (folder / _INDEX).is_file():
+        _check_index(folder)
+    for file in folder.glob("*.safetensors"):
+        _shapes(file)
+
+
+def weights_in(folder: Path) -> Weights | None:
+    """Return how much is in the folder's safetensors files; None if there are none, as other formats do not say."""
+    shapes = [shape for file in folder.glob("*.safetensors") for shape in _shapes(file)]
+    return Weights(len(shapes), sum(map(math.prod, shapes))) if shapes else None
+
+
+def _check_is_file(file: Path) -> None:
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        raise LabError(f"model.path: cannot read {str(file)!r}: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(mode), "a device")
+        raise LabError(f"model.path: {str(file)!r} is {kind}, expected a file")
+    with _opened(file) as opened:
+        if opened.read(len(_POINTER)) == _POINTER:
+            raise LabError(f"model.path: {str(file)!r} is a git-lfs pointer, not the file itself; run: git lfs pull")
+
+
+def _opened(file: Path) -> Any:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise LabError(f"model.path: cannot read {str(file)!r}: {error.strerror}") from error
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LabError(f"model.path: cannot read {str(file)!r} as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise LabError(f"model.path: {str(file)!r} is not a JSON object")
+    return value
+
+
+def _check_index(folder: Path) -> None:
+    """Raise a `LabError` unless the index names files of the folder alone."""
+    files = _json_object(folder / _INDEX).get("weight_map")
+    names = set(map(str, files.values())) if isinstance(files, dict) else set()
+    absent = sorted(name for name in names if Path(name).name != name or not (folder / name).is_file())
+    if absent or not names:
+        what = f"names {absent[0]!r}, which is not in the folder" if absent else "names no weight files"
+        raise LabError(f"model.path: {str(folder / _INDEX)!r} {what}")
+
+
+def _shapes(file: Path) -> list[list[int]]:
+    """Return the shapes of the tensors in a safetensors file, from its header alone.
+
+    Raises a `LabError` for a file that is not of this format, or shorter or longer than its header says.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118 (no iterator)
+    except (SafetensorError, OSError) as error:
+        raise LabError(
+            f"model.path: {str(file)!r} is not a whole safetensors file ({folded(error)}); copy or download it again"
+        ) from error
