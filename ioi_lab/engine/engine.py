@@ -271,8 +271,7 @@ class Engine:
     def _parts_are_exact(self, edit_sets: Sequence[EditSet], capture: Sequence[Site] = ()) -> bool:
         components = {edit.site.component for edit_set in edit_sets for edit in edit_set}
         proofs, one_prompt = proofs_of(self.model), self._one_prompt
-        in_parts = proofs.hold(self._passes, one_prompt, components)
-        if not in_parts or not capture or not any(edit_sets):
+        if not (in_parts := proofs.hold(self._passes, one_prompt, components)) or not capture or not any(edit_sets):
             return in_parts
         return proofs.hold_for_captures(self._passes, one_prompt, {site.component for site in capture})
 

@@ -54,6 +54,9 @@ class ShortcutProofs:
         `bucket` holds one prompt to try them on; others of its prompts are tried if this one shows too little. Raises a
         `LabError` for a component that TransformerLens only shows.
         """
+        shape = passes.model.shape
+        if len(shape.layers("resid_pre")) < shape.n_layers:  # parts start from it
+            return False
         tried: set[Component] = {"resid_pre", *components}
         for component in sorted(tried, key=COMPONENTS.index):
             key = component, passes.pair_only

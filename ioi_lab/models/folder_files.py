@@ -6,8 +6,9 @@ import json
 import math
 import stat
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ioi_lab.errors import LabError, folded
 from ioi_lab.models.hub import WEIGHT_FILES
@@ -31,16 +32,32 @@ class Weights:
     n_numbers: int
 
 
+class _State(NamedTuple):
+    """A file that has not changed as long as its state is the same."""
+
+    file: Path
+    size: int
+    modified_ns: int
+
+
 def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files of a folder: of all formats, sorted by name within each."""
-    return [file for pattern in WEIGHT_FILES for file in sorted(folder.glob(pattern))]
+    """Return the weight files of a folder, sorted by name."""
+    return sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
 
 
 def check_files(folder: Path) -> None:
-    """Raise a `LabError` unless the folder's files are files, complete as far as their beginnings show."""
+    """Raise a `LabError` unless the folder's files are files, complete as far as their beginnings show.
+
+    Files that have not changed since are not read again.
+    """
     texts = [file for pattern in _TEXT_FILES for file in sorted(folder.glob(pattern))]
-    for file in [*texts, *weight_files(folder)]:
-        _check_is_file(file)
+    _check_contents(folder, tuple(_state(file) for file in [*texts, *weight_files(folder)]))
+
+
+@lru_cache(maxsize=8)
+def _check_contents(folder: Path, states: tuple[_State, ...]) -> None:
+    for state in states:
+        _check_is_no_pointer(state.file)
     for name in _OBJECTS:
         if (folder / name).exists():
             _json_object(folder / name)
@@ -56,25 +73,27 @@ def weights_in(folder: Path) -> Weights | None:
     return Weights(len(shapes), sum(map(math.prod, shapes))) if shapes else None
 
 
-def _check_is_file(file: Path) -> None:
+def _state(file: Path) -> _State:
+    """Return the state of a file; raises a `LabError` for a device, a pipe, a folder or a broken link."""
     try:
-        mode = file.stat().st_mode
+        state = file.stat()
     except OSError as error:
         raise LabError(f"model.path: cannot read {str(file)!r}: {error.strerror}") from error
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(state.st_mode):
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-        kind = kinds.get(stat.S_IFMT(mode), "a device")
+        kind = kinds.get(stat.S_IFMT(state.st_mode), "a device")
         raise LabError(f"model.path: {str(file)!r} is {kind}, expected a file")
-    with _opened(file) as opened:
-        if opened.read(len(_POINTER)) == _POINTER:
-            raise LabError(f"model.path: {str(file)!r} is a git-lfs pointer, not the file itself; run: git lfs pull")
+    return _State(file, state.st_size, state.st_mtime_ns)
 
 
-def _opened(file: Path) -> Any:
+def _check_is_no_pointer(file: Path) -> None:
     try:
-        return file.open("rb")
+        with file.open("rb") as opened:
+            start = opened.read(len(_POINTER))
     except OSError as error:
         raise LabError(f"model.path: cannot read {str(file)!r}: {error.strerror}") from error
+    if start == _POINTER:
+        raise LabError(f"model.path: {str(file)!r} is a git-lfs pointer, not the file itself; run: git lfs pull")
 
 
 def _json_object(file: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreT
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    check_sizes(AutoConfig.from_pretrained(folder, trust_remote_code=False), folder)
+    check_sizes(AutoConfig.from_pretrained(folder, trust_remote_code=False), folder, dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     model, loading = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, attn_implementation="eager", trust_remote_code=False, output_loading_info=True

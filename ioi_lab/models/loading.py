@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -96,11 +96,6 @@ class LabModel:
         """The name and the checksum that files of this model's tensors have in their metadata."""
         return ModelOrigin(self.config.label, self.weights_sha256)
 
-    @cached_property
-    def hook_names(self) -> frozenset[str]:
-        """The names of the hooks; kept, as TransformerBridge collects them anew each time they are asked for."""
-        return frozenset(self.bridge.hook_dict)
-
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
@@ -144,7 +139,7 @@ def _folder_of(config: ModelConfig) -> Path:
 
 def _version_of(folder: Path) -> Version:
     check_files(folder)  # before a device or a pipe is read
-    files = ((file.name, file.stat()) for file in sorted(weight_files(folder)))
+    files = ((file.name, file.stat()) for file in weight_files(folder))
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
 
 

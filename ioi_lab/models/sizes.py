@@ -9,13 +9,20 @@ from ioi_lab.errors import LabError
 from ioi_lab.models.folder_files import weights_in
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig
 
-_SIZES: Final = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
+_SIZES: Final = ("num_hidden_layers", "hidden_size", "vocab_size")
 """Keys of every config, under some name; they are positive integers."""
 
-_OPTIONAL_SIZES: Final = ("num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings")
-"""Keys that may be absent or null."""
+_OPTIONAL_SIZES: Final = (
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "intermediate_size",
+    "max_position_embeddings",
+)
+"""Keys that some architectures do not have, or have as null."""
 
 _MAX_LAYERS: Final = 10_000
 """No model has more layers; weights that are not safetensors do not say how many they have."""
@@ -24,7 +31,7 @@ _MAX_SHARE: Final = 16
 """A model that needs this many times the numbers in its weights has a wrong config."""
 
 
-def check_sizes(config: PretrainedConfig, folder: Path) -> None:
+def check_sizes(config: PretrainedConfig, folder: Path, dtype: torch.dtype) -> None:
     """Raise a `LabError` for sizes that no weights of this folder can have, or that do not fit this machine."""
     file, text = str(folder / "config.json"), config.get_text_config()
     for key in (*_SIZES, *_OPTIONAL_SIZES):
@@ -40,7 +47,7 @@ def check_sizes(config: PretrainedConfig, folder: Path) -> None:
     if n_layers > most:
         has = f"the weights have {most} tensors" if weights else f"no model has more than {most}"
         raise LabError(f"model.path: {_name(text, 'num_hidden_layers')} in {file!r} is {n_layers}, but {has}")
-    _check_memory(config, file, weights.n_numbers if weights else None)
+    _check_memory(config, file, dtype, weights.n_numbers if weights else None)
 
 
 def _name(config: PretrainedConfig, key: str) -> str:
@@ -48,7 +55,7 @@ def _name(config: PretrainedConfig, key: str) -> str:
     return str(config.attribute_map.get(key, key))
 
 
-def _check_memory(config: PretrainedConfig, file: str, n_numbers: int | None) -> None:
+def _check_memory(config: PretrainedConfig, file: str, dtype: torch.dtype, n_numbers: int | None) -> None:
     """Build the model without memory for its numbers, and compare what it needs."""
     import psutil
     import torch
@@ -56,7 +63,9 @@ def _check_memory(config: PretrainedConfig, file: str, n_numbers: int | None) ->
 
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=dtype, attn_implementation="eager", trust_remote_code=False
+            )
     except Exception:  # what is wrong is reported when the model is loaded
         return
     needed = sum(parameter.numel() for parameter in model.parameters())

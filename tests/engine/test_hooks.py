@@ -90,9 +90,19 @@ def test_hooks_come_in_the_order_of_the_pass():
     assert names == ["blocks.0.attn.hook_v", "blocks.1.hook_resid_pre", "blocks.1.hook_mlp_out", "blocks.2.attn.hook_z"]
 
 
-def test_the_middle_of_the_stream_is_changed_through_what_attention_adds():
-    (keep_at, keep), (change_at, change) = edit_hooks([[Edit(Site("resid_mid", 1), "scale", scale=3)]], bucket(), {})
-    assert (keep_at, change_at) == ("blocks.1.hook_resid_pre", "blocks.1.hook_attn_out")
-    stream, attention = activation(2, 5, 12), activation(2, 5, 12, seed=1)
-    assert keep(stream, None) is None
-    assert torch.allclose(stream + change(attention, None), 3 * (stream + attention), atol=1e-6)
+def test_a_change_of_the_middle_of_the_stream_is_carried_to_the_output_of_the_block():
+    (change_at, change), (carry_at, carry) = edit_hooks([[Edit(Site("resid_mid", 1), "scale", scale=3)]], bucket(), {})
+    assert (change_at, carry_at) == ("blocks.1.hook_resid_mid", "blocks.1.hook_resid_post")
+    stream, output = activation(2, 5, 12), activation(2, 5, 12, seed=1)
+    assert torch.allclose(change(stream, None), 3 * stream)
+    assert torch.allclose(carry(output, None), output + 2 * stream)
+    assert torch.equal(output, activation(2, 5, 12, seed=1))  # the model's own tensor is left alone
+
+
+def test_a_middle_at_end_alone_is_carried_to_end_alone():
+    """Of the last block, the second norm or the MLP may run at END alone."""
+    (_, change), (_, carry) = edit_hooks([[Edit(Site("resid_mid", 1), "scale", scale=3)]], bucket(), {})
+    stream, output = activation(2, 1, 12), activation(2, 5, 12, seed=1)
+    change(stream, None)
+    assert torch.equal(carry(output, None)[:, :-1], output[:, :-1])
+    assert torch.allclose(carry(output, None)[:, -1:], output[:, -1:] + 2 * stream)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformer_lens import patching
@@ -107,7 +109,8 @@ def test_titles_and_tables_name_what_mlps_do(setups):
 
 def test_free_mlps_need_mlps(setups, monkeypatch):
     model, _, prompts = setups["tiny-gpt2"]
-    monkeypatch.setitem(vars(model), "hook_names", frozenset({Site("z", 0).hook}))
+    missing = frozenset(("mlp_out", layer) for layer in range(model.shape.n_layers))
+    monkeypatch.setitem(vars(model), "shape", replace(model.shape, missing=missing))
     with pytest.raises(LabError, match=r"^intervention\.mlps: got 'free', but the blocks of tiny-gpt2 have no MLP"):
         path_patch(mlps="free").plan([], Engine(model, prompts))
 

@@ -85,12 +85,12 @@ def test_weights_in_another_format_do_not_say_how_many_layers_there_are(copies):
     folder = with_field(copies("gpt2"), "n_layer", 1_000_000)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(LabError, match=r"n_layer in .* is 1000000, but no model has more than 10000"):
-        check_sizes(AutoConfig.from_pretrained(folder), folder)
+        check_sizes(AutoConfig.from_pretrained(folder), folder, torch.float32)
 
 
 def test_a_model_that_does_not_fit_this_machine_is_refused(copies, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"total": 1000}))
     folder = copies("llama-gqa")
     with pytest.raises(LabError, match=r"needs 0\.0 GB, but this machine has 0\.0"):
-        check_sizes(AutoConfig.from_pretrained(folder), folder)
+        check_sizes(AutoConfig.from_pretrained(folder), folder, torch.float32)
     assert sizes._MAX_SHARE > 1
