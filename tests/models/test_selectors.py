@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from ioi_lab.errors import LabError
 from ioi_lab.models.selectors import (
+    all_but_placed,
     cell_name,
     cells_of,
     check_selectors,
@@ -102,3 +104,15 @@ def test_names_for_titles(prompts):
     assert cell_name(9, None) == "layer 9"
     assert shared_position(["S2", "S2"], prompts) == " at S2"
     assert shared_position(["all"], prompts) == shared_position(["S2", "END"], prompts) == ""
+
+
+def test_all_layers_are_those_that_have_the_component():
+    """In hybrid models, only some layers have attention."""
+    hybrid = replace(SHAPE, missing=frozenset({("z", 0), ("z", 2)}))
+    assert cells_of("z", "all", "all", hybrid) == [(1, head) for head in range(4)]
+    assert cells_of("mlp_out", "all", "all", hybrid) == [(0, None), (1, None), (2, None)]
+    assert {cell[0] for cell in all_but_placed([(1, 0, "all")], "z", hybrid)} == {1}
+    with pytest.raises(LabError, match=r"^intervention\.layer: got 2, a layer of toy without z; expected one of 1$"):
+        cells_of("z", [1, 2], 0, hybrid)
+    with pytest.raises(LabError, match=r"^intervention\.head: got 0\.1, but of toy only these layers have z: 1$"):
+        cells_of("z", "all", ["0.1"], hybrid)

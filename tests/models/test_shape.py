@@ -61,3 +61,37 @@ def test_a_head_that_the_component_does_not_have_is_reported(component, head, li
     GROUPED.check_head("k", 1)
     with pytest.raises(LabError, match=f"^{line}$"):
         GROUPED.check_head(component, head)
+
+
+HYBRID = ModelShape(
+    "jamba",
+    n_layers=4,
+    n_heads=4,
+    n_kv_heads=2,
+    d_model=32,
+    d_head=8,
+    n_ctx=64,
+    missing=frozenset({("z", 0), ("z", 2), *(("resid_mid", layer) for layer in range(4))}),
+)
+
+
+def test_layers_that_lack_a_component():
+    assert HYBRID.layers("z") == [1, 3]
+    assert HYBRID.layers("mlp_out") == [0, 1, 2, 3]
+    HYBRID.check_component("z")
+    HYBRID.check_layer(0, component="mlp_out")
+    HYBRID.check_layer(1, component="z")
+    with pytest.raises(LabError, match=r"^layer: got 2, a layer of jamba without z; expected one of 1, 3$"):
+        HYBRID.check_layer(2, component="z")
+    with pytest.raises(LabError, match=r"^component: got 'resid_mid', which is not a component of jamba; expected one"):
+        HYBRID.check_component("resid_mid")
+
+
+def test_what_needs_a_component_in_every_layer():
+    HYBRID.check_every_layer("mlp_out", "this")
+    with pytest.raises(
+        LabError, match=r"^intervention: this needs z in every layer, but in jamba layers 1, 3 alone ha"
+    ):
+        HYBRID.check_every_layer("z", "this")
+    with pytest.raises(LabError, match=r"needs resid_mid in every layer, but in jamba it is not a component$"):
+        HYBRID.check_every_layer("resid_mid", "this")
