@@ -29,6 +29,13 @@ _ROUNDING: Final = 16
 """The largest such difference in low precision, in rounding errors."""
 
 
+def telling_layers(passes: Passes, component: Component) -> list[int]:
+    """Return the layers at which a component is tried: the first, one in the middle, the last, one of each kind."""
+    layers = passes.model.shape.layers(component)
+    of_each_kind = {kind_of_block(passes, layer): layer for layer in reversed(layers)}
+    return sorted({layers[0], layers[(len(layers) - 1) // 2], layers[-1], *of_each_kind.values()})
+
+
 def kind_of_block(passes: Passes, layer: int) -> Hashable:
     """Return a key that is equal for layers whose blocks are made alike: the same parts, and the same attention."""
     block = passes.model.bridge.blocks[layer].original_component
@@ -44,11 +51,11 @@ def same(got: Tensor, expected: Tensor, passes: Passes) -> bool:
 
 
 def captures_are_exact(passes: Passes, bucket: Bucket, component: Component) -> bool:
-    """Return whether passes that begin and end at some layer show a component as whole passes do, in every layer.
+    """Return whether passes that begin and end at some layer show a component as whole passes do.
 
     The input of the first block that is run is edited; `bucket` holds one prompt.
     """
-    for layer in passes.model.shape.layers(component):
+    for layer in telling_layers(passes, component):
         site = Site(component, layer)
         for first in {0, layer}:
             work = whole_work(0, [strong_edit(passes, bucket, Site("resid_pre", first, None, bucket.length // 2))])

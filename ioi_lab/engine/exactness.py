@@ -10,7 +10,7 @@ from typing import Final
 from torch import Tensor
 
 from ioi_lab.engine.batching import part_of, works
-from ioi_lab.engine.blocks import captures_are_exact, check_what_is_written, kind_of_block, stream_is_sum
+from ioi_lab.engine.blocks import captures_are_exact, check_what_is_written, stream_is_sum, telling_layers
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import EditSet, Site
 from ioi_lab.engine.hooks import edit_hooks
@@ -130,12 +130,9 @@ class _Trial:
 
     def _usual_places(self) -> list[tuple[int, int]]:
         """Return layers and positions at which edits need every kind of part, in every kind of block."""
-        layers, middle, end = self._shape.layers(self._component), self._bucket.length // 2, self._bucket.length - 1
-        first, last = layers[0], layers[-1]
-        of_each_kind = {kind: layer for layer in reversed(layers) for kind in [kind_of_block(self._passes, layer)]}
-        between = [layers[(len(layers) - 1) // 2], *sorted(of_each_kind.values())]
-        places = [(first, middle), *((layer, middle) for layer in between), (last, end), (first, 0), (last, middle)]
-        return list(dict.fromkeys(places))
+        layers = telling_layers(self._passes, self._component)
+        middle, end = self._bucket.length // 2, self._bucket.length - 1
+        return [*((layer, middle) for layer in layers), (layers[-1], end), (layers[0], 0)]
 
     def _others(self) -> tuple[list[Bucket], dict[Bucket, list[tuple[int, int]]]]:
         """Return some of the prompts, one per bucket, and the layers and positions that are tried on each."""

@@ -126,9 +126,9 @@ def measure_head_roles(
             logit difference; or a self-check fails.
 
     """
-    by_order = _checked_orders(engine.prompts, engine.bootstrap)
     for component in sorted(HEAD_COMPONENTS):
         engine.shape.check_every_layer(component, "assigning roles to heads")
+    by_order = _checked_orders(engine.prompts, engine.bootstrap)
     baselines = Baselines.measure(engine)
     heads = list(product(range(engine.shape.n_layers), range(engine.shape.n_heads)))
     direct = direct_effects(engine, "clean")
