@@ -15,11 +15,20 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
-from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from tqdm import tqdm
 
-from ioi_lab.cli.messages import USER_ERRORS, check_no_list_of_options, one_line, unknown_key, unknown_option
+from ioi_lab.cli.grammar import unreadable
+from ioi_lab.cli.messages import (
+    USER_ERRORS,
+    check_flag,
+    check_override,
+    one_line,
+    preset_of,
+    unknown_key,
+    unknown_option,
+)
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.errors import LabError
 from ioi_lab.runs.folder import TRACEBACK
@@ -55,6 +64,8 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     except KeyboardInterrupt:
         Multirun.print_how_to_resume("interrupted")
         sys.exit(130)
+    except OverrideParseException as error:
+        _end(error, unreadable(error.override, sys.argv[1:]))
     except MissingConfigException as error:
         _end(error, unknown_option(error))
     except ConfigCompositionException as error:
@@ -126,7 +137,8 @@ def _end(error: BaseException, line: str | None = None) -> NoReturn:
     Multirun.print_how_to_resume("stopped")
     if _show_traceback:
         raise error
-    print(f"error: {line or one_line(error)}", file=sys.stderr)
+    line = line or one_line(error)
+    print(f"error: {line}{preset_of(line, sys.argv[1:])}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -139,13 +151,10 @@ def _flags_first(arguments: list[str]) -> list[str]:
     rest = iter(arguments)
     for argument in rest:
         if not argument.startswith("-"):
-            check_no_list_of_options(argument)
+            check_override(argument)
             overrides.append(_quoted_text(argument))
             continue
-        if argument.split("=")[0] not in FLAGS + FLAGS_WITH_VALUE:
-            raise LabError(
-                f"{argument}: no such flag; a config key is set with key=value, --hydra-help lists the flags"
-            )
+        check_flag(argument, FLAGS, FLAGS_WITH_VALUE)
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE:
             flags.extend(value for value in [next(rest, None)] if value is not None)
