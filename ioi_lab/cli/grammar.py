@@ -87,7 +87,6 @@ def _open(key: str, value: str, missing: str, following: Sequence[str]) -> str:
             whole = f"{key}={''.join(words)}" if "[" in value or "{" in value else f"{key}={' '.join(words)}"
             return f"{key}: got {' '.join(words)!r} in {count + 1} words; write it in quotes for the shell: '{whole}'"
     if missing[-1] in "'\"":
-        return (
-            f"{key}: got {value!r}, in which a quote is not closed; write '{key}=\"{value.replace(missing[-1], '')}\"'"
-        )
+        bare = value.replace(missing[-1], "")
+        return f"{key}: got {value!r}, in which a quote is not closed; write '{key}=\"{bare}\"'"
     return f"{key}: got {value!r}, in which {missing!r} is missing; write '{key}={value}{missing}'"

@@ -173,7 +173,7 @@ def _did_you_mean(name: str, choices: Sequence[str]) -> str:
 
 
 def _options_with(parent: str, key: str) -> list[str]:
-    """Return the options that have a key, of a config group: `intervention=steer`, or `lens@intervention.lens=tuned`."""
+    """Return the options of a config group that have a key: `intervention=steer`, `lens@intervention.lens=tuned`."""
     above, _, group = parent.rpartition(".")
     files = sorted((CONFIG_FOLDER / group).glob("*.yaml")) if group else []
     name = f"{group}@{parent}" if above else group

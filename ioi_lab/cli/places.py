@@ -13,7 +13,7 @@ from ioi_lab.config import CONFIG_FOLDER
 PROGRAMS: Final = {"sweep": "sweep.py", "train_align": "train_align.py"}
 """The entry points by the names of their root configs."""
 
-HYDRA_GROUPS: Final = ("launcher", "sweeper")
+_HYDRA_GROUPS: Final = ("launcher", "sweeper")
 
 
 def elsewhere(key: str, value: str, root: str) -> str | None:
@@ -26,12 +26,11 @@ def elsewhere(key: str, value: str, root: str) -> str | None:
 
     """
     group, _, place = key.partition("@")
-    if group in HYDRA_GROUPS:
+    if group in _HYDRA_GROUPS:
         return f"{key}: no such key; write hydra/{group}={value}"
-    if (CONFIG_FOLDER / group).is_dir() and key not in _top(root):
-        if places := list(_places(group, root)):
-            near = [full for full in places if place and full.endswith(f".{place.rpartition('.')[2]}")] or places
-            return f"{key}: no such key; write {' or '.join(f'{full}={value}' for full in near)}"
+    if (CONFIG_FOLDER / group).is_dir() and key not in _top(root) and (places := list(_places(group, root))):
+        near = [full for full in places if place and full.endswith(f".{place.rpartition('.')[2]}")] or places
+        return f"{key}: no such key; write {' or '.join(f'{full}={value}' for full in near)}"
     top = key.partition(".")[0].partition("@")[0]
     for other, program in PROGRAMS.items():
         if other != root and top not in _top(root) and top in _top(other):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ioi_lab.errors import LabError
 from ioi_lab.runs.paired import paired_lines
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
+from ioi_lab.terminal import printable, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +24,9 @@ def main() -> None:
     options = _options()
     try:
         for line in options.command(options):
-            print(line)
+            say(line)
     except LabError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
     except BrokenPipeError:  # `| head`
         sys.stderr.close()
 
