@@ -24,9 +24,9 @@ from ioi_lab.cli.messages import (
     check_flag,
     check_override,
     one_line,
-    preset_of,
     unknown_key,
     unknown_option,
+    what_instead,
 )
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.cli.signals import check_not_interrupted, interruptible
@@ -156,7 +156,7 @@ def _end(error: Exception, line: str | None = None) -> NoReturn:
     if _show_traceback:
         raise error
     line = line or one_line(error)
-    say(f"error: {line}{preset_of(line, sys.argv[1:])}", file=sys.stderr)
+    say(f"error: {line}{what_instead(line, sys.argv[1:])}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -173,6 +173,8 @@ def _flags_first(arguments: list[str]) -> list[str]:
             check_override(argument)
             overrides.append(_quoted_text(argument))
             continue
+        if (flag := argument.split("=")[0]) in WITHOUT_FLAG:
+            raise LabError(f"{argument}: {WITHOUT_FLAG[flag]}")
         check_flag(argument, FLAGS, FLAGS_WITH_VALUE)
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE:

@@ -27,12 +27,12 @@ def unreadable(override: str, arguments: Sequence[str]) -> str:
         return _without_value(override, following)
     if value.startswith("="):
         return f"{key}: got {value!r}; write one '=' only: {key}={value.lstrip('=')}"
-    if missing := _not_closed(value):
+    if value.startswith("(") and value.endswith(")"):
+        return f"{key}: got {value!r}; write a list in square brackets and quotes: '{key}=[{value[1:-1]}]'"
+    if (missing := _not_closed(value)) and ")" not in missing:
         return _open(key, value, missing, following)
     if re.search(r"[\[({]", value) is None and re.search(r"[\])}]", value):
         return f"{key}: got {value!r}, in which a bracket is closed that was not opened; write a list as '{key}=[…]'"
-    if value.startswith("(") and value.endswith(")"):
-        return f"{key}: got {value!r}; write a list in square brackets and quotes: '{key}=[{value[1:-1]}]'"
     return (
         f"{key}: got {value!r}, with characters that mean something to Hydra; put quotes around the value, and others "
         f"around the whole for the shell: '{key}=\"{value}\"'"

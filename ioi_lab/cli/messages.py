@@ -16,7 +16,8 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ioi_lab.cli.places import elsewhere
+from ioi_lab.cli.grammar import option_named
+from ioi_lab.cli.places import elsewhere, instead_of
 from ioi_lab.config import CONFIG_FOLDER
 from ioi_lab.errors import LabError, folded
 
@@ -53,6 +54,9 @@ def one_line(error: BaseException) -> str:
         if _is_group(key):
             return f"{key}: got {value!r}, but it takes one option; add -m for one run per option"
         return f"{key}: got {value!r}; write a list as '{key}=[{value}]', or add -m for one run per value"
+    if match := re.match(r"Interpolation key '([^']+)' not found", line):
+        keys = [key for key, value in typed(sys.argv[1:]).items() if match[1] in value]
+        return f"{keys[0] if keys else 'config'}: got ${{{match[1]}}}, but the config has no key {match[1]!r}"
     return line
 
 
@@ -76,7 +80,7 @@ def check_override(override: str) -> None:
     sweeper that is set like a key.
     """
     key, equals, value = override.partition("=")
-    if equals and not key.strip():
+    if equals and not key.strip() and override != "=":
         raise LabError(f"{override}: has no key; write key{override.strip()}")
     if key in ("hydra.launcher", "hydra.sweeper"):
         raise LabError(f"{key}: got {value!r}, but this is a config group; write {key.replace('.', '/')}={value}")
@@ -132,20 +136,31 @@ def _unknown(key: str, config_name: str) -> str:
     if renamed in choices or renamed.rpartition(".")[0] in choices:
         return f"{key}: this key is now {renamed}"
     below = [] if parent else [name for group in choices for name in _keys_of(group, config_name)]
+    is_missing = parent != "" and not choices[0].startswith(f"{parent}.")
+    if is_missing and (chosen := option_named(parent)):
+        key_there = f"{chosen.partition('=')[0]}.{last}"
+        return f"{key}: no such key; write {chosen} {key_there}={_value(key)}"
     if longer := [name for name in below if name.rpartition(".")[2] == last and "." in name]:
         return f"{key}: no such key; write {' or '.join(f'{name}={_value(key)}' for name in longer)}"
     if options := _options_with(parent, last):
         return f"{key}: this is a key of {' or '.join(options)}; expected one of {', '.join(choices)}"
     by_last = {choice.rpartition(".")[2]: choice for choice in choices}
+    by_last |= {name.rpartition(".")[2]: name for name in below if name.rpartition(".")[2] not in by_last}
     close = [by_last[name] for name in get_close_matches(last, by_last, n=1)]
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{key}: no such key{hint}; expected one of {', '.join(choices)}"
 
 
-def preset_of(line: str, arguments: Sequence[str]) -> str:
-    """Return the end of a line about a key that was not typed but set by a preset (`experiment=…`), which it names."""
+def what_instead(line: str, arguments: Sequence[str]) -> str:
+    """Return the end of a line about a wrong value that only the command line explains; empty if it does not.
+
+    It names the preset (`experiment=…`) that set a key that was not typed, and the config group that is to be typed
+    instead of the name of one of its options.
+    """
     words = typed(arguments)
     key = line.partition(":")[0]
+    if "valid dictionary" in line and key in words and (group := instead_of(key)):
+        return f"; write {group}={words[key]}"
     if any(word.lstrip("+~") == key for word in words):
         return ""
     for name in re.findall(r"[\w-]+", words.get("experiment", "")):
