@@ -56,6 +56,7 @@ class LabConfig(BaseModel):
 
         Raises a `LabError` that names the full key, the value and the choices.
         """
+        _check_is_group(values, group)
         try:
             return cls.model_validate(cls._with_new_keys(values, group))
         except ValidationError as error:
@@ -83,6 +84,7 @@ def instantiate(values: Mapping[str, Any], group: str, base: type[ConfigT]) -> C
     Raises a `LabError` for another `_target_`, and like `LabConfig.from_config`. The class is imported only if
     `ioi_lab.plugins` accepts its name.
     """
+    _check_is_group(values, group)
     arguments = dict(values)
     target = arguments.pop("_target_", None)
     cls, reason = _class_called(target, f"{group}._target_")
@@ -126,6 +128,11 @@ def _class_called(target: object, key: str) -> tuple[object, str]:
         return getattr(import_trusted(module), name, None), ""
     except (ImportError, SyntaxError) as error:
         return None, f" (cannot import {module!r}: {folded(error)})"
+
+
+def _check_is_group(values: object, group: str) -> None:
+    if not isinstance(values, Mapping):
+        raise LabError(f"{group}: got {values!r}, expected a valid dictionary")
 
 
 def _one_line(error: ValidationError, group: str) -> str:

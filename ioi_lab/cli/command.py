@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
-from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 
 from ioi_lab.cli.as_typed import as_typed
-from ioi_lab.cli.messages import USER_ERRORS, check_no_list_of_options, one_line, unknown_key, unknown_option
+from ioi_lab.cli.grammar import unreadable
+from ioi_lab.cli.messages import (
+    USER_ERRORS,
+    check_flag,
+    check_override,
+    one_line,
+    unknown_key,
+    unknown_option,
+    what_instead,
+)
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.cli.signals import check_not_interrupted, interruptible
 from ioi_lab.cli.stored import check_stored_config
@@ -64,6 +73,8 @@ def _run_command(entry_point: Callable[[], Any], config_name: str) -> None:
         sys.argv[1:] = _flags_first(sys.argv[1:])
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra prints no pages of its own: the error comes here
             entry_point()
+    except OverrideParseException as error:
+        _end(error, unreadable(error.override, sys.argv[1:]))
     except MissingConfigException as error:
         _end(error, unknown_option(error))
     except ConfigCompositionException as error:
@@ -143,7 +154,8 @@ def _end(error: Exception, line: str | None = None) -> NoReturn:
     Multirun.print_how_to_resume()
     if _show_traceback:
         raise error
-    say(f"error: {line or one_line(error)}", file=sys.stderr)
+    line = line or one_line(error)
+    say(f"error: {line}{what_instead(line, sys.argv[1:])}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -157,12 +169,12 @@ def _flags_first(arguments: list[str]) -> list[str]:
     rest = iter(arguments)
     for argument in rest:
         if not argument.startswith("-"):
-            check_no_list_of_options(argument)
+            check_override(argument)
             overrides.append(as_typed(argument))
             continue
-        if (flag := argument.split("=")[0]) not in FLAGS + FLAGS_WITH_VALUE:
-            instead = "no such flag; a config key is set with key=value, --hydra-help lists the flags"
-            raise LabError(f"{argument}: {WITHOUT_FLAG.get(flag, instead)}")
+        if (flag := argument.split("=")[0]) in WITHOUT_FLAG:
+            raise LabError(f"{argument}: {WITHOUT_FLAG[flag]}")
+        check_flag(argument, FLAGS, FLAGS_WITH_VALUE)
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE:
             flags.extend(value for value in [next(rest, None)] if value is not None)

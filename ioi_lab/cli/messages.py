@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Final
 
 from hydra import compose, initialize_config_dir
@@ -15,6 +16,8 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ioi_lab.cli.grammar import option_named
+from ioi_lab.cli.places import elsewhere, instead_of
 from ioi_lab.config import CONFIG_FOLDER
 from ioi_lab.errors import LabError, folded
 
@@ -51,12 +54,36 @@ def one_line(error: BaseException) -> str:
         if _is_group(key):
             return f"{key}: got {value!r}, but it takes one option; add -m for one run per option"
         return f"{key}: got {value!r}; write a list as '{key}=[{value}]', or add -m for one run per value"
+    if match := re.match(r"Interpolation key '([^']+)' not found", line):
+        keys = [key for key, value in typed(sys.argv[1:]).items() if match[1] in value]
+        return f"{keys[0] if keys else 'config'}: got ${{{match[1]}}}, but the config has no key {match[1]!r}"
     return line
 
 
-def check_no_list_of_options(override: str) -> None:
-    """Raise a `LabError` for a list of options of a config group, of which Hydra would take the last one in silence."""
-    key, _, value = override.partition("=")
+def check_flag(argument: str, flags: Sequence[str], with_value: Sequence[str]) -> None:
+    """Raise a `LabError` for a flag that Hydra does not have, or that takes no value."""
+    name, equals, value = argument.partition("=")
+    if name in flags and equals:
+        raise LabError(f"{argument}: this flag takes no value; write {name}")
+    if name in (*flags, *with_value):
+        return
+    if equals:
+        raise LabError(f"{argument}: no such flag; a config key has no dashes: write {name.lstrip('-')}={value}")
+    hint = f" (did you mean {name.lower()}?)" if name.lower() in flags else _did_you_mean(name, flags)
+    raise LabError(f"{argument}: no such flag{hint}; a config key is set with key=value, --hydra-help lists the flags")
+
+
+def check_override(override: str) -> None:
+    """Raise a `LabError` for what Hydra would take in silence, or take for something else.
+
+    These are a list of options of a config group (Hydra takes the last one), a value without a key, and a launcher or a
+    sweeper that is set like a key.
+    """
+    key, equals, value = override.partition("=")
+    if equals and not key.strip() and override != "=":
+        raise LabError(f"{override}: has no key; write key{override.strip()}")
+    if key in ("hydra.launcher", "hydra.sweeper"):
+        raise LabError(f"{key}: got {value!r}, but this is a config group; write {key.replace('.', '/')}={value}")
     if _is_group(key) and re.fullmatch(r"\s*\[.*\]\s*", value, re.DOTALL):
         options = value.strip().strip("[]").replace(" ", "")
         raise LabError(
@@ -71,7 +98,7 @@ def _is_group(key: str) -> bool:
 
 
 def unknown_option(error: MissingConfigException) -> str:
-    """Return the line for a config group without the option that was typed."""
+    """Return the line for a config group without the option that was typed, which names the group as it was typed."""
     missing = str(error.missing_cfg_file or "").removesuffix(".yaml")
     group, _, option = missing.rpartition("/")
     if not group:
@@ -79,15 +106,28 @@ def unknown_option(error: MissingConfigException) -> str:
     if missing in EXTRAS:
         command = f"pip install --constraint constraints.txt '.[{EXTRAS[missing]}]'"
         return f"{group}: got {option!r}, which is not installed; it comes with: {command}"
-    return f"{group}: got {option!r}, expected one of {', '.join(error.options or [])}"
+    options = error.options or []
+    names = [key for key, value in typed(sys.argv[1:]).items() if key.partition("@")[0] == group and option in value]
+    return (
+        f"{names[0] if names else group}: got {option!r}{_did_you_mean(option, options)}, expected one of "
+        f"{', '.join(options)}"
+    )
 
 
 def unknown_key(error: ConfigCompositionException, config_name: str) -> str:
-    """Return the line for a key that the composed config does not have."""
-    match = re.search(r"Could not override '([^']+)'", str(error))
+    """Return the line for a key that the composed config does not have, or has already (`+key`)."""
+    if match := re.search(r"An item is already at '([^']+)'|^(\S+) appears more than once", str(error)):
+        key = match[1] or match[2]
+        return f"+{key}: the config has this key already; leave the + away: {key}={_value(f'+{key}')}"
+    match = re.search(r"Could not (override|delete from config\.) '([^']+)'", str(error))
     if match is None:
         return one_line(error)
-    key = match.group(1)
+    key = match[2]
+    line = elsewhere(key, _value(key), config_name) or _unknown(key, config_name)
+    return line if match[1] == "override" else f"~{line}"
+
+
+def _unknown(key: str, config_name: str) -> str:
     parent, _, last = key.rpartition(".")
     choices = _keys_of(parent, config_name)
     if key in choices:
@@ -95,33 +135,81 @@ def unknown_key(error: ConfigCompositionException, config_name: str) -> str:
     renamed = f"{parent}.{RENAMED_KEYS.get(last)}"
     if renamed in choices or renamed.rpartition(".")[0] in choices:
         return f"{key}: this key is now {renamed}"
+    below = [] if parent else [name for group in choices for name in _keys_of(group, config_name)]
+    is_missing = parent != "" and not choices[0].startswith(f"{parent}.")
+    if is_missing and (chosen := option_named(parent)):
+        key_there = f"{chosen.partition('=')[0]}.{last}"
+        return f"{key}: no such key; write {chosen} {key_there}={_value(key)}"
+    if longer := [name for name in below if name.rpartition(".")[2] == last and "." in name]:
+        return f"{key}: no such key; write {' or '.join(f'{name}={_value(key)}' for name in longer)}"
     if options := _options_with(parent, last):
         return f"{key}: this is a key of {' or '.join(options)}; expected one of {', '.join(choices)}"
     by_last = {choice.rpartition(".")[2]: choice for choice in choices}
+    by_last |= {name.rpartition(".")[2]: name for name in below if name.rpartition(".")[2] not in by_last}
     close = [by_last[name] for name in get_close_matches(last, by_last, n=1)]
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{key}: no such key{hint}; expected one of {', '.join(choices)}"
 
 
+def what_instead(line: str, arguments: Sequence[str]) -> str:
+    """Return the end of a line about a wrong value that only the command line explains; empty if it does not.
+
+    It names the preset (`experiment=…`) that set a key that was not typed, and the config group that is to be typed
+    instead of the name of one of its options.
+    """
+    words = typed(arguments)
+    key = line.partition(":")[0]
+    if "valid dictionary" in line and key in words and (group := instead_of(key)):
+        return f"; write {group}={words[key]}"
+    if any(word.lstrip("+~") == key for word in words):
+        return ""
+    for name in re.findall(r"[\w-]+", words.get("experiment", "")):
+        file = CONFIG_FOLDER / "experiment" / f"{name}.yaml"
+        if file.is_file() and OmegaConf.select(OmegaConf.load(file), key) is not None:
+            chosen = f"intervention={words['intervention']}" if "intervention" in words else "the rest of the command"
+            return f", but experiment={name} sets it, which does not go with {chosen}; leave one of them away"
+    return ""
+
+
+def typed(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the values of a command line by the keys as they were typed, prefixes such as `+` included."""
+    pairs = (word.partition("=") for word in arguments if not word.startswith("-"))
+    return {key: value for key, _, value in pairs}
+
+
+def _value(key: str) -> str:
+    """Return what was typed for a key, or dots."""
+    return typed(sys.argv[1:]).get(key) or "…"
+
+
+def _did_you_mean(name: str, choices: Sequence[str]) -> str:
+    close = get_close_matches(name, choices, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
 def _options_with(parent: str, key: str) -> list[str]:
-    """Return the options that have a key, of a config group that is placed below another one, such as `lens@…`."""
+    """Return the options of a config group that have a key: `intervention=steer`, `lens@intervention.lens=tuned`."""
     above, _, group = parent.rpartition(".")
-    if not above:
-        return []
-    files = sorted((CONFIG_FOLDER / group).glob("*.yaml"))
-    return [f"{group}@{parent}={file.stem}" for file in files if key in list(OmegaConf.load(file))]
+    files = sorted((CONFIG_FOLDER / group).glob("*.yaml")) if group else []
+    name = f"{group}@{parent}" if above else group
+    return [f"{name}={file.stem}" for file in files if key in list(OmegaConf.load(file))]
 
 
 def _keys_of(parent: str, config_name: str) -> list[str]:
     """Return the full names of the keys under `parent`, with the config groups that the command line names."""
-    GlobalHydra.instance().clear()
-    groups = [word for word in sys.argv[1:] if re.fullmatch(r"[a-z_]+(@[a-z_.]+)?=[\w-]+", word)]
-    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        try:
-            config = compose(config_name, overrides=groups)
-        except HydraException:  # the key at the top of the line is itself the wrong one
-            config = compose(config_name)
+    config = _composed(config_name, tuple(sys.argv[1:]))
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
         return [str(key) for key in config]
     return [f"{parent}.{key!s}" if parent else str(key) for key in node if key != "_target_"]
+
+
+@lru_cache(maxsize=1)
+def _composed(config_name: str, arguments: Sequence[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    groups = [word for word in arguments if re.fullmatch(r"[a-z_]+(@[a-z_.]+)?=[\w-]+", word)]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        try:
+            return compose(config_name, overrides=groups)
+        except HydraException:  # the key at the top of the line is itself the wrong one
+            return compose(config_name)

@@ -45,7 +45,7 @@ class GridReport:
         self._where = shared_position([row.position for row in result.rows], result.prompts)
         what = f"{title.action} {title.component}{self._where}, {title.details}"
         self.title = f"{what}\n{context.data_title(len(result.prompts))}"
-        positions = [row.position for row in result.rows]
+        positions = list(dict.fromkeys(row.position for row in result.rows))
         self.labels = [label_at(row.label, row.position, positions, result.prompts) for row in result.rows]
 
     def report(self) -> Report:

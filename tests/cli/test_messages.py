@@ -7,7 +7,7 @@ import sys
 import pytest
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 
-from ioi_lab.cli.messages import RENAMED_KEYS, check_no_list_of_options, one_line, unknown_key, unknown_option
+from ioi_lab.cli.messages import RENAMED_KEYS, check_override, one_line, unknown_key, unknown_option
 from ioi_lab.errors import LabError
 
 
@@ -36,7 +36,7 @@ def test_an_error_is_one_line(error, line):
 def test_a_list_of_options_is_refused(key):
     """Hydra would take the last one, without a word."""
     with pytest.raises(LabError) as error:
-        check_no_list_of_options(f"{key}=[a, b]")
+        check_override(f"{key}=[a, b]")
     assert str(error.value) == (
         f"{key}: got '[a, b]', but it takes one option; write -m {key}=a,b for one run per option"
     )
@@ -46,7 +46,7 @@ def test_a_list_of_options_is_refused(key):
     "override", ["model=tiny-gpt2", "intervention.layer=[0,1]", "experiment=[a,b]", "task.path=[x]", "seed=[1]", "runs"]
 )
 def test_other_overrides_are_not(override):
-    check_no_list_of_options(override)
+    check_override(override)
 
 
 def test_a_launcher_that_is_not_installed_says_how_it_comes():
@@ -59,7 +59,7 @@ def test_a_launcher_that_is_not_installed_says_how_it_comes():
 
 def test_an_option_that_is_unknown_is_reported_with_the_choices():
     error = MissingConfigException("no", missing_cfg_file="task/oii.yaml", options=["ioi", "pairs"])
-    assert unknown_option(error) == "task: got 'oii', expected one of ioi, pairs"
+    assert unknown_option(error) == "task: got 'oii' (did you mean ioi?), expected one of ioi, pairs"
 
 
 def test_a_missing_config_outside_of_a_group_keeps_its_message():

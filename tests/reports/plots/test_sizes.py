@@ -127,10 +127,10 @@ ITEMS = [
 
 
 @pytest.mark.parametrize(
-    ("draw", "size"), [*product(ITEMS, (1, 17, 5000)), *product(PANELS, (1, 6)), (many_maps, 1000), (many_shares, 1000)]
+    ("draw", "size"), [*product(ITEMS, (1, 5000)), *product(PANELS, (1,)), (many_maps, 1000), (scatter_panels, 17)]
 )
 def test_figures_of_any_size_can_be_read(draw, size):
-    """Each function meets three of the five kinds of names, and each size meets all of them."""
+    """Each size meets all of the kinds of names: which function meets which changes with its place in the list."""
     kinds = list(NAMES.values())
     check(draw(size, kinds[([*ITEMS, *PANELS].index(draw) + size) % len(kinds)]))
 
