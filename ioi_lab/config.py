@@ -47,6 +47,9 @@ class LabConfig(BaseModel):
     renamed_keys: ClassVar[Mapping[str, Renamed]] = {}
     """Keys of earlier versions: the `config.yaml` of an earlier run still has them, and can be run again."""
 
+    names_or_paths: ClassVar[frozenset[str]] = frozenset()
+    """Keys whose value is a name, unless it is written as a path (`./x`, `/x`, `~/x`): see `is_written_as_path`."""
+
     def __hash__(self) -> int:
         return hash(repr(self))  # fields that are lists cannot be hashed
 
@@ -93,6 +96,25 @@ def instantiate(values: Mapping[str, Any], group: str, base: type[ConfigT]) -> C
             f"{group}._target_: got {target!r}, expected the full name of a class that inherits {base.__name__}{reason}"
         )
     return cls.from_config(arguments, group)
+
+
+def is_written_as_path(value: str) -> bool:
+    """Return whether a value that may be a name is a path: only by how it is written, not by what files there are."""
+    return value.startswith(("/", "./", "../", "~")) or value in (".", "..")
+
+
+def may_name_file(values: Mapping[str, Any], key: str) -> bool:
+    """Return whether the value of `key`, in a group of a resolved config, is a path for the class of the group.
+
+    Keys of earlier versions are none, nor are the names of keys that take a name or a path.
+    """
+    target = values.get("_target_")
+    cls = _class_called(target, "_target_")[0] if target is not None else None
+    if not (isinstance(cls, type) and issubclass(cls, LabConfig)):
+        return True
+    if key in cls.names_or_paths:
+        return is_written_as_path(str(values[key]))
+    return key in cls.model_fields or key not in cls.renamed_keys
 
 
 def check_targets(values: Any, key: str = "") -> None:

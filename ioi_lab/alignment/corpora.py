@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from ioi_lab.config import LabConfig, instantiate
+from ioi_lab.config import LabConfig, instantiate, is_written_as_path
 from ioi_lab.errors import LabError, folded, reason_of
+from ioi_lab.storage.files import check_user_file
 from ioi_lab.tasks.prompts import Task
 
 if TYPE_CHECKING:
@@ -105,8 +106,7 @@ class TextFile(Corpus):
 
     @override
     def check(self) -> None:
-        if not Path(self.path).is_file():
-            raise LabError(f"corpus.path: {self.path!r} is not a file")
+        check_user_file(Path(self.path), "corpus.path")
 
     @property
     @override
@@ -139,7 +139,12 @@ class TextFile(Corpus):
 
 
 class HubDataset(Corpus):
-    """The first `n` rows of a Hugging Face data set, or of a folder with its files, read with `datasets`."""
+    """The first `n` rows of a Hugging Face data set, or of a folder with its files, read with `datasets`.
+
+    `path` is a name on the hub, or a folder that is written as a path, such as `./data`.
+    """
+
+    names_or_paths = frozenset({"path"})
 
     name: str = "hub"
     path: str = "NeelNanda/pile-10k"
@@ -148,6 +153,14 @@ class HubDataset(Corpus):
     column: str = "text"
     revision: str | None = None
     n: Count = 2000
+
+    @override
+    def check(self) -> None:
+        if not is_written_as_path(self.path) and Path(self.path).exists():  # `datasets` would take it instead
+            raise LabError(
+                f"corpus.path: got {self.path!r}, which is a name on the hub, but also in the current folder; write "
+                f"'./{self.path}' for the folder, or run in another folder"
+            )
 
     @property
     @override

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from ioi_lab.config import check_targets
+from ioi_lab.config import check_targets, may_name_file
 from ioi_lab.errors import LabError, called, explained
 from ioi_lab.models.loading import ModelConfig, weights_of
 from ioi_lab.runs.folder import RunFolder, environment, is_done
@@ -229,11 +229,11 @@ def _make_paths_absolute(group: dict[Any, Any]) -> None:
     for key, value in group.items():
         if isinstance(value, dict):
             _make_paths_absolute(value)
-        elif key in PATH_KEYS and isinstance(value, str) and not _names_no_file(group):
+        elif key in PATH_KEYS and isinstance(value, str) and _names_file(group, key):
             path = os.path.expanduser(value)
             group[key] = os.path.realpath(path) if os.path.exists(path) else value
 
 
-def _names_no_file(group: dict[Any, Any]) -> bool:
-    """Whether the path in a model's config names something on the hub or in the package."""
-    return group.get("source") in ("hub", "tiny")
+def _names_file(group: dict[Any, Any], key: str) -> bool:
+    """Whether a key names a file or folder, and not something on the hub, in the package, or of an earlier version."""
+    return group.get("source") not in ("hub", "tiny") and may_name_file(group, key)

@@ -63,7 +63,7 @@ class DirectPath:
         """
         model = engine.model
         for site in written_sites(model):
-            if site.hook not in model.hook_names:
+            if (site.component, site.layer) in model.shape.missing:
                 _refuse(model, f"layer {site.layer} has no attention whose heads could be read ({site.component})")
         pair = engine.prompts[0]
         end, unembed_in, unembed_out, logits = _read(

@@ -16,6 +16,7 @@ from typing_extensions import override
 from ioi_lab.errors import LabError
 from ioi_lab.lenses.base import FittedLens, Lens
 from ioi_lab.lenses.logit import Translators, lens_log_probs
+from ioi_lab.storage.files import check_user_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,8 +59,8 @@ class TunedLens(Lens[Translators]):
     def check(self) -> None:
         for name in ("text", "translators"):
             path = getattr(self, name)
-            if path is not None and not Path(path).is_file():
-                raise LabError(f"lens.{name}: {path!r} is not a file")
+            if path is not None:
+                check_user_file(Path(path), f"lens.{name}")
 
     @override
     def fit(self, engine: Engine, sites: Sequence[Site]) -> FittedLens[Translators]:

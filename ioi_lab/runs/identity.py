@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from ioi_lab.config import may_name_file
 from ioi_lab.errors import LabError
 from ioi_lab.runs.folder import done_identity
 from ioi_lab.storage.files import sha256_of_content, sha256_of_files
@@ -75,9 +76,10 @@ def sha256_of_named_files(config: Mapping[str, Any]) -> str:
 def _named_files(config: Mapping[str, Any]) -> list[Path]:
     if "source" in config and "dtype" in config:  # a model, whose weights have a checksum of their own
         return []
-    own = [Path(value) for key, value in config.items() if key in FILE_KEYS and isinstance(value, str)]
+    named = [key for key, value in config.items() if key in FILE_KEYS and isinstance(value, str)]
+    own = [Path(config[key]) for key in named if may_name_file(config, key)]
     within = [path for value in config.values() if isinstance(value, dict) for path in _named_files(value)]
-    return [path for path in own if path.exists()] + within
+    return [path for path in own if path.is_file() or path.is_dir()] + within  # a device or a pipe may have no end
 
 
 def _sha256(text: str) -> str:

@@ -27,20 +27,23 @@ _NOT_FILES: Final = (
 
 
 def check_user_file(path: Path, key: str, *, max_mb: float | None = None) -> Path:
-    """Return `path` if it is a regular file, also through links, of at most `max_mb` megabytes.
+    """Return `path`, with `~` expanded, if it is a regular file, also through links, of at most `max_mb` megabytes.
 
     Raises a `LabError` that names the config key `key`. Nothing is opened: reading a device or a pipe may never end.
     """
+    file = Path(os.path.expanduser(path))
     try:
-        status = path.stat()
+        status = file.stat()
+    except FileNotFoundError as error:
+        raise LabError(f"{key}: {str(path)!r} is not a file") from error
     except (OSError, ValueError) as error:  # ValueError: a null character
         raise LabError(f"{key}: cannot read {str(path)!r}: {reason_of(error)}") from error
     if not stat.S_ISREG(status.st_mode):
-        what = next((name for test, name in _NOT_FILES if test(status.st_mode)), "no regular file")
-        raise LabError(f"{key}: {str(path)!r} is {what}; expected a file")
+        what = next((f" but {name}" for test, name in _NOT_FILES if test(status.st_mode)), "")
+        raise LabError(f"{key}: {str(path)!r} is not a file{what}")
     if max_mb is not None and status.st_size > max_mb * 1e6:
-        raise LabError(f"{key}: {str(path)!r} has {status.st_size / 1e6:,.0f} MB; expected {max_mb:g} MB or less")
-    return path
+        raise LabError(f"{key}: {str(path)!r} has {status.st_size / 1e6:.4g} MB; expected {max_mb:g} MB or less")
+    return file
 
 
 def read_user_file(path: Path, key: str, *, max_mb: float) -> bytes:
@@ -48,9 +51,8 @@ def read_user_file(path: Path, key: str, *, max_mb: float) -> bytes:
 
     Raises a `LabError` like `check_user_file`.
     """
-    check_user_file(path, key, max_mb=max_mb)
     try:
-        with path.open("rb") as file:
+        with check_user_file(path, key, max_mb=max_mb).open("rb") as file:
             content = file.read(int(max_mb * 1e6) + 1)
     except OSError as error:
         raise LabError(f"{key}: cannot read {str(path)!r}: {reason_of(error)}") from error

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.tasks.text_files import read_text, regular_file
+from ioi_lab.storage.files import check_user_file
+from ioi_lab.tasks.text_files import read_text
 
 MAX_SIZE: Final = 100 * 2**20
 """The largest size of a file, in bytes on disk and after decompression."""
@@ -50,7 +51,7 @@ def read_table(path: Path, key: str, known: Collection[str]) -> Table:
         LabError: If the file is not a table in one of the formats, or larger than `MAX_SIZE`.
 
     """
-    file = regular_file(path, key)
+    file = check_user_file(path, key)
     if (size := file.stat().st_size) > MAX_SIZE:
         raise LabError(f"{key}: {str(path)!r} has {size:,} bytes; at most {MAX_SIZE:,} are read")
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import os
 from pathlib import Path
 from typing import Final
 
 from ioi_lab.errors import LabError, reason_of
+from ioi_lab.storage.files import check_user_file
 
 _MARKS: Final = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -19,22 +19,6 @@ _MARKS: Final = {
 """Encodings by the byte order mark at the start of a file."""
 
 _SAVE_AS: Final = "save it as UTF-8 (Excel: “CSV UTF-8”; or: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW)"
-
-
-def regular_file(path: Path, key: str) -> Path:
-    """Return the path with `~` expanded.
-
-    Raises a `LabError` that names `key` if it is not a file that ends: a folder, a device or a pipe.
-    """
-    file = Path(os.path.expanduser(path))
-    try:
-        file.stat()
-    except (OSError, ValueError) as error:
-        raise LabError(f"{key}: cannot read {str(path)!r}: {reason_of(error)}") from error
-    if not file.is_file():
-        kind = "a folder" if file.is_dir() else "a device or a pipe"
-        raise LabError(f"{key}: got {str(path)!r}, which is {kind}; expected a file")
-    return file
 
 
 def read_text(path: Path, key: str, max_characters: int, newline: str | None = None) -> str:
@@ -52,7 +36,7 @@ def read_text(path: Path, key: str, max_characters: int, newline: str | None = N
         LabError: If the file cannot be read or is not text in one of these encodings.
 
     """
-    file = regular_file(path, key)
+    file = check_user_file(path, key)
     try:
         with file.open("rb") as raw:
             encoding = _encoding(raw.read(4))

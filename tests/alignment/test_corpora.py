@@ -89,3 +89,16 @@ def test_the_defaults_are_those_of_the_yaml(name, corpus):
         assert instantiate(from_yaml.task, "task", Task) == instantiate(corpus.task, "task", Task)
     else:
         assert from_yaml == corpus
+
+
+def test_a_data_set_that_is_also_a_folder_here_is_refused(tmp_path, monkeypatch):
+    """`datasets` would take the folder, whatever it is."""
+    monkeypatch.chdir(tmp_path)
+    hub("own/data").check()
+    (tmp_path / "own" / "data").mkdir(parents=True)
+    for path in ("./own/data", str(tmp_path / "own" / "data"), "other/data"):
+        hub(path).check()
+    with pytest.raises(
+        LabError, match=r"^corpus\.path: got 'own/data', which is a name on the hub, but also in the cur"
+    ):
+        hub("own/data").check()

@@ -192,7 +192,7 @@ def test_what_is_no_config_is_reported_in_one_line(folder, content):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
 def test_what_never_ends_is_not_opened(folder, make):
     make(folder / "config.yaml")
-    with pytest.raises(LabError, match=r"is a (pipe|folder|device); expected a file$"):
+    with pytest.raises(LabError, match=r"is not a file but a (pipe|folder|device)$"):
         read_stored_config(folder / "config.yaml")
 
 

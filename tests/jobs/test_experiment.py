@@ -218,7 +218,7 @@ CONFIG_MISTAKES = {
         "intervention.head: got 3, but resid_pre has no heads; expected 'all'",
     ),
     "missing folder": (["model=folder", "model.path=/no/such"], "model.path: '/no/such' is not a folder"),
-    "missing CSV": (["task=pairs", "task.path=/no/such.csv"], "task.path: cannot read '/no/such.csv' as CSV"),
+    "missing CSV": (["task=pairs", "task.path=/no/such.csv"], "task.path: '/no/such.csv' is not a file"),
     "class that is none of ours": (["task._target_=os.system"], "task._target_: got 'os.system', expected"),
     "unknown flag": (["--layer=3"], "--layer=3: no such flag; a config key is set with key=value"),
     "no equals sign": (["oops"], "Error parsing override 'oops'"),

@@ -16,7 +16,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob, resolve, run_job
 from ioi_lab.reports.report import Report
 from ioi_lab.runs.folder import environment, is_done, read_status
-from ioi_lab.runs.identity import sha256_of_code
+from ioi_lab.runs.identity import sha256_of_code, sha256_of_named_files
 from ioi_lab.runs.resume import record_finished_runs
 from ioi_lab.runs.tracking import TrackerConfig
 
@@ -318,3 +318,52 @@ def test_paths_of_files_are_made_absolute(tmp_path, monkeypatch):
         "target": {"source": "tiny", "path": "here"},
         "resume_from": absolute,
     }
+
+
+TRANSFER = "ioi_lab.interventions.transfer.config.Transfer"
+NAMES = {
+    "a method of an earlier version": ("intervention", {"_target_": TRANSFER, "vector": "mean_difference"}, "vector"),
+    "a method": ("intervention", {"_target_": TRANSFER, "vector_method": "mean_difference"}, "vector_method"),
+    "a model on the hub": ("model", {"source": "hub", "path": "gpt2"}, "path"),
+    "a packaged model": ("model", {"source": "tiny", "path": "tiny-gpt2"}, "path"),
+    "a data set": ("corpus", {"_target_": "ioi_lab.alignment.corpora.HubDataset", "path": "own/data"}, "path"),
+    "a reference": (
+        "intervention",
+        {"_target_": "ioi_lab.interventions.ablate.Ablate", "reference": "abc"},
+        "reference",
+    ),
+    "a selector": ("intervention", {"_target_": "ioi_lab.interventions.steer.config.Steer", "layer": "all"}, "layer"),
+}
+
+
+@pytest.mark.parametrize(("group", "values", "key"), NAMES.values(), ids=NAMES.keys())
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_file_that_is_called_like_a_value_is_not_taken_for_it(tmp_path, monkeypatch, group, values, key, kind):
+    monkeypatch.chdir(tmp_path)
+    path = Path(values[key])
+    path.parent.mkdir(exist_ok=True)
+    before = sha256_of_named_files({group: values})
+    path.mkdir() if kind == "folder" else path.write_text("x")
+    assert resolve(OmegaConf.create({group: values})) == {group: values}
+    if group != "model":  # a model's weights have a checksum of their own
+        assert sha256_of_named_files({group: values}) == before
+
+
+def test_what_is_written_as_a_path_is_one(tmp_path, monkeypatch):
+    """Also for a key that takes names, and without a suffix for one that does not."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("vector").write_text("x")
+    corpus = {"_target_": "ioi_lab.alignment.corpora.HubDataset", "path": "./data"}
+    steer = {"_target_": "ioi_lab.interventions.steer.config.Steer", "vector": "vector"}
+    resolved = resolve(OmegaConf.create({"corpus": corpus, "intervention": steer}))
+    assert resolved["corpus"]["path"] == str(tmp_path / "data")
+    assert resolved["intervention"]["vector"] == str(tmp_path / "vector")
+    assert sha256_of_named_files(resolved) != sha256_of_named_files({})
+
+
+def test_an_unknown_class_is_reported_when_a_config_is_resolved():
+    with pytest.raises(
+        LabError, match=r"^intervention\.lens\._target_: got 'os\.system', expected a name in ioi_lab, or"
+    ):
+        resolve(OmegaConf.create({"intervention": {"lens": {"_target_": "os.system"}}}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -137,3 +138,10 @@ def test_a_look_at_a_run_leaves_what_it_is_known_by(tmp_path):
     assert sha256_of_named_files(config) == before
     (tmp_path / "results.csv").write_text("a\n2\n")
     assert sha256_of_named_files(config) != before
+
+
+def test_what_is_no_file_is_not_read_for_a_checksum(tmp_path):
+    """A device may have no end, and a pipe no beginning."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe"):
+        assert sha256_of_named_files({"path": str(path)}) == sha256_of_named_files({})

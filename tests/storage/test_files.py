@@ -2,13 +2,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ioi_lab.storage.files import read_yaml, sha256_of_content, sha256_of_files, write_json, write_text, yaml_text
+from ioi_lab.errors import LabError
+from ioi_lab.storage.files import (
+    check_user_file,
+    read_user_file,
+    read_yaml,
+    sha256_of_content,
+    sha256_of_files,
+    write_json,
+    write_text,
+    yaml_text,
+)
 
 
 def test_written_whole_into_new_folders(tmp_path):
@@ -83,3 +95,53 @@ def test_the_checksum_of_a_run_folder_is_that_of_its_results(tmp_path):
     (tmp_path / "more.csv").unlink()
     (tmp_path / "metrics.json").write_text("changed")
     assert sha256_of_content(tmp_path) != first
+
+
+def endless(folder: Path) -> dict[str, Path]:
+    """What is no file, or no end of one."""
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to("/dev/zero")
+    (folder / "loop").symlink_to("loop")
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = Path.cwd()
+        os.chdir(folder)  # the path of a socket must be short
+        listening.bind("socket")
+        os.chdir(here)
+    return {
+        "a pipe": folder / "pipe",
+        "a device": folder / "link",
+        "a socket": folder / "socket",
+        "a folder": folder,
+    }
+
+
+def test_what_may_never_end_is_refused_without_being_opened(tmp_path, monkeypatch):
+    paths = endless(tmp_path)
+    monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("opened"))
+    for what, path in (paths | {"a device": Path("/dev/zero")}).items():
+        for check in (check_user_file, read_user_file):
+            with pytest.raises(LabError, match=rf"^task\.path: '{path}' is not a file but {what}$"):
+                check(path, "task.path", max_mb=1)
+    for path, line in (
+        (tmp_path / "nowhere", "is not a file$"),
+        (tmp_path / "loop", "Too many levels of symbolic links$"),
+        (tmp_path / "a\x00b", "embedded null byte$"),
+        (tmp_path / ("x" * 300), "File name too long$"),
+        (tmp_path / "pipe" / "x", "Not a directory$"),
+    ):
+        with pytest.raises(LabError, match=rf"^task\.path: .*{line}"):
+            check_user_file(path, "task.path")
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"x" * 1000)
+    (tmp_path / "link.csv").symlink_to(path)
+    assert read_user_file(tmp_path / "link.csv", "task.path", max_mb=0.001) == b"x" * 1000
+    with pytest.raises(LabError, match=r"^task\.path: .*a\.csv' has 0\.001 MB; expected 0\.0009 MB or less$"):
+        check_user_file(path, "task.path", max_mb=0.0009)
+    size = path.stat()
+    path.write_bytes(b"x" * 2000)
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: size)
+    with pytest.raises(LabError, match=r"^task\.path: .*a\.csv' grows while it is read; expected 0\.001 MB or less$"):
+        read_user_file(path, "task.path", max_mb=0.001)

@@ -133,9 +133,9 @@ def test_a_file_that_cannot_be_read_is_reported_in_one_line(tmp_path, content):
 def test_what_is_no_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, line in (
-        (tmp_path / "pipe", "is a pipe; expected a file"),
-        (tmp_path, "is a folder; expected a file"),
-        (tmp_path / "nowhere", "cannot read .*: No such file"),
+        (tmp_path / "pipe", "is not a file but a pipe"),
+        (tmp_path, "is not a file but a folder"),
+        (tmp_path / "nowhere", "is not a file"),
     ):
         with pytest.raises(LabError, match=rf"^{KEY}: .*{line}"):
             MAPS.read(path, KEY)

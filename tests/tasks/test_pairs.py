@@ -108,7 +108,7 @@ def test_what_is_easily_overlooked_is_reported_with_its_tokens(prompts):
 
 def test_a_missing_file_is_reported():
     task = PairsTask.from_config({"name": "pairs", "path": "/no/such.csv"}, "task")
-    with pytest.raises(LabError, match=r"task\.path: cannot read '/no/such.csv': No such file"):
+    with pytest.raises(LabError, match=r"task\.path: '/no/such.csv' is not a file$"):
         task.check()
 
 

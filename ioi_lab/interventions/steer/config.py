@@ -33,6 +33,7 @@ from ioi_lab.reports.wording import plain
 from ioi_lab.steering.contrasts import CONTRASTS
 from ioi_lab.steering.methods import VECTOR_METHODS
 from ioi_lab.steering.vectors import MIN_CONTROLS, SCALES
+from ioi_lab.storage.files import check_user_file
 from ioi_lab.tasks.prompts import PromptPairs
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ class Steer(Intervention["SteerResult"]):
     def check(self) -> None:
         for name in ("text", "vector"):
             path = getattr(self, name)
-            if path is not None and not Path(path).is_file():
-                raise LabError(f"intervention.{name}: {path!r} is not a file")
+            if path is not None:
+                check_user_file(Path(path), f"intervention.{name}")
 
     def sites(self, shape: ModelShape, prompts: PromptPairs) -> list[Site]:
         """Return the steered sites by layer, then head, then position."""

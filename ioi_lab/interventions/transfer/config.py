@@ -25,6 +25,7 @@ from ioi_lab.registry import name_in
 from ioi_lab.steering.contrasts import ContrastName
 from ioi_lab.steering.methods import VECTOR_METHODS
 from ioi_lab.steering.vectors import MIN_CONTROLS, SCALES
+from ioi_lab.storage.files import check_user_file
 from ioi_lab.transfer.unrelated import MIN_UNRELATED
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ class Transfer(Intervention["TransferResult"]):
 
     @override
     def check(self) -> None:
-        if self.maps is not None and not Path(self.maps).is_file():
-            raise LabError(f"intervention.maps: {self.maps!r} is not a file")
+        if self.maps is not None:
+            check_user_file(Path(self.maps), "intervention.maps")
         with called("model", "intervention.source"):
             self.source.check()
         with called("corpus", "intervention.corpus"):
