@@ -39,7 +39,7 @@ def read_table(path: Path, *, as_text: bool = False) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.read_csv(path, keep_default_na=False, dtype=str) if as_text else pd.read_csv(path)
-    return _with_texts(table.rename(columns=_plain), _plain)
+    return _with_texts(table.rename(columns=unescaped), unescaped)
 
 
 def _with_texts(table: pd.DataFrame, change: Any) -> pd.DataFrame:
@@ -53,5 +53,6 @@ def _escaped(cell: Any) -> Any:
     return f"'{cell}" if is_formula else cell
 
 
-def _plain(cell: Any) -> Any:
+def unescaped(cell: Any) -> Any:
+    """Return a cell without the apostrophe that `csv_bytes` has put in front of it."""
     return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ioi_lab.errors import LabError, folded
 from ioi_lab.storage.files import check_user_file
+from ioi_lab.storage.tables import unescaped
 from ioi_lab.tasks.text_files import read_text
 
 MAX_SIZE: Final = 100 * 2**20
@@ -159,7 +160,7 @@ def _csv_rows(text: str, separator: str) -> Iterator[list[str]]:
     )
     _check_quotes(hidden, separator)
     for row in csv.reader(io.StringIO(hidden, newline=""), delimiter=separator, skipinitialspace=True):
-        yield [cell.replace("\0", " ") for cell in row]
+        yield [unescaped(cell.replace("\0", " ")) for cell in row]
 
 
 def _check_quotes(text: str, separator: str) -> None:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
+
+import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
 from ioi_lab.errors import LabError
+from ioi_lab.storage.tables import csv_bytes
+from ioi_lab.tasks.pair_files import PairRow, read_pairs
 from ioi_lab.tasks.pairs import PairsTask
 from ioi_lab.tasks.tokens import Tokens
 from ioi_lab.tiny import tiny_folder
@@ -134,3 +139,19 @@ def test_one_pair_by_hand(tokens):
 def test_one_source_of_prompts_is_needed(values, line):
     with pytest.raises(LabError, match=line):
         PairsTask(**values)
+
+
+def test_prompts_that_a_run_has_written_are_read_as_they_were(tmp_path):
+    """Those that a spreadsheet would take for formulas have an apostrophe in the file."""
+    row = {"clean": "=John met", "corrupt": "- Mary met", "answer": "+", "distractor": " John"}
+    (tmp_path / "prompts.csv").write_bytes(csv_bytes(pd.DataFrame([row])))
+    assert "'=John met" in (tmp_path / "prompts.csv").read_text()
+    (read,) = read_pairs(tmp_path / "prompts.csv", "task.path").rows
+    assert read == PairRow("row 2", **row)
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in (("/dev/zero", "a device"), (tmp_path / "pipe", "a pipe"), (tmp_path, "a folder")):
+        with pytest.raises(LabError, match=rf"^task\.path: '{path}' is not a file but {what}$"):
+            PairsTask(path=str(path)).check()

@@ -10,6 +10,7 @@ from typing import Any
 from jaxtyping import Float
 
 from ioi_lab.stats.metrics import Array
+from ioi_lab.terminal import printable
 
 _DECIMALS = 4
 
@@ -23,14 +24,21 @@ def attention_page(
 ) -> str:
     """Return a page for looking through a prompt's attention patterns, which opens at the head `start` (layer, head).
 
-    `labels` are names of positions. Weights have four decimals.
+    `labels` are names of positions. Weights have four decimals. Control characters and bidirectional overrides are
+    shown as escapes.
     """
     weights = [
         [[[round(float(w), _DECIMALS) for w in row[: query + 1]] for query, row in enumerate(head)] for head in layer]
         for layer in patterns
     ]
     named = {str(position): label for label, position in labels.items()}
-    content = {"title": title, "tokens": list(tokens), "labels": named, "weights": weights, "start": list(start)}
+    content = {
+        "title": printable(title),
+        "tokens": [printable(token) for token in tokens],
+        "labels": named,
+        "weights": weights,
+        "start": list(start),
+    }
     template = (files(__name__) / "attention.html").read_text(encoding="utf-8")
     return template.replace("/*DATA*/", _as_script_data(content))
 

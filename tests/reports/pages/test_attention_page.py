@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -126,3 +127,11 @@ def test_no_request_could_leave(patterns):
     assert "http:" not in text
     assert "https:" not in text
     assert text.count("</script>") == 2
+
+
+def test_a_token_cannot_change_the_direction_of_the_page(patterns):
+    """Neither a bidirectional override nor an escape sequence is in the file, which may be read in a terminal too."""
+    page = attention_page("a\u202eb", ["\x1b[2J", "\u2066x", "\x9b31m", "a", "b", "c"], {}, patterns, (0, 0))
+    assert not {"\u202e", "\u2066", "\x1b", "\x9b"} & set(page)
+    assert json.dumps(r"a\u202eb") in page
+    assert json.dumps(r"\x1b[2J") in page
