@@ -1,6 +1,6 @@
 """What reaches a terminal: escape sequences in texts of prompts, names, files and models are printed as visible text.
 
-Everything that the lab prints or logs passes through `printable`: by `say`, and by `PrintableFormatter` for the log.
+Everything that the lab prints or logs passes through `printable`: by `say`, and by `PrintableFormatter` for logs.
 """
 
 from __future__ import annotations
@@ -39,6 +39,12 @@ def say(line: str, file: TextIO | None = None) -> None:
     from tqdm import tqdm
 
     tqdm.write(printable(line), file=file or sys.stdout)
+
+
+def print_early_logs_as_text() -> None:
+    """Make what is logged before, or without, a configuration of logging `printable` too."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(PrintableFormatter())
 
 
 class PrintableFormatter(logging.Formatter):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ioi_lab.terminal import PrintableFormatter, printable, say
+from ioi_lab.terminal import PrintableFormatter, print_early_logs_as_text, printable, say
 
 OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
@@ -76,3 +76,11 @@ def test_a_command_prints_names_and_errors_as_visible_text(sweep, tmp_path, name
     line = sweep(f"task.path={name}", "task=pairs", "tracker=none").err
     assert not OBEYED.search(line), line
     assert printable(name) in line
+
+
+def test_what_is_logged_without_a_configuration_is_printable(capsys, monkeypatch):
+    """As by `python -m ioi_lab.runs`, which warns of damaged folders by name."""
+    monkeypatch.setattr(logging, "lastResort", logging._StderrHandler(logging.WARNING))
+    print_early_logs_as_text()
+    logging.lastResort.handle(logging.LogRecord("a", logging.WARNING, "a.py", 1, "%s", ("\x1b[2J",), None))
+    assert capsys.readouterr().err == "\\x1b[2J\n"

@@ -35,7 +35,7 @@ from ioi_lab.cli.workers import LOST_WORKER, has_lost_a_worker
 from ioi_lab.errors import LabError, explained
 from ioi_lab.runs.folder import TRACEBACK, is_done
 from ioi_lab.runs.table import is_bound
-from ioi_lab.terminal import say
+from ioi_lab.terminal import print_early_logs_as_text, say
 
 if TYPE_CHECKING:
     from ioi_lab.jobs.job import PreparedJob
@@ -68,6 +68,7 @@ def _run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     global _show_traceback
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is not an error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    print_early_logs_as_text()
     Multirun.reset()
     try:
         sys.argv[1:] = _flags_first(sys.argv[1:])

@@ -26,6 +26,7 @@ from ioi_lab.runs.identity import PATH_KEYS, check_unchanged, identity_of, why_a
 from ioi_lab.runs.resume import earlier_run
 from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, track
 from ioi_lab.storage.files import yaml_text
+from ioi_lab.terminal import printable
 
 if TYPE_CHECKING:
     from ioi_lab.reports.report import Report
@@ -190,7 +191,7 @@ def _track(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> None:
     job = prepared.job
     finished = FinishedRun(
         folder=run.path,
-        title=job.title,
+        title=printable(job.title),  # W&B prints it
         job_type=job.kind,
         sweep=sweep,
         tags=job.tags,

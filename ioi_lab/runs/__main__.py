@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ioi_lab.errors import LabError
 from ioi_lab.runs.paired import paired_lines
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
-from ioi_lab.terminal import printable, say
+from ioi_lab.terminal import print_early_logs_as_text, printable, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Parse the command line and run its command; a mistake ends with one line and exit code 1."""
+    print_early_logs_as_text()
     options = _options()
     try:
         for line in options.command(options):

@@ -64,3 +64,12 @@ def test_mistakes_are_one_line(command, leave, tmp_path, monkeypatch, arguments,
     assert str(end.value.code).startswith("error: ")
     assert line in str(end.value.code)
     assert "\n" not in str(end.value.code)
+
+
+def test_names_of_folders_and_models_are_printed_as_text(command, leave, tmp_path):
+    """A folder, a model or an error with an escape sequence is shown, not obeyed."""
+    leave("a\x1b[2J/0", {"model.name": "m\u202eb"}, best_recovery=0.5)
+    out = command("ls", str(tmp_path))
+    assert "a\\x1b[2J" in out
+    assert "m\\u202eb" in out
+    assert not {"\x1b", "\u202e"} & set(out)
