@@ -441,7 +441,7 @@ def test_a_worker_that_dies_is_reported_and_the_sweep_can_go_on(tmp_path):
     sweep = subprocess.run(
         [*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "IOI_LAB_PLUGINS": "dying"},
         capture_output=True,
         text=True,
         check=False,
