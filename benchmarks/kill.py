@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ioi_lab.runs.folder import is_done
+from ioi_lab.runs.reading import is_done
 
 SWEEP = Path(__file__).resolve().parent.parent / "sweep.py"
 SHARE_DURING_WORK = 2 / 3

@@ -19,6 +19,13 @@ def folded(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def printable(text: str) -> str:
+    """Return the text in one line that a terminal shows as it is: each control character becomes an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def reason_of(error: Exception) -> str:
     """Return in one line why a file could not be read: the system's reason alone, without number and path."""
     return getattr(error, "strerror", None) or folded(error)

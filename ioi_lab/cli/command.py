@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ioi_lab.cli.messages import USER_ERRORS, check_no_list_of_options, one_line, unknown_key, unknown_option
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.errors import LabError
-from ioi_lab.runs.folder import TRACEBACK
+from ioi_lab.runs.folder import TRACEBACK, discard_unless_begun
 from ioi_lab.runs.table import is_bound
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float |
     except Exception as error:
         is_mistake = isinstance(error, USER_ERRORS)
         if is_mistake and not is_multirun:
+            discard_unless_begun(folder)
             _end(error)  # before Hydra prints something of its own
         if not is_multirun or _show_traceback:
             raise

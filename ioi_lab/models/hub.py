@@ -17,7 +17,8 @@ WEIGHT_FILES: Final = ("*.safetensors", "pytorch_model*.bin")
 
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
-_TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Patterns of the files of a model's config and tokenizer."""
 
 
 def check_model_folder(folder: Path) -> None:
@@ -45,9 +46,9 @@ def hub_folder(repository: str, revision: str | None) -> Path:
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not each retry: the result is reported below
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*_TEXT_FILES, WEIGHT_FILES[0]]))
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*TEXT_FILES, WEIGHT_FILES[0]]))
         if not any(folder.glob(WEIGHT_FILES[0])):
-            snapshot_download(repository, revision=revision, allow_patterns=[*_TEXT_FILES, WEIGHT_FILES[1]])
+            snapshot_download(repository, revision=revision, allow_patterns=[*TEXT_FILES, WEIGHT_FILES[1]])
     except (OSError, HFValidationError) as error:
         cause: BaseException = error
         while (inner := cause.__cause__ or cause.__context__) is not None:

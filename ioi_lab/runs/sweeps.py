@@ -19,7 +19,7 @@ from ioi_lab.reports.wording import map_note
 from ioi_lab.runs.nulls import null_value
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
 from ioi_lab.stats.discoveries import FALSE_DISCOVERY_RATE
-from ioi_lab.storage.files import write_bytes, write_text
+from ioi_lab.storage.files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,7 +254,7 @@ class Sweep:
 
     def write(self) -> dict[str, Path]:
         """Write `sweep.csv` and the figures into the folder; returns the paths of the figures by name."""
-        write_text(self.folder / TABLE, self.table().to_csv(index=False))
+        write_bytes(self.folder / TABLE, self.table().to_csv(index=False).encode("utf-8", "backslashreplace"))
         paths = {}
         for name, figure in self.figures().items():
             paths[name] = self.folder / "plots" / f"{name}.png"
