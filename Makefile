@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal # a process per core, with one thread each
 
 .DEFAULT_GOAL := help
-.PHONY: help setup smollm2 browser demo test test-real lint format clean
+.PHONY: help setup smollm2 browser slurm demo test test-real test-slurm lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,14 +33,22 @@ browser: ## install Chromium (Debian's package), in which the tests open HTML pa
 	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); $$root apt-get update -qq && \
 	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
 
+slurm: ## install Slurm (Debian's package), on which the tests run jobs that are preempted, unless it is there
+	@command -v slurmctld >/dev/null && exit 0; \
+	  root=$$([ "$$(id -u)" = 0 ] || echo sudo); $$root apt-get update -qq && \
+	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge
+
 demo: setup ## set up, then find the heads that do IOI in a small GPT-2
 	@$(BIN)/python sweep.py name=demo
 
 test: setup ## set up, then run the tests, in under 10 minutes on 2 cores
-	@$(PYTEST) -m 'not real'
+	@$(PYTEST) -m 'not real and not slurm'
 
 test-real: setup smollm2 ## set up, then run the tests on a real pretrained model, SmolLM2-135M
 	@$(PYTEST) -m real
+
+test-slurm: setup slurm ## set up, then run sweeps on a Slurm of its own whose jobs are preempted (root or sudo)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: setup ## style, types and the import rule: ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from ioi_lab.cli.signals import end_on_signals
+
+    end_on_signals()  # before the imports below, which take a second
+
 from typing import TYPE_CHECKING
 
 import hydra

@@ -1,37 +1,58 @@
-"""`python -m benchmarks.kill`: kill a sweep at random moments, resume it each time, and check its results.
+"""`python -m benchmarks.kill`: kill sweeps at random moments, resume them each time, and check their results.
 
-The killed sweep must end with every job done once and with the results of an uninterrupted sweep.
+With every launcher, the killed sweep must end with every job done once and with the results of an uninterrupted sweep,
+and no process may outlive a kill.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+import pandas as pd
+import psutil
+
+from ioi_lab.runs.finding import run_folders
 from ioi_lab.runs.reading import is_done
 
-SWEEP = Path(__file__).resolve().parent.parent / "sweep.py"
-SHARE_DURING_WORK = 2 / 3
-RESULTS = ("metrics.json", "results.csv", "prompts.csv")
+SWEEP: Final = Path(__file__).resolve().parent.parent / "sweep.py"
+SHARE_DURING_WORK: Final = 2 / 3
+RESULTS: Final = ("metrics.json", "results.csv", "prompts.csv")
+LAUNCHERS: Final = {
+    "basic": (),
+    "batch": ("hydra/launcher=batch", "hydra.launcher.wave=8"),
+    "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+}
+SECONDS_TO_END: Final = 5.0
+"""Seconds after which a process that outlives a kill counts as an orphan."""
+
+_MARK: Final = "IOI_LAB_KILLED"
+"""The environment variable by which the processes of a killed sweep are found."""
 
 
 @dataclass(frozen=True)
 class Killed:
     """The outcome of a killed and resumed sweep."""
 
+    launcher: str
     jobs: int
     kills: int
     done_at_kills: list[int]
     """The number of finished jobs at each kill."""
+
+    lost: int
+    """Jobs of the uninterrupted sweep that are not done at the end."""
 
     recomputed: int
     """Finished jobs that were run again."""
@@ -39,45 +60,60 @@ class Killed:
     different: list[str]
     """Files that differ from those of the uninterrupted sweep."""
 
-    left_running: int
-    """Jobs whose status is not `done` at the end."""
+    orphans: int
+    """Processes that outlived a kill."""
 
 
-def kill_and_resume(folder: Path, overrides: Sequence[str], kills: int, seed: int, longest: float) -> Killed:
-    """Run a sweep in `folder`, killing it (SIGKILL) `kills` times, each within `longest` seconds.
+def run_whole(folder: Path, overrides: Sequence[str]) -> Path:
+    """Run the sweep in `folder` without interruption, and return the folder of its jobs."""
+    subprocess.run(_command("whole", overrides), cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    return folder / "runs" / "whole"
 
-    The seconds count from the start of Python, or (for two kills in three) from the end of a job. Then run it to its
-    end, and run the same sweep without interruption.
+
+def kill_and_resume(
+    folder: Path, whole: Path, overrides: Sequence[str], kills: int, seed: int, longest: float, launcher: str = "basic"
+) -> Killed:
+    """Run a sweep in `folder`, killing it (SIGKILL) `kills` times, each within `longest` seconds, then to its end.
+
+    The seconds count from the start of Python, or (for two kills in three) from the end of a job. The results are
+    compared with those of the uninterrupted sweep in `whole`.
     """
     rng = random.Random(seed)
-    command = [sys.executable, str(SWEEP), "-m", "tracker=none", *overrides]
+    name = f"killed-{launcher}"
+    command = _command(name, [*overrides, *LAUNCHERS[launcher]])
+    sweep = folder / "runs" / name
     finished: dict[Path, int] = {}
-    done_at_kills, recomputed = [], 0
+    done_at_kills, recomputed, orphans = [], 0, 0
     for _ in range(kills):
-        process = subprocess.Popen([*command, "name=killed"], cwd=folder, stdout=subprocess.DEVNULL)
+        mark = uuid.uuid4().hex
+        process = subprocess.Popen(command, cwd=folder, env=os.environ | {_MARK: mark}, stdout=subprocess.DEVNULL)
         if rng.random() < SHARE_DURING_WORK:
-            _wait_for_a_job(process, folder / "runs" / "killed")
+            _wait_for_a_job(process, sweep)
         time.sleep(rng.uniform(0, longest))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        now = _finished(folder / "runs" / "killed")
+        orphans += _end_orphans(mark)
+        now = _finished(sweep)
         recomputed += sum(now.get(job) != moment for job, moment in finished.items())
         finished = now
         done_at_kills.append(len(now))
-    subprocess.run([*command, "name=killed"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
-    now = _finished(folder / "runs" / "killed")
+    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    now = _finished(sweep)
     recomputed += sum(now.get(job) != moment for job, moment in finished.items())
-    subprocess.run([*command, "name=whole"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
-    jobs = _jobs(folder / "runs" / "whole")
-    killed = {job.name: job for job in _jobs(folder / "runs" / "killed")}
+    done = {job.name: job for job in now}
+    jobs = list(run_folders(whole))
     different = [
-        f"{job.name}/{name}"
+        f"{job.name}/{file}"
         for job in jobs
-        for name in RESULTS
-        if (job / name).read_bytes() != (killed[job.name] / name).read_bytes()
+        for file in RESULTS
+        if job.name in done and (job / file).read_bytes() != (done[job.name] / file).read_bytes()
     ]
-    left = sum(not is_done(job) for job in killed.values())
-    return Killed(len(killed), kills, done_at_kills, recomputed, different, left)
+    lost = sum(job.name not in done for job in jobs)
+    return Killed(launcher, len(jobs), kills, done_at_kills, lost, recomputed, different, orphans)
+
+
+def _command(name: str, overrides: Sequence[str]) -> list[str]:
+    return [sys.executable, str(SWEEP), "-m", "tracker=none", f"name={name}", *overrides]
 
 
 def _wait_for_a_job(process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -87,13 +123,37 @@ def _wait_for_a_job(process: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.01)
 
 
-def _jobs(folder: Path) -> list[Path]:
-    return [path.parent for path in folder.glob("*/*/status.json")]
-
-
 def _finished(folder: Path) -> dict[Path, int]:
     """Return the finished jobs, with the time at which their status was written."""
-    return {job: (job / "status.json").stat().st_mtime_ns for job in _jobs(folder) if is_done(job)}
+    return {job: (job / "status.json").stat().st_mtime_ns for job in run_folders(folder) if is_done(job)}
+
+
+def _end_orphans(mark: str) -> int:
+    """Return how many processes of a killed sweep do not end by themselves; end them."""
+    end = time.monotonic() + SECONDS_TO_END
+    while (left := _processes(mark)) and time.monotonic() < end:
+        time.sleep(0.1)
+    for process in left:
+        process.kill()
+    return len(left)
+
+
+def _processes(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:  # of another user, or gone
+            continue
+    return found
+
+
+def table(outcomes: Sequence[Killed]) -> str:
+    """Return the outcomes as a table with a row per launcher."""
+    rows = [vars(outcome) | {"different files": len(outcome.different)} for outcome in outcomes]
+    columns = ["launcher", "jobs", "kills", "done_at_kills", "lost", "recomputed", "different files", "orphans"]
+    return pd.DataFrame(rows)[columns].to_string(index=False)
 
 
 def main() -> None:
@@ -102,18 +162,25 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=6.0, help="seconds to the latest kill")
+    parser.add_argument("--launchers", nargs="+", choices=LAUNCHERS, default=list(LAUNCHERS))
+    parser.add_argument("--layers", type=int, default=4, help="1 to 4: a quarter of the 96 jobs each")
     options = parser.parse_args()
     overrides = [
         "task.n=8",
-        "intervention.layer=0,1,2,3",
+        "intervention.layer=" + ",".join(str(layer) for layer in range(options.layers)),
         "intervention.head=0,1,2,3",
         "intervention.position=all,END,S2",
         "intervention.direction=denoise,noise",
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        killed = kill_and_resume(Path(folder), overrides, options.kills, options.seed, options.longest)
-    print(json.dumps(vars(killed), indent=2))
-    sys.exit(1 if killed.recomputed or killed.different or killed.left_running else 0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole = run_whole(folder, overrides)
+        outcomes = [
+            kill_and_resume(folder, whole, overrides, options.kills, options.seed, options.longest, launcher)
+            for launcher in options.launchers
+        ]
+    print(table(outcomes))
+    sys.exit(any(outcome.lost or outcome.recomputed or outcome.different or outcome.orphans for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ioi_lab.errors import LabError
+from ioi_lab.errors import LabError, folded
+from ioi_lab.plugins import import_trusted, why_untrusted
 
 ConfigT = TypeVar("ConfigT", bound="LabConfig")
 
@@ -80,20 +80,52 @@ class LabConfig(BaseModel):
 def instantiate(values: Mapping[str, Any], group: str, base: type[ConfigT]) -> ConfigT:
     """Return the checked config of the class that `_target_` names, which must inherit from `base`.
 
-    Raises a `LabError` for another `_target_`, and like `LabConfig.from_config`.
+    Raises a `LabError` for another `_target_`, and like `LabConfig.from_config`. The class is imported only if
+    `ioi_lab.plugins` accepts its name.
     """
     arguments = dict(values)
     target = arguments.pop("_target_", None)
-    target = _OLD_TARGETS.get(str(target), target)
-    try:
-        cls = pkgutil.resolve_name(str(target))
-    except (ImportError, AttributeError, ValueError):
-        cls = None
+    cls, reason = _class_called(target, f"{group}._target_")
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise LabError(
-            f"{group}._target_: got {target!r}, expected the full name of a class that inherits {base.__name__}"
+            f"{group}._target_: got {target!r}, expected the full name of a class that inherits {base.__name__}{reason}"
         )
     return cls.from_config(arguments, group)
+
+
+def check_targets(values: Any, key: str = "") -> None:
+    """Raise a `LabError` if a `_target_` anywhere in a config may not be used; nothing is imported.
+
+    Args:
+        values: The config, or a part of it: any nesting of mappings and lists.
+        key: The key of that part, for the error.
+
+    """
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            full = f"{key}.{name}".lstrip(".")
+            if name == "_target_":
+                _check_target(value, full)
+            check_targets(value, full)
+    elif isinstance(values, list | tuple):
+        for index, value in enumerate(values):
+            check_targets(value, f"{key}.{index}")
+
+
+def _check_target(target: object, key: str) -> str:
+    reason = why_untrusted(target) if isinstance(target, str) else "the full name of a class"
+    if reason is not None:
+        raise LabError(f"{key}: got {target!r}, expected {reason}")
+    return _OLD_TARGETS.get(str(target), str(target))
+
+
+def _class_called(target: object, key: str) -> tuple[object, str]:
+    """Return the object of this full name, or None and the reason in brackets."""
+    module, _, name = _check_target(target, key).rpartition(".")
+    try:
+        return getattr(import_trusted(module), name, None), ""
+    except (ImportError, SyntaxError) as error:
+        return None, f" (cannot import {module!r}: {folded(error)})"
 
 
 def _one_line(error: ValidationError, group: str) -> str:

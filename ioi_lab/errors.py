@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final, TypeVar
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+_NO_MEMORY: Final = re.compile(
+    r"out of memory|not enough memory|can(no|')t allocate memory|std::bad_alloc", re.IGNORECASE
+)
+"""Words of errors for a lack of memory that have no class of their own, such as those of torch's allocator for CPUs."""
 
 
 class LabError(Exception):
@@ -19,11 +28,23 @@ def folded(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def printable(text: str) -> str:
-    """Return the text in one line that a terminal shows as it is: each control character becomes an escape."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def explained(error: ErrorT) -> ErrorT | LabError:
+    """Return a lack of memory, of a CPU or a GPU, as a `LabError` that says what needs less; others stay."""
+    text = folded(error)
+    is_lack = (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and _NO_MEMORY.search(text) is not None)
+    )
+    if not is_lack:
+        return error
+    amount = re.search(r"(?:tried to|unable to) allocate ([\d.,]+ ?\w+)", text, re.IGNORECASE)
+    wanted = f" (for {amount[1]} more)" if amount else ""
+    where = "GPU" if "CUDA" in text else "machine"
+    return LabError(
+        f"not enough memory on this {where}{wanted}; a lower engine.memory_gb needs less, and so do fewer prompts, "
+        "a smaller model or grid, and fewer jobs at a time"
+    )
 
 
 def reason_of(error: Exception) -> str:

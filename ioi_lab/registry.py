@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator
 
 from ioi_lab.errors import LabError
+from ioi_lab.plugins import import_trusted, why_untrusted
 
 PartT = TypeVar("PartT")
 
@@ -21,7 +21,8 @@ class Registry(Generic[PartT]):
         @vector_method("median_difference")  # registers it in VECTOR_METHODS, with what it needs
         def median_difference(positive, negative): ...
 
-    A config names it by its name once the file is imported, or as `my_file.median_difference`, which imports the file.
+    A config names it by its name once the file is imported, or as `my_file.median_difference`, which imports the file
+    if `IOI_LAB_PLUGINS` names it (see `ioi_lab.plugins`).
 
     Args:
         kind: What a part is called in errors, such as `vector method`.
@@ -62,9 +63,11 @@ class Registry(Generic[PartT]):
             raise ValueError(self._choices())
         module, _, short = name.rpartition(".")
         if module and short not in self._parts:
+            if (reason := why_untrusted(name)) is not None:
+                raise ValueError(f"{self._choices()}, or {reason}")
             try:
-                importlib.import_module(module)
-            except ImportError as error:
+                import_trusted(module)
+            except (ImportError, SyntaxError) as error:
                 raise ValueError(f"{self._choices()} (cannot import {module!r}: {error})") from error
         if short not in self._parts:
             raise ValueError(self._choices())

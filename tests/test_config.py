@@ -3,12 +3,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ioi_lab.config import _OLD_TARGETS, LabConfig, Renamed, instantiate
+from ioi_lab.config import _OLD_TARGETS, LabConfig, Renamed, check_targets, instantiate
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.models.loading import ModelConfig
+from ioi_lab.tasks.prompts import Task
 from tests.conftest import ioi_task
 
 SELECTORS = {"component": "z", "layer": "all", "head": "all", "position": "all", "sets": "each"}
@@ -119,10 +122,66 @@ def test_classes_that_have_moved_are_found_by_their_old_names(old, new):
 
 
 @pytest.mark.parametrize(
-    "target", [None, "nowhere.Thing", "ioi_lab.interventions.patch.Nothing", "ioi_lab.tasks.ioi.IOITask"]
+    "target",
+    [
+        "ioi_lab.nowhere.Thing",
+        "ioi_lab.interventions.patch.Nothing",
+        "ioi_lab.tasks.ioi.IOITask",
+        "ioi_lab.config.Path",
+    ],
 )
 def test_a_target_that_is_not_of_the_group_is_refused(target):
     with pytest.raises(
         LabError, match=r"^intervention\._target_: got .*, expected the full name of a class that inherits"
     ):
         instantiate({"_target_": target}, "intervention", Intervention)
+
+
+KEYS = st.sampled_from(["name", "task", "_args_", "x"])
+TARGETS = st.sampled_from(
+    ["os.system", "ioi_labs.X", "ioi_lab.__main__.X", "ioi_lab.os:system", "${name}", "", " ", 3, None]
+)
+
+
+def nested(leaf):
+    """Values with the leaf somewhere in them, next to harmless ones."""
+    harmless = st.none() | st.text(max_size=3) | st.just({"_target_": "ioi_lab.tasks.ioi.IOITask"})
+    one = st.recursive(leaf, lambda inner: inner.map(lambda value: [value]) | st.builds(dict, x=inner), max_leaves=4)
+    return st.builds(lambda key, value, other: {"a": other, key: [other, value]}, KEYS, one, harmless)
+
+
+@settings(max_examples=50, deadline=None)
+@given(nested(st.builds(dict, _target_=TARGETS)))
+def test_a_class_that_is_not_trusted_is_found_wherever_it_is_named(content):
+    with pytest.raises(LabError, match=r"_target_: got .*, expected (a name in ioi_lab|the full name|a dotted name)"):
+        check_targets(content)
+
+
+@pytest.mark.parametrize("plugins", ["", "own_tasks", " own_tasks.parts , other,"])
+def test_a_class_of_ones_own_is_imported_if_its_package_is_named(monkeypatch, tmp_path, plugins):
+    (tmp_path / "own_tasks").mkdir()
+    (tmp_path / "own_tasks" / "parts.py").write_text(
+        "from ioi_lab.tasks.ioi import IOITask\nclass Own(IOITask): pass\n"
+    )
+    (tmp_path / "own_tasks_2.py").write_text("from own_tasks.parts import Own\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("IOI_LAB_PLUGINS", plugins)
+    own = {"_target_": "own_tasks.parts.Own", "n": 3}
+    if plugins:
+        assert instantiate(own, "task", Task).n == 3
+    else:
+        with pytest.raises(
+            LabError, match=r"^task\._target_: got 'own_tasks\.parts\.Own', expected a name in ioi_lab, or"
+        ):
+            instantiate(own, "task", Task)
+    with pytest.raises(LabError, match="IOI_LAB_PLUGINS=own_tasks_2"):
+        instantiate(own | {"_target_": "own_tasks_2.Own"}, "task", Task)
+
+
+@pytest.mark.parametrize(("line", "reason"), [("import nothing_here", "No module named"), ("def", "invalid syntax")])
+def test_a_module_of_ones_own_that_cannot_be_imported_is_reported_with_the_reason(monkeypatch, tmp_path, line, reason):
+    (tmp_path / "own_broken.py").write_text(line)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("IOI_LAB_PLUGINS", "own_broken")
+    with pytest.raises(LabError, match=rf"inherits Task \(cannot import 'own_broken': {reason}"):
+        instantiate({"_target_": "own_broken.Task"}, "task", Task)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import errno
 
-from ioi_lab.errors import LabError, called, folded
+import numpy as np
+import pytest
+import torch
+
+from ioi_lab.errors import LabError, called, explained, folded
 
 
 @pytest.mark.parametrize(
@@ -38,3 +42,37 @@ def test_errors_that_are_not_mistakes_of_the_user_pass():
 def test_a_message_is_one_line():
     assert folded(ValueError("first\n  second\t\tthird ")) == "first second third"
     assert folded(ValueError()) == ""
+
+
+def allocation(allocate) -> BaseException:
+    """The error of an allocation that no machine can serve."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        allocate()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (lambda: allocation(lambda: torch.empty(10**15)), " (for 4000000000000000 bytes more)"),
+        (lambda: allocation(lambda: np.empty((10**6, 10**9))), " (for 7.11 PiB more)"),
+        (MemoryError, ""),
+        (lambda: OSError(errno.ENOMEM, "Cannot allocate memory"), ""),
+        (lambda: RuntimeError("unable to mmap 5481 bytes from file <w>: Cannot allocate memory (12)"), ""),
+        (
+            lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0"),
+            " (for 20.00 GiB more)",
+        ),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(error, wanted):
+    found = explained(error())
+    assert isinstance(found, LabError)
+    where = "GPU" if "20" in wanted else "machine"
+    assert str(found).startswith(f"not enough memory on this {where}{wanted}; a lower engine.memory_gb")
+    assert "\n" not in str(found)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_other_errors_stay(error):
+    assert explained(error) is error

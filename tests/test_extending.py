@@ -73,6 +73,7 @@ def own_parts(tmp_path, monkeypatch):
         (tmp_path / "own_conf" / group).mkdir(parents=True)
         (tmp_path / "own_conf" / group / f"{name}.yaml").write_text(yaml)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("IOI_LAB_PLUGINS", "own_halve,own_greetings")
     return f"hydra.searchpath=[file://{tmp_path / 'own_conf'}]"
 
 
@@ -88,6 +89,13 @@ def test_an_intervention_and_a_task_of_ones_own(sweep, tmp_path, own_parts):
     assert list((folder / "plots").glob("*.png"))
     again = sweep("--config-dir", str(folder), "--config-name", "config", "name=again")
     assert again.code == 0, again.err
+
+
+def test_parts_of_ones_own_are_trusted_by_name(sweep, own_parts, monkeypatch):
+    monkeypatch.setenv("IOI_LAB_PLUGINS", "own_greetings")
+    line = sweep(own_parts, "tracker=none", "intervention=halve", "task=greetings").error_line
+    assert line.startswith("error: intervention._target_: got 'own_halve.Halve', expected a name in ioi_lab, or in a ")
+    assert line.endswith("(export IOI_LAB_PLUGINS=own_halve)")
 
 
 def test_a_mistake_in_ones_own_part_is_one_line(sweep, own_parts):

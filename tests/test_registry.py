@@ -40,6 +40,7 @@ def own_module(tmp_path, monkeypatch):
     """A user's file that registers a part, not yet imported."""
     (tmp_path / "my_greetings.py").write_text(MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("IOI_LAB_PLUGINS", "my_greetings")
     yield
     sys.modules.pop("my_greetings", None)
     GREETINGS._parts.pop("ahoy", None)
@@ -65,7 +66,20 @@ def test_a_dotted_name_imports_the_file(own_module):
     assert GREETINGS.names == ["hello", "good_day", "ahoy"]
 
 
-def test_a_file_that_cannot_be_imported_is_reported():
+def test_a_file_that_is_not_trusted_is_not_imported(own_module, monkeypatch):
+    monkeypatch.delenv("IOI_LAB_PLUGINS")
+    line = r"expected .*, or a name in ioi_lab, or in a package that .* \(export IOI_LAB_PLUGINS=my_greetings\)$"
+    with pytest.raises(LabError, match=line):
+        GREETINGS["my_greetings.ahoy"]
+    assert "my_greetings" not in sys.modules
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    monkeypatch.setenv("IOI_LAB_PLUGINS", "no_such_file")
+
+
+def test_a_file_that_cannot_be_imported_is_reported(missing):
     line = r"^greeting: got 'no_such_file.ahoy', expected .* \(cannot import 'no_such_file': No module named"
     with pytest.raises(LabError, match=line):
         GREETINGS["no_such_file.ahoy"]
@@ -86,7 +100,7 @@ def test_a_file_without_the_part_is_reported(own_module):
         ),
     ],
 )
-def test_a_config_key_takes_the_name_of_a_part(name, line):
+def test_a_config_key_takes_the_name_of_a_part(missing, name, line):
     assert Greeter.from_config({"greeting": "good_day"}, "speaker").greeting == "good_day"
     with pytest.raises(LabError, match=line):
         Greeter.from_config({"greeting": name}, "speaker")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import torch
+from pydantic import Field, Json
 
-from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
+from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers, Stream
 from ioi_lab.alignment.fitting import Errors, Fit, fit_all, try_maps
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.alignment.moments import Moments
@@ -19,13 +21,29 @@ from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.reading import Reader
 from ioi_lab.engine.memory import bound_in_bytes, in_gb
 from ioi_lab.errors import LabError
-from ioi_lab.storage.tensors import read_any_tensor_file, tensor_file
+from ioi_lab.storage.tensors import Metadata, TensorKind
 
 if TYPE_CHECKING:
     from ioi_lab.models.loading import LabModel
 
-KIND: Final = "maps between two models"
 DIRECTIONS: Final = ("forward", "backward")
+_LAYER: Final = r"(0|[1-9]\d{0,5})"
+_PairName = Annotated[str, Field(pattern=rf"^{_LAYER}\.{_LAYER}$")]
+_FORWARD: Final = re.compile(rf"forward\.{_LAYER}\.{_LAYER}\.(?:matrix|bias)")
+
+
+class MapMetadata(Metadata):
+    """What a file of maps says about them."""
+
+    target: str
+    target_weights_sha256: str
+    site: Stream
+    title: str
+    r2: Json[tuple[dict[_PairName, float], dict[_PairName, float]]]
+    """Held-out R² by pair of layers, such as `2.3`, of each direction."""
+
+
+MAPS: Final = TensorKind("maps between two models", MapMetadata)
 _FURTHER_MOMENTS: Final = 2
 """Moments in addition to one per fold: those of the shuffled pairs, and those of the chunk that is being added."""
 
@@ -162,7 +180,7 @@ def save_maps(maps: Maps, models: tuple[LabModel, LabModel], **provenance: Any) 
         "r2": json.dumps(r2),
     }
     origin |= {name: str(value) for name, value in provenance.items()}
-    return tensor_file(tensors, source.origin, KIND, **origin)
+    return MAPS.content(tensors, source.origin, **origin)
 
 
 def load_maps(path: Path, models: tuple[LabModel, LabModel], key: str) -> Maps:
@@ -170,32 +188,39 @@ def load_maps(path: Path, models: tuple[LabModel, LabModel], key: str) -> Maps:
 
     Raises a `LabError` that names `key` for a file that cannot be read, and for maps of other models or widths.
     """
-    metadata, tensors = read_any_tensor_file(path, KIND, key, "cpu")
-    in_file = metadata.get("weights_sha256"), metadata.get("target_weights_sha256")
+    file = MAPS.read(path, key)
+    in_file = file.metadata.weights_sha256, file.metadata.target_weights_sha256
     given = tuple(model.weights_sha256 for model in models)
     if in_file not in (given, given[::-1]):
         names = " and ".join(model.shape.name for model in models)
-        raise LabError(
-            f"{key}: {str(path)!r} is of {metadata.get('model')} and {metadata.get('target')}; expected maps between "
-            f"{names}"
-        )
-    widths = [model.shape.d_model for model in (models if in_file == given else models[::-1])]
+        file.refuse(f"is of {file.metadata.model} and {file.metadata.target}; expected maps between {names}")
+    d_x, d_y = (model.shape.d_model for model in (models if in_file == given else models[::-1]))
+    pairs = {(int(match[1]), int(match[2])) for match in map(_FORWARD.fullmatch, file.tensors) if match}
     maps: dict[str, dict[PairOfLayers, AffineMap]] = {name: {} for name in DIRECTIONS}
-    for name, matrix in tensors.items():
-        direction, x_layer, y_layer, part = name.split(".")
-        if part != "matrix":
-            continue
-        expected = widths if direction == "forward" else widths[::-1]
-        if list(matrix.shape) != expected:
-            raise LabError(f"{key}: {str(path)!r} has {name} of shape {list(matrix.shape)}; expected {expected}")
-        bias = tensors[f"{direction}.{x_layer}.{y_layer}.bias"]
-        maps[direction][int(x_layer), int(y_layer)] = AffineMap(matrix.double(), bias.double())
-    r2 = [
-        {(int(pair.split(".")[0]), int(pair.split(".")[1])): float(value) for pair, value in held_out.items()}
-        for held_out in json.loads(metadata["r2"])
-    ]
-    loaded = Maps(maps["forward"], maps["backward"], (r2[0], r2[1]), metadata["site"], metadata["title"])
+    shapes = {"forward": (d_x, d_y), "backward": (d_y, d_x)}
+    sides = {"forward": sorted(pairs), "backward": sorted(pair[::-1] for pair in pairs)}
+    file.check_shapes(
+        {
+            f"{direction}.{x}.{y}.{part}": size
+            for direction, shape in shapes.items()
+            for x, y in sides[direction]
+            for part, size in (("matrix", shape), ("bias", shape[1:]))
+        }
+    )
+    for direction, pairs_of_layers in sides.items():
+        for x, y in pairs_of_layers:
+            matrix, bias = (file.tensors[f"{direction}.{x}.{y}.{part}"].double() for part in ("matrix", "bias"))
+            maps[direction][x, y] = AffineMap(matrix, bias)
+    r2 = [{_pair(name): value for name, value in held_out.items()} for held_out in file.metadata.r2]
+    if any(not maps[direction].keys() <= known.keys() for known, direction in zip(r2, DIRECTIONS, strict=True)):
+        file.refuse("has other maps than its metadata lists (r2)")
+    loaded = Maps(maps["forward"], maps["backward"], (r2[0], r2[1]), file.metadata.site, file.metadata.title)
     return loaded if in_file == given else loaded.turned
+
+
+def _pair(name: str) -> PairOfLayers:
+    x, y = name.split(".")
+    return int(x), int(y)
 
 
 def distance_from_identity(fitted: AffineMap) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import BaseModel, Json, NonNegativeInt
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,14 +24,31 @@ from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import HELD_OUT, Chunk, Split, chunks_of
 from ioi_lab.errors import LabError
 from ioi_lab.storage.files import write_bytes
-from ioi_lab.storage.tensors import read_any_tensor_file, tensor_file
+from ioi_lab.storage.tensors import Metadata, TensorKind
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT: Final = "checkpoint.safetensors"
-KIND: Final = "an unfinished alignment"
 MIN_TEXTS: Final = 20
 """The least number of texts that maps are fitted to and tried on."""
+
+
+class Counts(BaseModel):
+    """How much of the corpus a checkpoint has."""
+
+    n_held_out: NonNegativeInt
+    texts_read: NonNegativeInt
+    held_out_texts: NonNegativeInt
+
+
+class CheckpointMetadata(Metadata):
+    """What a fit that continues from a checkpoint must share with it, and how far that has come."""
+
+    identity: Json[dict[str, Any]]
+    counts: Json[Counts]
+
+
+CHECKPOINTS: Final = TensorKind("an unfinished alignment", CheckpointMetadata, dtype="F64")
 
 _CHECKPOINT_SECONDS: Final = 10.0
 _CHECKPOINT_SHARE: Final = 20
@@ -99,7 +117,7 @@ class CorpusMoments:
         }
         return tensors | {"held_out.source": self.held_out[0], "held_out.target": self.held_out[1]}
 
-    def load(self, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
+    def load(self, tensors: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
         """Replace everything by the contents of a checkpoint."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
@@ -219,20 +237,18 @@ class Reader:
         """Write a checkpoint and return the seconds that it took."""
         start = time.monotonic()
         if self._checkpoint is not None:
-            counts = {name: getattr(moments, name) for name in ("n_held_out", "texts_read", "held_out_texts")}
+            counts = {name: getattr(moments, name) for name in Counts.model_fields}
             identity = {"identity": json.dumps(self._identity()), "counts": json.dumps(counts)}
             model = self._pairing.models[0]
-            write_bytes(self._checkpoint, tensor_file(moments.tensors(), model.origin, KIND, **identity))
+            write_bytes(self._checkpoint, CHECKPOINTS.content(moments.tensors(), model.origin, **identity))
         return time.monotonic() - start
 
     def _load_checkpoint(self, moments: CorpusMoments, path: Path) -> None:
-        provenance, tensors = read_any_tensor_file(path, KIND, "resume_from", "cpu")
-        identity, counts = (dict(json.loads(provenance[name])) for name in ("identity", "counts"))
+        file = CHECKPOINTS.read(path, "resume_from")
+        identity = file.metadata.identity
         for name, value in self._identity().items():
             if identity.get(name) != value:
-                raise LabError(
-                    f"resume_from: {str(path)!r} belongs to another fit: {name} is {identity.get(name)!r} there, "
-                    f"{value!r} here"
-                )
-        moments.load(tensors, counts)
+                file.refuse(f"belongs to another fit: {name} is {identity.get(name)!r} there, {value!r} here")
+        file.check_shapes({name: tuple(tensor.shape) for name, tensor in moments.tensors().items()})
+        moments.load(file.tensors, file.metadata.counts.model_dump())
         log.info("continuing after %d texts", moments.texts_read)

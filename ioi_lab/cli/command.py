@@ -17,22 +17,30 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from hydra.types import RunMode
-from tqdm import tqdm
 
 from ioi_lab.cli.messages import USER_ERRORS, check_no_list_of_options, one_line, unknown_key, unknown_option
 from ioi_lab.cli.multirun import Multirun
-from ioi_lab.errors import LabError
+from ioi_lab.cli.signals import check_not_interrupted, interruptible
+from ioi_lab.cli.stored import check_stored_config
+from ioi_lab.cli.workers import LOST_WORKER, has_lost_a_worker
+from ioi_lab.errors import LabError, explained
 from ioi_lab.runs.folder import TRACEBACK, discard_unless_begun
+from ioi_lab.runs.reading import is_done
 from ioi_lab.runs.table import is_bound
+from ioi_lab.terminal import say
 
 if TYPE_CHECKING:
     from ioi_lab.jobs.job import PreparedJob
 
-FLAGS_WITH_VALUE: Final = tuple(
-    "--config-dir -cd --config-name -cn --config-path -cp --package -p --cfg -c --info -i --experimental-rerun".split()
-)
+FLAGS_WITH_VALUE: Final = tuple("--config-dir -cd --config-name -cn --package -p --cfg -c --info -i".split())
 FLAGS: Final = tuple("--multirun -m --run -r --help -h --hydra-help --version --resolve --shell-completion -sc".split())
-"""Hydra's own flags, as `--hydra-help` lists them."""
+"""Hydra's own flags, as `--hydra-help` lists them, but for two."""
+
+WITHOUT_FLAG: Final = dict.fromkeys(
+    ("--config-path", "-cp", "--experimental-rerun"),  # replaces all configs of the lab; runs the code in a pickle
+    "not a flag of this command; a stored config is run again with --config-dir FOLDER --config-name config",
+)
+"""Flags of Hydra that the lab does not take, and what to type instead."""
 
 TEXT_KEYS: Final = ("task.prompt", "task.corrupt", "task.answer", "task.distractor")
 _show_traceback = False
@@ -41,9 +49,15 @@ _show_traceback = False
 def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     """Run the `hydra.main` function of the root config `config_name`.
 
-    A user's mistake ends with one line and exit code 1; `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C ends
-    with code 130. A multirun in which jobs failed ends with code 1 after all jobs have run.
+    A user's mistake ends with one line and exit code 1; `HYDRA_FULL_ERROR=1` brings the traceback back. Ctrl-C,
+    SIGTERM and SIGHUP end with one line and code 128 + signal. A multirun in which jobs failed ends with code 1 after
+    all jobs have run.
     """
+    with interruptible(Multirun.print_end):
+        _run_command(entry_point, config_name)
+
+
+def _run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     global _show_traceback
     logging.raiseExceptions = False  # `| head` closes the pipe that the log writes to, which is not an error of the run
     _show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
@@ -52,9 +66,6 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
         sys.argv[1:] = _flags_first(sys.argv[1:])
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra prints no pages of its own: the error comes here
             entry_point()
-    except KeyboardInterrupt:
-        Multirun.print_how_to_resume("interrupted")
-        sys.exit(130)
     except MissingConfigException as error:
         _end(error, unknown_option(error))
     except ConfigCompositionException as error:
@@ -62,9 +73,11 @@ def run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     except USER_ERRORS as error:
         _end(error)
     except Exception as error:
-        if not _raised_by_hydra(error):
+        if has_lost_a_worker(error):
+            _end(error, f"{LOST_WORKER}: {Multirun.unfinished()}")
+        if not _raised_by_hydra(error) and not isinstance(explained(error), LabError):
             raise
-        _end(error)
+        _end(explained(error))
     finally:
         Multirun.close_progress()
     if Multirun.empty:
@@ -91,7 +104,12 @@ def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float |
     try:
         metrics = run_job(prepared, folder, Path(hydra.runtime.cwd) / hydra.sweep.dir if is_multirun else None)
         return None if optimize is None else _metric(metrics, optimize)
+    except KeyboardInterrupt as interruption:
+        if not is_multirun:
+            interruption.add_note(f"{os.path.relpath(folder)} is {'done' if is_done(folder) else 'not done'}")
+        raise
     except Exception as error:
+        check_not_interrupted(error)
         is_mistake = isinstance(error, USER_ERRORS)
         if is_mistake and not is_multirun:
             discard_unless_begun(folder)
@@ -100,7 +118,7 @@ def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float |
             raise
         line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
         Multirun.errors += 1
-        tqdm.write(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
+        say(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
         if not is_mistake:
             with contextlib.suppress(OSError):
                 (folder / TRACEBACK).write_text(traceback.format_exc())
@@ -116,25 +134,27 @@ def _metric(metrics: Mapping[str, float], name: str) -> float:
     return metrics[name]
 
 
-def _end(error: BaseException, line: str | None = None) -> NoReturn:
+def _end(error: Exception, line: str | None = None) -> NoReturn:
     """End the program with the error in one line, or as it is if the user wants tracebacks.
 
     A multirun that ends like this is summed up with the jobs that it has run.
     """
+    check_not_interrupted(error)
     if Multirun.empty:  # some launchers fail without jobs
         error, line = Multirun.empty_grid(), None
     Multirun.sum_up()
-    Multirun.print_how_to_resume("stopped")
+    Multirun.print_how_to_resume()
     if _show_traceback:
         raise error
-    print(f"error: {line or one_line(error)}", file=sys.stderr)
+    say(f"error: {line or one_line(error)}", file=sys.stderr)
     sys.exit(1)
 
 
 def _flags_first(arguments: list[str]) -> list[str]:
     """Return flags before overrides, in any order they were typed: Hydra's parser takes no flag after an override.
 
-    Raises a `LabError` for a flag that Hydra does not have, or a list of options of a config group.
+    Raises a `LabError` for a flag that Hydra does not have, for a list of options of a config group, and for a stored
+    config that may not be used.
     """
     flags, overrides = [], []
     rest = iter(arguments)
@@ -143,13 +163,13 @@ def _flags_first(arguments: list[str]) -> list[str]:
             check_no_list_of_options(argument)
             overrides.append(_quoted_text(argument))
             continue
-        if argument.split("=")[0] not in FLAGS + FLAGS_WITH_VALUE:
-            raise LabError(
-                f"{argument}: no such flag; a config key is set with key=value, --hydra-help lists the flags"
-            )
+        if (flag := argument.split("=")[0]) not in FLAGS + FLAGS_WITH_VALUE:
+            instead = "no such flag; a config key is set with key=value, --hydra-help lists the flags"
+            raise LabError(f"{argument}: {WITHOUT_FLAG.get(flag, instead)}")
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE:
             flags.extend(value for value in [next(rest, None)] if value is not None)
+    check_stored_config(flags)
     return flags + overrides
 
 

@@ -18,8 +18,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ioi_lab.cli.workers import end_with_command, end_workers_with, launcher_of
 from ioi_lab.errors import LabError
-from ioi_lab.reports.wording import counted
+from ioi_lab.reports.wording import counted, listed
 from ioi_lab.runs.finding import run_folders
 from ioi_lab.runs.identity import is_of_other_code
 from ioi_lab.runs.progress import Progress
@@ -34,6 +35,7 @@ from ioi_lab.runs.resume import (
     record_finished_runs,
     record_typed,
 )
+from ioi_lab.terminal import say
 
 
 class Multirun(Callback):
@@ -55,8 +57,18 @@ class Multirun(Callback):
     empty: ClassVar[Sequence[str]] = ()
     """Overrides of the multirun that stand for no value at all."""
 
+    def __init__(self) -> None:
+        self._command: int | None = None
+        """The process of the command; the jobs have a copy of this object, in whichever process they run."""
+
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Find the earlier sweep that was typed in the same way."""
+        self._command = os.getpid()
+        end_workers_with(config, self._command)
+        if launcher_of(config) == "SlurmLauncher":
+            from ioi_lab.cli.slurm import watch_without_accounting
+
+            watch_without_accounting()
         Multirun.resumes = config.get("resume") is True
         placed = is_placed(config)
         looks_back = Multirun.resumes and not placed
@@ -66,12 +78,12 @@ class Multirun(Callback):
             with contextlib.suppress(OSError):  # Hydra reports a folder that cannot be written
                 record_typed(Multirun.folder, config)
         if earlier is not None:
-            print(f"going on in {earlier}, where {_finished_jobs(earlier)} (resume=false starts over)")
+            say(f"going on in {earlier}, where {_finished_jobs(earlier)} (resume=false starts over)")
         if not placed:
             land_in(Multirun.folder, config)
         with contextlib.suppress(OSError):
             for path in put_aside_what_is_no_folder(Multirun.folder):
-                print(f"{path}: this was in the place of the folder of a job, and is none")
+                say(f"{path}: this was in the place of the folder of a job, and is none")
             if looks_back:
                 record_finished_runs(Multirun.folder)
         counts = _numbers_of_values(config)
@@ -79,6 +91,16 @@ class Multirun(Callback):
         sweeper = config.hydra.sweeper
         jobs = int(sweeper.n_trials) if "n_trials" in sweeper else math.prod(counts.values())
         Multirun.progress = Progress(Multirun.folder, jobs)
+
+    def on_job_start(self, config: DictConfig, **_: object) -> None:
+        """Make a job in another process on this machine end with the command, and one on Slurm survive preemption."""
+        if self._command is None:  # a single run
+            return
+        end_with_command(config, self._command)
+        if launcher_of(config) == "SlurmLauncher":
+            from ioi_lab.cli.slurm import requeue_once
+
+            requeue_once()
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Read the status of every job in the sweep's folder."""
@@ -97,14 +119,35 @@ class Multirun(Callback):
             sum_up(cls.folder)
 
     @classmethod
-    def print_how_to_resume(cls, reason: str) -> None:
-        """Print which command resumes a multirun that has begun and not ended; one that has not leaves no folder."""
+    def print_end(cls, reason: str) -> None:
+        """Print why the program ends, and which command resumes a multirun that has begun and not ended.
+
+        One that has not begun leaves no folder.
+        """
         cls.close_progress()
-        if cls.folder is not None and not any(run_folders(cls.folder)):
+        if cls.folder is not None and not cls._has_begun():
             forget(cls.folder)
-        if cls.folder is not None and any(run_folders(cls.folder)):
+        if cls._has_begun():
             command = "the same command" if cls.resumes else "the same command with resume=true"
-            print(f"{reason}; {command} goes on in {cls.folder}", file=sys.stderr)
+            reason = f"{reason}; {command} goes on in {cls.folder}"
+        say(reason, file=sys.stderr)
+
+    @classmethod
+    def print_how_to_resume(cls) -> None:
+        """Print which command resumes a multirun that has begun and ends with an error."""
+        if cls._has_begun():
+            cls.print_end("stopped")
+
+    @classmethod
+    def unfinished(cls) -> str:
+        """Return the jobs that have begun and not ended, in words."""
+        running = [] if cls.folder is None else [run for run in run_folders(cls.folder) if _is_running(run)]
+        names = sorted(os.path.relpath(run) for run in running)
+        return f"{counted(len(names), 'job')} did not finish ({listed(names, 4)})" if names else "no job had begun"
+
+    @classmethod
+    def _has_begun(cls) -> bool:
+        return cls.folder is not None and any(run_folders(cls.folder))
 
     @classmethod
     def empty_grid(cls) -> LabError:
@@ -127,6 +170,10 @@ def _has_failed(job: Path, optimize: str | None) -> bool:
     """Whether the job is not done, or lacks the metric that a search asks for."""
     record = read_run(job)
     return not record.is_done or (optimize is not None and optimize not in record.metrics)
+
+
+def _is_running(run: Path) -> bool:
+    return read_run(run).state in ("running", "stopped")
 
 
 def _finished_jobs(sweep: Path) -> str:

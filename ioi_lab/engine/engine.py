@@ -62,7 +62,7 @@ class Engine:
         over: What the intervals are taken over: `prompts`, or `sentences`, the groups of the prompts.
 
     Raises:
-        LabError: A prompt is longer than the model's context.
+        LabError: A prompt is longer than the model can read.
 
     """
 
@@ -76,9 +76,11 @@ class Engine:
         executor: Executor = run_now,
         over: Over = "prompts",
     ) -> None:
-        if prompts.longest > model.shape.n_ctx:
+        limit = model.shape.max_tokens
+        if limit is not None and prompts.longest > limit:
             raise LabError(
-                f"task: a prompt has {prompts.longest} tokens, but {model.shape.name} reads {model.shape.n_ctx}"
+                f"task: a prompt has {prompts.longest} tokens, but {model.shape.name} reads at most {limit}; expected "
+                "shorter prompts"
             )
         self.prompts = prompts
         self.shape: ModelShape = model.shape

@@ -123,9 +123,7 @@ class AlignmentJob(Job):
             if checkpoint.is_file():
                 where = os.path.relpath(folder)
                 log.warning(
-                    "interrupted; to go on: python train_align.py --config-dir %s --config-name config resume_from=%s",
-                    where,
-                    where,
+                    "to go on: python train_align.py --config-dir %s --config-name config resume_from=%s", where, where
                 )
             raise
         checkpoint.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from ioi_lab.tasks.prompts import PromptPairs, Task
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine, Executor
     from ioi_lab.models.loading import LabModel
+    from ioi_lab.models.shape import ModelShape
 
 
 class EngineMemory(LabConfig):
@@ -64,7 +65,7 @@ class Measured:
     result: Result
     model: dict[str, str | None]
     notes: tuple[str, ...]
-    """Sentences on how the prompts came about."""
+    """Sentences on how the prompts came about, and on their length."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ class Experiment(Job):
         check_groups(engine)
         if executor is not None:
             engine = engine.with_executor(executor)
-        return Measured(self.intervention.measure(engine), model.provenance, engine.prompts.notes)
+        notes = (*engine.prompts.notes, *length_notes(engine.prompts, model.shape))
+        return Measured(self.intervention.measure(engine), model.provenance, notes)
 
     def outcome(self, measured: Measured) -> Outcome:
         """Report on a measured experiment."""
@@ -156,6 +158,13 @@ class Experiment(Job):
 def prepare_experiment(config: DictConfig) -> PreparedJob:
     """Return the experiment that a composed config asks for."""
     return PreparedJob(config, Experiment)
+
+
+def length_notes(prompts: PromptPairs, shape: ModelShape) -> tuple[str, ...]:
+    """Return a warning if prompts are longer than what the model is made for, although it can read them."""
+    if prompts.longest <= shape.n_ctx:
+        return ()
+    return (f"warning: a prompt has {prompts.longest} tokens, but {shape.name} is made for at most {shape.n_ctx}",)
 
 
 @lru_cache(maxsize=2)  # like models, which its keys keep alive

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from ioi_lab.errors import LabError, called
+from ioi_lab.config import check_targets
+from ioi_lab.errors import LabError, called, explained
 from ioi_lab.models.loading import ModelConfig, model_files_of, weights_of
 from ioi_lab.runs.code import modules_named_in
 from ioi_lab.runs.folder import RunFolder
@@ -166,8 +167,11 @@ def _failures_marked(run: RunFolder) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        run.fail(error)
-        raise
+        failure = explained(error)
+        run.fail(failure)
+        if failure is error:
+            raise
+        raise failure from error
 
 
 def _claim(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> dict[str, str] | None:
@@ -230,7 +234,7 @@ def _track(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> None:
 def resolve(config: DictConfig) -> dict[str, Any]:
     """Return a config, without Hydra's own part, as plain values with every interpolation resolved.
 
-    Raises a `LabError` for a key that has no value yet.
+    Raises a `LabError` for a key that has no value yet, and for a `_target_` that may not be used.
     """
     try:
         resolved = {str(key): _as_plain(config[key]) for key in config if key != "hydra"}
@@ -238,6 +242,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
         raise LabError(f"{error.full_key}: this key has no value yet; give one with {error.full_key}=…") from error
     except OmegaConfBaseException as error:
         raise LabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
+    check_targets(resolved)
     _make_paths_absolute(resolved)
     return resolved
 

@@ -1,14 +1,16 @@
 """Direct logit attribution: the terms that the embedding, each head and each MLP add to the logit difference at END.
 
-The residual stream at END is the sum of the outputs of all components. With the scale of the final norm fixed at its
-value in the pass, the logits are linear in it, so the logit difference is a sum with one term per component (Elhage et
-al. 2021; Wang et al. 2022, arXiv 2211.00593). TransformerLens' function of that name needs weights folded in its
-compatibility mode; this module reads the raw weights that everything else in the lab runs on.
+The residual stream at END is the sum of the outputs of all components. With the scales of the final norm, and of norms
+on these outputs, fixed at their values in the pass, the logits are linear in it, so the logit difference is a sum with
+one term per component (Elhage et al. 2021; Wang et al. 2022, arXiv 2211.00593). If the model bounds its logits by a
+soft cap (Gemma 2), which is not linear, the terms are those of the logit difference before the cap. TransformerLens'
+function of that name needs weights folded in its compatibility mode; this module reads the raw weights that everything
+else in the lab runs on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, Self
 
@@ -19,16 +21,14 @@ from jaxtyping import Float, Int
 from ioi_lab.engine.edits import EditSet, Pass, Site
 from ioi_lab.engine.readouts import to_array
 from ioi_lab.errors import LabError
-from ioi_lab.models.shape import Component
+from ioi_lab.lenses.direct_path import EMBEDDING, AtEnd, DirectPath, written_sites
 from ioi_lab.stats.metrics import Array
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.models.loading import LabModel
 
-WRITERS: Final[tuple[Component, ...]] = ("z", "mlp_out")
+log = logging.getLogger(__name__)
+
 TOLERANCE: Final = 1e-3
 """The largest difference, in logits, between the sum of the terms and the logit difference in float32."""
 
@@ -40,11 +40,11 @@ class DirectTerms:
     embedding: Float[Array, "prompt"]
     heads: Float[Array, "layer head prompt"]
     attention_bias: Float[Array, "layer prompt"]
-    """The terms of the bias that each layer adds after W_O."""
+    """The terms of the biases that each layer's attention adds after W_O."""
 
     mlps: Float[Array, "layer prompt"]
     constant: Float[Array, "prompt"]
-    """The term of the biases of the final norm and of the unembedding."""
+    """The term of the biases of the norms on the residual stream and of the unembedding."""
 
     @classmethod
     def empty(cls, n_layers: int, n_heads: int, n_prompts: int) -> Self:
@@ -69,102 +69,82 @@ class DirectEffects:
     answer: DirectTerms
     distractor: DirectTerms
     logit_diff: Float[Array, "prompt"]
-    """The logit difference that the model itself gives."""
+    """The logit difference that the model itself gives; before its cap, the sum of the terms, if it caps its logits."""
+
+    error: float
+    """The largest distance, in logits, of the terms' sum (after the cap) from the model's own logit difference."""
+
+    logit_cap: float | None
+    """The bound of the soft cap before which the terms are measured; None for a model that does not cap its logits."""
 
     @property
     def difference(self) -> DirectTerms:
         """The terms of the logit difference."""
         return self.answer - self.distractor
 
-    @property
-    def error(self) -> float:
-        """The largest distance, in logits, of the sum of the terms from the model's own logit difference."""
-        return float(np.abs(self.difference.sum - self.logit_diff).max())
-
 
 @torch.no_grad()
 def direct_effects(engine: Engine, base: Pass, edits: EditSet = ()) -> DirectEffects:
     """Return the terms in an unedited pass over the engine's prompts, or in the `base` pass under one edit set.
 
-    Raises a `LabError` if they do not add up to the model's logit difference, within 1e-3 in float32: then the model
-    does more between residual stream and logits than a norm and an unembedding (soft caps, norms after blocks).
+    Raises a `LabError` if what lies between the components and the logits of the model is not affine with the scales of
+    norms held (see `DirectPath`), or if the terms do not add up to its logit difference, within 1e-3 in float32.
     """
-    model, shape = engine.model, engine.shape
-    sizes = shape.n_layers, shape.n_heads, len(engine.prompts)
+    model, shape, n_prompts = engine.model, engine.shape, len(engine.prompts)
+    path = DirectPath.of(engine, base)
+    if path.logit_cap is not None and not edits:
+        log.warning("%s", cap_note(shape.name, path.logit_cap))
     readout = engine.run([edits], base, progress=False) if edits else engine.baseline(base)
-    effects = DirectEffects(DirectTerms.empty(*sizes), DirectTerms.empty(*sizes), readout.logit_diff[0])
-    first, last = Site("resid_pre", 0), Site("resid_post", shape.n_layers - 1)
-    parts = [Site(component, layer) for layer in range(shape.n_layers) for component in WRITERS]
-    for rows, activations in engine.stream(base, [first, last, *parts], edits):
+    terms = {name: DirectTerms.empty(shape.n_layers, shape.n_heads, n_prompts) for name in ("answer", "distractor")}
+    mean_logit = np.zeros(n_prompts)
+    for rows, activations in engine.stream(base, written_sites(model), edits):
         end = {site: activation[:, -1] for site, activation in activations.items()}
-        for terms, name in ((effects.answer, "answer_id"), (effects.distractor, "distractor_id")):
-            tokens = torch.tensor([getattr(engine.prompts[row], name) for row in rows], device=model.device)
-            direction, constant = readout_direction(model, end[last], tokens)
-            terms.constant[list(rows)] = to_array(constant)
-            terms.embedding[list(rows)] = to_array((end[first] * direction).sum(dim=-1))
-            _add_layers(terms, model, list(rows), end, direction)
+        mean_logit[list(rows)] = to_array(path.mean_logit(path.final_stream(end)[0]))
+        for name, of_token in terms.items():
+            tokens = torch.tensor([getattr(engine.prompts[row], f"{name}_id") for row in rows], device=model.device)
+            _fill(of_token, list(rows), path, end, tokens)
+    answer, distractor = (path.capped(of_token.sum + mean_logit) for of_token in terms.values())
+    error = float(np.abs(answer - distractor - readout.logit_diff[0]).max())
     tolerance = max(TOLERANCE, 10 * model.rounding * readout.largest_logit)
-    if not effects.error <= tolerance:
+    if not error <= tolerance:
         raise LabError(
-            f"intervention: the direct terms of {shape.name} miss its logit difference by {effects.error:.4g}, more "
-            f"than {tolerance:.4g}: it does more than a norm and an unembedding between residual stream and logits"
+            f"intervention: the direct terms of {shape.name} miss its logit difference by {error:.4g}, more than "
+            f"{tolerance:.4g}"
         )
-    return effects
+    is_capped = path.logit_cap is not None
+    logit_diff = (terms["answer"] - terms["distractor"]).sum if is_capped else readout.logit_diff[0]
+    return DirectEffects(**terms, logit_diff=logit_diff, error=error, logit_cap=path.logit_cap)
 
 
-def _add_layers(
-    terms: DirectTerms,
-    model: LabModel,
-    rows: list[int],
-    end: Mapping[Site, Float[Tensor, "row width"]],
-    direction: Float[Tensor, "row d_model"],
-) -> None:
-    """Fill in the terms of every layer for some prompts.
+def cap_note(name: str, cap: float) -> str:
+    """Return the line that says what direct effects are measured on in a model that caps its logits."""
+    return (
+        f"direct effects: {name} bounds its logits by ±{cap:g} with a soft cap, which is not linear (model config: "
+        "final_logit_softcapping); they are measured on the logit difference before the cap"
+    )
+
+
+def _fill(terms: DirectTerms, rows: list[int], path: DirectPath, end: AtEnd, tokens: Int[torch.Tensor, "row"]) -> None:
+    """Fill in the terms of some prompts, from the last layer to the first.
 
     Args:
         terms: The terms to be filled.
-        model: The model.
         rows: The indices of the prompts.
+        path: The path from components to logits.
         end: The activations of the components at END.
-        direction: What the logit reads of the residual stream (see `readout_direction`).
+        tokens: The token of each prompt whose logit the terms add up to.
 
     """
-    for layer in range(model.shape.n_layers):
-        attention = model.bridge.blocks[layer].attn
-        weights_on_z = torch.einsum("hed,rd->rhe", attention.W_O.float(), direction)
-        z = end[Site("z", layer)].unflatten(-1, (model.shape.n_heads, -1))
-        terms.heads[layer][:, rows] = to_array((z * weights_on_z).sum(dim=-1)).T
+    final, norms = path.final_stream(end)
+    direction, constant = path.readout(final, tokens)
+    for layer, (after_attention, after_mlp) in reversed(list(enumerate(norms))):
+        if after_mlp is not None:
+            direction, constant = after_mlp.pulled_back(direction), constant + after_mlp.constant(direction)
         terms.mlps[layer][rows] = to_array((end[Site("mlp_out", layer)] * direction).sum(dim=-1))
-        if attention.b_O is not None:
-            terms.attention_bias[layer][rows] = to_array(direction @ attention.b_O.float())
-
-
-def readout_direction(
-    model: LabModel, final: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row"]
-) -> tuple[Float[Tensor, "row d_model"], Float[Tensor, "row"]]:
-    """Return direction and constant of a token's logit less the mean logit: direction · residual stream + constant.
-
-    Args:
-        model: The model.
-        final: The residual stream after the last layer, whose scale the final norm keeps.
-        tokens: The token of each row.
-
-    """
-    bridge = model.bridge
-    unembedding = bridge.W_U.float()
-    direction = (unembedding[:, tokens] - unembedding.mean(dim=1, keepdim=True)).T
-    constant = bridge.b_U[tokens].float() - bridge.b_U.float().mean()
-    kind = bridge.cfg.normalization_type
-    if kind is None:
-        return direction, constant
-    weight = getattr(bridge.ln_final, "weight", None)
-    bias = getattr(bridge.ln_final, "bias", None)
-    if bias is not None:
-        constant = constant + direction @ bias.float()
-    if weight is not None:
-        direction = direction * (weight.float() + (1.0 if bridge.cfg.rmsnorm_uses_offset else 0.0))
-    if str(kind).startswith("LN"):  # the norm subtracts the stream's mean; its transpose subtracts the direction's
-        direction = direction - direction.mean(dim=-1, keepdim=True)
-        final = final - final.mean(dim=-1, keepdim=True)
-    scale = (final.square().mean(dim=-1, keepdim=True) + bridge.cfg.eps).sqrt()
-    return direction / scale, constant
+        if after_attention is not None:
+            direction, constant = after_attention.pulled_back(direction), constant + after_attention.constant(direction)
+        heads, bias = path.attention_terms(layer, end, direction)
+        terms.heads[layer][:, rows] = to_array(heads).T
+        terms.attention_bias[layer][rows] = to_array(bias)
+    terms.embedding[rows] = to_array((end[EMBEDDING] * direction).sum(dim=-1))
+    terms.constant[rows] = to_array(constant)

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from ioi_lab.engine.edits import Pass, Site
 from ioi_lab.lenses.attention import attention_to
+from ioi_lab.lenses.direct_path import DirectPath
 from ioi_lab.lenses.logit import readout_of
 from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
@@ -126,14 +127,15 @@ def copying_scores(
 ) -> Float[Array, "layer head prompt"]:
     """Return whether each head's OV circuit copies the name at a label or, if `negative`, does the opposite: 1 or 0.
 
-    The residual stream after the first layer at the name goes through the head's norm, W_V and W_O, and through the
-    final norm and the unembedding. A name is copied if it is among the five likeliest tokens, and negatively copied if
-    it is among the five likeliest of the negated output (Wang et al. 2022, arXiv 2211.00593, section 3.1).
+    The residual stream after the first layer at the name goes through the norms before and after attention, W_V and
+    W_O, and through the final norm and the unembedding. A name is copied if it is among the five likeliest tokens, and
+    negatively copied if it is among the five likeliest of the negated output (Wang et al. 2022, arXiv 2211.00593,
+    section 3.1).
     """
     shape, bridge = engine.shape, engine.model.bridge
     copied = np.zeros((shape.n_layers, shape.n_heads, len(engine.prompts)))
     side = "clean_tokens" if which == "clean" else "corrupted_tokens"
-    site = Site("resid_post", 0)
+    site, path = Site("resid_post", 0), DirectPath.of(engine, which)
     for rows, activations in engine.stream_recorded(which, [site]):
         prompts = [engine.prompts[row] for row in rows]
         places = [prompt.index(label) for prompt in prompts]
@@ -143,8 +145,9 @@ def copying_scores(
         for layer in range(shape.n_layers):
             block = bridge.blocks[layer]
             values = block.attn.W_V.float().repeat_interleave(shape.n_heads // shape.n_kv_heads, dim=0)
-            normed = block.ln1(names[None].to(block.attn.W_V.dtype))[0].float()
+            normed = path.read_by_attention(layer, names)
             moved = torch.einsum("rd,hde,hef->rhf", normed, values, block.attn.W_O.float())
+            moved = path.written_by_attention(layer, moved)
             copied[layer][:, list(rows)] = _among_likeliest(engine.model, -moved if negative else moved, tokens)
     return copied
 

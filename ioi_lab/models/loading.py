@@ -16,6 +16,7 @@ from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
 from ioi_lab.models.gguf import converted_gguf, gguf_file, quantization_of
 from ioi_lab.models.hub import TEXT_FILES, WEIGHT_FILES, check_model_folder, hub_folder
+from ioi_lab.models.positions import forget_lengths, intended_length, position_limit
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.storage.files import sha256_of_files
 from ioi_lab.storage.tensors import ModelOrigin
@@ -215,10 +216,10 @@ def loaded(config: ModelConfig, folder: Path, version: Version, _texts: Version)
     for parameter in bridge.parameters():
         # TransformerLens splits joint q, k, v weights into strided views, which multiply at two thirds of the speed.
         parameter.data = parameter.data.contiguous()
-    return LabModel(bridge, tokens, _shape(bridge, config.label), config, folder, checksum)
+    return LabModel(bridge, tokens, _shape(bridge, plain, config.label), config, folder, checksum)
 
 
-def _shape(bridge: TransformerBridge, name: str) -> ModelShape:
+def _shape(bridge: TransformerBridge, plain: PreTrainedModel, name: str) -> ModelShape:
     sizes = bridge.cfg
     return ModelShape(
         name=name,
@@ -227,8 +228,9 @@ def _shape(bridge: TransformerBridge, name: str) -> ModelShape:
         n_kv_heads=sizes.n_key_value_heads or sizes.n_heads,
         d_model=sizes.d_model,
         d_head=sizes.d_head,
-        n_ctx=sizes.n_ctx,
+        n_ctx=intended_length(plain, sizes.n_ctx),
         parallel=bool(sizes.parallel_attn_mlp),
+        max_tokens=position_limit(plain, sizes.n_ctx),
     )
 
 
@@ -250,6 +252,7 @@ def _read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, Pre
     if unused:
         log.warning("model.path: %d tensors in %s have no place in the model, first %s", len(unused), folder, unused[0])
     _fuse_gelu(model)
+    forget_lengths(model)
     return model, tokenizer
 
 

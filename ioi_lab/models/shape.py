@@ -32,8 +32,13 @@ class ModelShape:
     d_model: int
     d_head: int
     n_ctx: int
+    """The number of tokens that the model is made for."""
+
     parallel: bool = False
     """Whether attention and MLP of a block both read `resid_pre`, so that there is no `resid_mid`."""
+
+    max_tokens: int | None = None
+    """The largest number of tokens that the model can read; None without a limit (rotary positions, ALiBi)."""
 
     def heads(self, component: Component) -> int:
         """Return the number of heads of a component: key/value heads for `k` and `v`, query heads for the others."""

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ioi_lab.errors import LabError, printable
+from ioi_lab.errors import LabError
 from ioi_lab.runs.paired import paired_lines
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
+from ioi_lab.terminal import printable, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ def main() -> None:
     options = _options()
     try:
         for line in options.command(options):
-            print(printable(line))
+            say(line)
     except (LabError, OSError) as error:
         sys.exit(f"error: {printable(str(error))}")
     except BrokenPipeError:  # `| head`

@@ -23,6 +23,7 @@ from ioi_lab.runs.reading import (
     report_files,
 )
 from ioi_lab.storage.files import json_text, write_bytes, write_json, write_text
+from ioi_lab.storage.tables import csv_bytes, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,9 +88,7 @@ class RunFolder:
 
     def table(self) -> pd.DataFrame:
         """Return the `results.csv` of the finished run in this folder."""
-        import pandas as pd
-
-        return pd.read_csv(self.path / "results.csv")
+        return read_table(self.path / "results.csv")
 
     def media(self) -> dict[str, Path]:
         """Return the figures, pages and tensors of the finished run in this folder, by name: for a dashboard."""
@@ -117,11 +116,11 @@ class RunFolder:
         from ioi_lab.reports import plots
 
         drawings = report.draw() if figures else {}
-        prompts = {} if report.prompts is None else {"prompts.csv": report.prompts.to_csv(index=False).encode()}
+        prompts = {} if report.prompts is None else {"prompts.csv": csv_bytes(report.prompts)}
         self._headline = {"headline": report.headline} if report.headline in report.metrics else {}
         self._write(
             {
-                "results.csv": report.table.to_csv(index=False).encode(),
+                "results.csv": csv_bytes(report.table),
                 **prompts,
                 "metrics.json": json_text(report.metrics).encode(),
                 **{f"{PLOTS}/{name}.png": plots.png(figure) for name, figure in drawings.items()},

@@ -14,6 +14,7 @@ from ioi_lab.reports.report import PER_PROMPT, SELECTORS
 from ioi_lab.reports.wording import interval_column, test_over
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.discoveries import ROUNDING, Discoveries, discover
+from ioi_lab.storage.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,8 +96,8 @@ def _values(folder: Path) -> pd.Series[float] | None:
         return None
     try:
         values = pd.read_parquet(folder / PER_PROMPT)
-        results = pd.read_csv(folder / "results.csv", keep_default_na=False, dtype=str)
-        prompts = pd.read_csv(folder / "prompts.csv", keep_default_na=False, dtype=str)
+        results = read_table(folder / "results.csv", as_text=True)
+        prompts = read_table(folder / "prompts.csv", as_text=True)
         texts = prompts[_PROMPT].agg("\n".join, axis="columns")
         labels = [_label(row) for row in results.to_dict("records")]
         values = values[~texts.duplicated().to_numpy()[values["prompt"]]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ioi_lab.errors import LabError, folded
 from ioi_lab.runs.reading import STATUS, DamagedError, read_config, read_run
+from ioi_lab.storage.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,10 +51,8 @@ class PastRun:
 
     def table(self, key: str) -> pd.DataFrame:
         """Return its `results.csv`; raises a `LabError` that names `key` if that cannot be read."""
-        import pandas as pd
-
         try:
-            return pd.read_csv(self.folder / "results.csv")
+            return read_table(self.folder / "results.csv")
         except (OSError, ValueError) as error:
             raise LabError(f"{key}: cannot read results.csv in {str(self.folder)!r}: {folded(error)}") from error
 

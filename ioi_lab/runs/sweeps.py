@@ -20,6 +20,7 @@ from ioi_lab.runs.nulls import null_value
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
 from ioi_lab.stats.discoveries import FALSE_DISCOVERY_RATE
 from ioi_lab.storage.files import write_bytes
+from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,7 +255,7 @@ class Sweep:
 
     def write(self) -> dict[str, Path]:
         """Write `sweep.csv` and the figures into the folder; returns the paths of the figures by name."""
-        write_bytes(self.folder / TABLE, self.table().to_csv(index=False).encode("utf-8", "backslashreplace"))
+        write_bytes(self.folder / TABLE, csv_bytes(self.table()))
         paths = {}
         for name, figure in self.figures().items():
             paths[name] = self.folder / "plots" / f"{name}.png"

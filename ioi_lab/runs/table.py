@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ioi_lab.errors import LabError, printable
+from ioi_lab.errors import LabError
 from ioi_lab.runs.finding import run_folders
 from ioi_lab.runs.reading import STATUS, DamagedError, RunRecord, read_config, read_run, read_typed
+from ioi_lab.terminal import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,11 +68,17 @@ def _row(folder: Path, root: Path) -> dict[str, Any]:
             if record.is_done:  # unfinished runs need not be complete
                 state, reason = DAMAGED, reason or str(error)
     if state == DAMAGED:
-        log.warning("the run in %s is damaged and not counted: %s", printable(str(folder)), printable(reason or ""))
+        log.warning(
+            "the run in %s is damaged and not counted: %s", _in_one_line(str(folder)), _in_one_line(reason or "")
+        )
     else:
         row |= record.metrics
-    about = {"folder": printable(str(folder.relative_to(root))), "path": folder, "status": state} | _about(record)
-    return row | about | ({} if reason is None else {"error": printable(reason)})
+    about = {"folder": _in_one_line(str(folder.relative_to(root))), "path": folder, "status": state} | _about(record)
+    return row | about | ({} if reason is None else {"error": _in_one_line(reason)})
+
+
+def _in_one_line(text: str) -> str:
+    return printable(text).replace("\n", r"\n")
 
 
 def _about(record: RunRecord) -> dict[str, Any]:

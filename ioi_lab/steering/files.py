@@ -8,18 +8,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from pydantic import BaseModel, Field, FiniteFloat, Json
 
 from ioi_lab.engine.edits import Site
-from ioi_lab.errors import LabError
 from ioi_lab.steering.contrasts import CONTRASTS, ContrastPrompt
 from ioi_lab.steering.methods import Vector
-from ioi_lab.storage.tensors import ModelOrigin, read_tensor_file, tensor_file
+from ioi_lab.storage.tensors import Metadata, ModelOrigin, TensorFile, TensorKind
 
 if TYPE_CHECKING:
     from ioi_lab.models.loading import LabModel
     from ioi_lab.models.shape import Component
 
-KIND: Final = "steering vectors"
+
+class SavedSite(BaseModel):
+    """What a file says about the site of a vector."""
+
+    component: str
+    layer: int
+    head: int | None = None
+    norm: FiniteFloat
+    """The norm of the vector."""
+
+    site_norm: FiniteFloat
+    """The mean norm of the site's activations."""
+
+
+class VectorMetadata(Metadata):
+    """How the vectors of a file were made."""
+
+    method: str
+    contrast: str
+    names: Json[list[str]] = Field([])
+    training_names: Json[list[str]] = Field([])
+    """The names in the prompts that the vectors were made from, if these are kept out of the steered prompts."""
+
+    sites: Json[dict[str, SavedSite]]
+
+
+VECTORS: Final = TensorKind("steering vectors", VectorMetadata)
+_ROUNDING: Final = 1e-3
+"""The largest relative difference between the norm of a vector and the one that its file records."""
 
 
 def vector_name(site: Site) -> str:
@@ -69,10 +97,9 @@ def vector_file(
         for site, vector in vectors.items()
     }
     trained = [prompt.steered for prompt in training] if names_differ else []
-    return tensor_file(
+    return VECTORS.content(
         {vector_name(site): torch.from_numpy(vector).float() for site, vector in vectors.items()},
         origin,
-        KIND,
         task=task,
         method=method,
         contrast=contrast,
@@ -92,30 +119,32 @@ def read_vectors(
     Raises a `LabError` that names the config key `key` for a file that is not one of steering vectors, for vectors of
     another model or width, and if they were made with another `method`, `contrast` or other `names`.
     """
-    provenance, tensors = read_tensor_file(path, model.origin, KIND, key, model.device)
-    _check_provenance(provenance, path, method, contrast, names, key)
+    file = VECTORS.read(path, key, model.device)
+    file.check_model(model.origin)
+    _check_provenance(file, method, contrast, names)
     width = Site(component, 0, 0 if component == "z" else None).width(model.shape, 0)
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != (width,):
-            raise LabError(
-                f"{key}: {str(path)!r} has {name} of shape {list(tensor.shape)}; expected [{width}], the width of "
-                f"{component} in {model.shape.name}"
-            )
-    vectors = {name: tensor.double().cpu().numpy() for name, tensor in tensors.items()}
-    return vectors, list(json.loads(provenance.get("training_names", "[]")))
+    reason = f"the width of {component} in {model.shape.name}"
+    file.check_shapes(dict.fromkeys(file.metadata.sites, (width,)), reason)
+    vectors = {name: tensor.double().cpu().numpy() for name, tensor in file.tensors.items()}
+    for name, site in file.metadata.sites.items():
+        parts = [site.component, site.layer, *([] if site.head is None else [site.head])]
+        if not f"{name}.".startswith("".join(f"{part}." for part in parts)):
+            file.refuse(f"has {name} for {' '.join(map(str, parts))}; expected one site")
+        if abs(np.linalg.norm(vectors[name]) - site.norm) > _ROUNDING * abs(site.norm):
+            file.refuse(f"has {name} with another norm than it records ({site.norm:.4g}); it was changed")
+    return vectors, file.metadata.training_names
 
 
-def _check_provenance(
-    provenance: Mapping[str, str], path: Path, method: str, contrast: str, names: Sequence[str], key: str
-) -> None:
+def _check_provenance(file: TensorFile[VectorMetadata], method: str, contrast: str, names: Sequence[str]) -> None:
     """Raise a `LabError` if the config asks for other vectors than those of the file."""
-    expected: dict[str, tuple[object, str]] = {"method": (method, method), "contrast": (contrast, contrast)}
+    expected: dict[str, tuple[object, object]] = {
+        "method": (method, file.metadata.method),
+        "contrast": (contrast, file.metadata.contrast),
+    }
     if CONTRASTS[contrast].replaces_names:
-        expected["names"] = list(names), json.dumps(list(names))
+        expected["names"] = list(names), file.metadata.names
     for name, (value, written) in expected.items():
-        if provenance.get(name) != written:
-            theirs = str(provenance.get(name)).replace('"', "").replace(" ", "")
-            raise LabError(
-                f"{key}: {str(path)!r} was made with {name}={theirs}, but intervention.{name} is {value}; add "
-                f"intervention.{name}={theirs}"
-            )
+        if value != written:
+            typed = f"[{','.join(written)}]" if isinstance(written, list) else written
+            theirs = f"{name}={typed}"
+            file.refuse(f"was made with {theirs}, but intervention.{name} is {value}; add intervention.{theirs}")

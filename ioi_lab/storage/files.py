@@ -5,14 +5,58 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from ioi_lab.errors import LabError, reason_of
+
 _RESULTS: Final = ("*.csv", "*.safetensors", "metrics.json", "config.yaml")
 """The files of a run folder that other runs read; logs and times do not belong to its checksum."""
+
+_NOT_FILES: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def check_user_file(path: Path, key: str, *, max_mb: float | None = None) -> Path:
+    """Return `path` if it is a regular file, also through links, of at most `max_mb` megabytes.
+
+    Raises a `LabError` that names the config key `key`. Nothing is opened: reading a device or a pipe may never end.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise LabError(f"{key}: cannot read {str(path)!r}: {reason_of(error)}") from error
+    if not stat.S_ISREG(status.st_mode):
+        what = next((name for test, name in _NOT_FILES if test(status.st_mode)), "no regular file")
+        raise LabError(f"{key}: {str(path)!r} is {what}; expected a file")
+    if max_mb is not None and status.st_size > max_mb * 1e6:
+        raise LabError(f"{key}: {str(path)!r} has {status.st_size / 1e6:,.0f} MB; expected {max_mb:g} MB or less")
+    return path
+
+
+def read_user_file(path: Path, key: str, *, max_mb: float) -> bytes:
+    """Return the content of a file that the user names; a file that grows while it is read is refused too.
+
+    Raises a `LabError` like `check_user_file`.
+    """
+    check_user_file(path, key, max_mb=max_mb)
+    try:
+        with path.open("rb") as file:
+            content = file.read(int(max_mb * 1e6) + 1)
+    except OSError as error:
+        raise LabError(f"{key}: cannot read {str(path)!r}: {reason_of(error)}") from error
+    if len(content) > max_mb * 1e6:
+        raise LabError(f"{key}: {str(path)!r} grows while it is read; expected {max_mb:g} MB or less")
+    return content
 
 
 def write_bytes(path: Path, content: bytes) -> None:

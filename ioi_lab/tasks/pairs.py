@@ -1,33 +1,30 @@
-"""The user's own prompt pairs: a CSV file with the columns clean, corrupt, answer and distractor, or a single pair.
+"""The user's own prompt pairs: a file with the columns clean, corrupt, answer and distractor, or a single pair.
 
 A further column, `group`, may mark rows that are alike, such as those with one sentence, for `stats.over=sentences`.
 """
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from pydantic import model_validator
 from typing_extensions import override
 
-from ioi_lab.errors import LabError, reason_of
+from ioi_lab.errors import LabError
+from ioi_lab.tasks.characters import notes_on_characters
+from ioi_lab.tasks.pair_files import PairFile, PairRow, raise_all, read_pairs
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs, Task
 from ioi_lab.tasks.tokens import Tokens
 
-COLUMNS: Final = ("clean", "corrupt", "answer", "distractor")
-GROUP: Final = "group"
-"""An optional column: the group of each row, for intervals over groups."""
-
 
 class PairsTask(Task):
-    """Prompt pairs from a CSV file, or one pair from `prompt`, `corrupt`, `answer` and `distractor`."""
+    """Prompt pairs from a file, or one pair from `prompt`, `corrupt`, `answer` and `distractor`."""
 
     name: str = "pairs"
     path: str | None = None
-    """A CSV file with the columns `COLUMNS` and, if intervals are to be taken over groups, `GROUP`."""
+    """A table (CSV, JSON, JSON lines, Parquet) with the columns `COLUMNS` of `pair_files` and, optionally, `GROUP`."""
 
     prompt: str | None = None
     """The clean prompt."""
@@ -46,7 +43,7 @@ class PairsTask(Task):
         if self.path is None and len(given) < len(own):
             missing = next(name for name in own if name not in given) if given else "path"
             raise LabError(
-                f"task.{missing}: got None; give a CSV file with task.path=…, or one pair with task.prompt=… "
+                f"task.{missing}: got None; give a file with task.path=…, or one pair with task.prompt=… "
                 "task.corrupt=… task.answer=… task.distractor=…"
             )
         if self.path is not None and given:
@@ -57,58 +54,52 @@ class PairsTask(Task):
 
     @override
     def check(self) -> None:
-        self._rows()  # the mistakes in the file are reported before any model is loaded
+        self._file()  # the mistakes in the file are reported before any model is loaded
 
     @override
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:
         """Return one pair per different row, with the labels BOS (if prompts have it) and END.
 
         A row that repeats an earlier one would count as further evidence, so it is left out. Raises a `LabError` that
-        names the row for prompts of different length, and for an answer or a distractor that is not one token.
+        names the rows for prompts of different length, and for an answer or a distractor that is not one token.
         """
-        rows = self._rows()
-        pairs: dict[tuple[str, ...], PromptPair] = {}
-        for number, row in enumerate(rows, start=1):
-            pairs.setdefault(tuple(row[column] for column in COLUMNS), self._pair(number, row, tokens))
-        n_repeated = len(rows) - len(pairs)
-        verb = "repeats an earlier one and is" if n_repeated == 1 else "repeat earlier ones and are"
-        notes = (f"{n_repeated} of {len(rows)} rows {verb} counted once",) if n_repeated else ()
-        return PromptPairs(list(pairs.values()), notes)
+        file = self._file()
+        distinct: dict[tuple[str, ...], PairRow] = {}
+        for row in file.rows:
+            distinct.setdefault((row.clean, row.corrupt, row.answer, row.distractor), row)
+        rows = list(distinct.values())
+        notes = (*file.notes, *_notes_on_rows(len(file.rows), len(rows)))
+        pairs = self._pairs(rows, tokens)
+        return PromptPairs(pairs, (*notes, *notes_on_characters(self._prompts(rows), tokens)))
 
-    def _rows(self) -> list[dict[str, str]]:
+    def _file(self) -> PairFile:
         if self.path is not None:
-            return _read(Path(self.path))
+            return read_pairs(Path(self.path), "task.path")
         values = (self.prompt, self.corrupt, self.answer, self.distractor)
-        return [{column: value or "" for column, value in zip(COLUMNS, values, strict=True)}]
+        return PairFile([PairRow("task", *(value or "" for value in values))])
 
-    def _pair(self, number: int, row: dict[str, str], tokens: Tokens) -> PromptPair:
-        try:
-            pair = PromptPair.build(tokens, row["clean"], row["corrupt"], row["answer"], row["distractor"])
-        except LabError as error:
-            source = f"{self.path}, row {number}" if self.path else "task"
-            raise LabError(f"{source}: {error}") from error
-        return replace(pair, group=row.get(GROUP) or None)
+    def _prompts(self, rows: Sequence[PairRow]) -> dict[str, str]:
+        """Return all prompts by their places."""
+        if self.path is None:
+            return {"task.prompt": rows[0].clean, "task.corrupt": rows[0].corrupt}
+        clean = {f"clean in {row.place}": row.clean for row in rows}
+        return clean | {f"corrupt in {row.place}": row.corrupt for row in rows}
+
+    def _pairs(self, rows: Sequence[PairRow], tokens: Tokens) -> list[PromptPair]:
+        pairs: list[PromptPair] = []
+        problems: list[str] = []
+        for row in rows:
+            try:
+                pair = PromptPair.build(tokens, row.clean, row.corrupt, row.answer, row.distractor)
+                pairs.append(replace(pair, group=row.group))
+            except LabError as error:
+                if self.path is None:
+                    raise LabError(f"{row.place}: {error}") from error
+                problems.append(f"{row.place}: {error}")
+        raise_all(problems, len(rows), str(self.path))
+        return pairs
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = reader.fieldnames or [], list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabError(f"task.path: cannot read {str(path)!r} as CSV: {reason_of(error)}") from error
-    missing = [column for column in COLUMNS if column not in columns]
-    if missing:
-        present = ", ".join(columns) or "none"
-        raise LabError(
-            f"task.path: {str(path)!r} lacks the column {missing[0]!r}; found {present}; needs {','.join(COLUMNS)}"
-        )
-    if not rows:
-        raise LabError(f"task.path: {str(path)!r} has no prompts below its header")
-    for number, row in enumerate(rows, start=1):
-        if None in row:
-            raise LabError(f"{path}, row {number} has more columns than the header; put text with commas in quotes")
-        empty = [column for column in COLUMNS if not row[column]]
-        if empty:
-            raise LabError(f"{path}, row {number}: the column {empty[0]!r} is empty")
-    return rows
+def _notes_on_rows(n: int, n_distinct: int) -> tuple[str, ...]:
+    verb = "repeats an earlier one and is" if n - n_distinct == 1 else "repeat earlier ones and are"
+    return (f"{n - n_distinct} of {n} rows {verb} counted once",) if n > n_distinct else ()

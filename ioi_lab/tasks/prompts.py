@@ -146,9 +146,17 @@ def single_token(tokens: Tokens, text: str, role: str) -> int:
     """Return the id of a token's text; raises a `LabError` that begins with its `role` unless it is one token."""
     token = tokens.single(text)
     if token is None:
-        hint = "" if text.startswith(" ") else " (a leading space may be missing)"
-        raise LabError(f"{role} {text!r} is not exactly one token of this model{hint}")
+        raise LabError(f"{role} {text!r} is not exactly one token of this model{_hint(tokens, text)}")
     return token
+
+
+def _hint(tokens: Tokens, text: str) -> str:
+    """Return which text close to this one is a single token, for the end of an error."""
+    plain = " ".join(text.split())
+    single = next((close for close in (f" {plain}", plain) if plain and tokens.single(close) is not None), None)
+    if single is not None:
+        return f"; {single!r} is, {'with its leading space' if single.startswith(' ') else 'without a blank'}"
+    return "" if text.startswith(" ") else " (a leading space may be missing)"
 
 
 class PromptPairs:
@@ -202,7 +210,7 @@ class PromptPairs:
         if groups is None:
             raise LabError(
                 "stats.over: got 'sentences', but these prompts are not marked with their sentences; expected prompts, "
-                "or a column named group in the CSV file of task=pairs"
+                "or a column named group in the file of task=pairs"
             )
         return groups
 

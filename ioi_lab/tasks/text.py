@@ -7,8 +7,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ioi_lab.errors import LabError, reason_of
+from ioi_lab.errors import LabError
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
+from ioi_lab.tasks.text_files import read_text
 
 if TYPE_CHECKING:
     from ioi_lab.tasks.tokens import Tokens
@@ -76,7 +77,7 @@ def text_pieces(model: TextReader, text: Path, key: str, max_tokens: int) -> Pro
     Raises a `LabError` that names `key` for a file that cannot be read or is too short.
     """
     bos = model.tokens.bos
-    ids = model.tokens.encode(_read(text, key, max_tokens))[len(bos) :]
+    ids = model.tokens.encode(read_text(text, key, max_tokens * _MAX_CHARACTERS_PER_TOKEN))[len(bos) :]
     step = min(LENGTH, model.shape.n_ctx) - len(bos)
     pieces = [bos + ids[start : start + step] for start in range(0, len(ids) - step + 1, step)]
     if len(pieces) < MIN_PIECES:
@@ -96,7 +97,7 @@ def passages(model: TextReader, text: Path, key: str, max_tokens: int) -> Prompt
     bos = model.tokens.bos
     step = min(LENGTH, model.shape.n_ctx) - len(bos)
     pieces: list[tuple[int, ...]] = []
-    for paragraph in re.split(r"\n\s*\n", _read(text, key, max_tokens)):
+    for paragraph in re.split(r"\n\s*\n", read_text(text, key, max_tokens * _MAX_CHARACTERS_PER_TOKEN)):
         ids = model.tokens.encode(" ".join(paragraph.split()))[len(bos) :]
         cut = [ids[start : start + step] for start in range(0, len(ids), step)]
         pieces += [bos + piece for piece in cut if len(piece) >= MIN_PASSAGE]
@@ -114,11 +115,3 @@ def pieces_of(text: str, max_words: int = MAX_PIECE_WORDS) -> list[str]:
     """Return a text in pieces of at most `max_words` words; the blanks between the words of a piece are kept."""
     words = re.findall(r"\s*\S+", text)
     return ["".join(words[start : start + max_words]).strip() for start in range(0, len(words), max_words)]
-
-
-def _read(text: Path, key: str, max_tokens: int) -> str:
-    try:
-        with text.open(encoding="utf-8") as file:
-            return file.read(max_tokens * _MAX_CHARACTERS_PER_TOKEN)
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabError(f"{key}: cannot read {str(text)!r}: {reason_of(error)}") from error

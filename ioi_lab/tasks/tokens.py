@@ -1,14 +1,22 @@
-"""A model's tokenizer with the few operations that tasks need."""
+"""A model's tokenizer with the few operations that tasks need.
+
+Tokenizers of the SentencePiece kind (Llama 2) put a space in front of every text that they encode, and take one away
+from every text that they decode. Single tokens are therefore encoded and decoded as the continuation of some text.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from ioi_lab.errors import LabError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_CONTEXT: Final = "a"
+"""The text that single tokens continue."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +51,38 @@ class Tokens:
         return self.bos + ids, (0,) * len(self.bos) + ends
 
     def strings(self, ids: tuple[int, ...]) -> tuple[str, ...]:
-        """Return the text of each token."""
-        return tuple(self.tokenizer.decode([token]) for token in ids)
+        """Return the text of each token as it continues other text: with its leading space, if it has one."""
+        before, special = list(self._context), set(self.tokenizer.all_special_ids)
+        start = self._decode(before)
+        return tuple(
+            self._decode([token]) if token in special else self._decode([*before, token]).removeprefix(start)
+            for token in ids
+        )
 
     def text(self, ids: tuple[int, ...]) -> str:
         """Return the text of a prompt's tokens, without the BOS in front."""
         return "".join(self.strings(ids[len(self.bos) :])).strip()
 
     def single(self, text: str) -> int | None:
-        """Return the id of `text` (with its leading space) if it is exactly one token, else None."""
+        """Return the id of `text` (with its leading space) if it is exactly one token, else None.
+
+        It is the token that continues a prompt. Without a leading space in `text`, it is the token at the start of a
+        prompt, which is the same one for tokenizers that put a space there.
+        """
         ids = self._plain(text)
+        if text.startswith(" "):
+            continued = tuple(self._plain(_CONTEXT + text))
+            n_before = len(self._context)
+            ids = list(continued[n_before:]) if continued[:n_before] == self._context else ids
         return ids[0] if len(ids) == 1 else None
+
+    @cached_property
+    def _context(self) -> tuple[int, ...]:
+        return tuple(self._plain(_CONTEXT))
 
     def _plain(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        return text

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from ioi_lab.engine.edits import OTHER_PASS, Site
 from ioi_lab.errors import LabError
-from ioi_lab.lenses.direct import readout_direction
+from ioi_lab.lenses.direct_path import DirectPath
 from ioi_lab.stats.metrics import Array
 from ioi_lab.steering.vectors import activations_at
 
@@ -71,7 +71,8 @@ def token_readout(engine: Engine) -> Float[Array, "vocab d_model"]:
     model = engine.model
     mean = torch.from_numpy(np.mean(means, axis=0)).to(model.bridge.W_U.device).float()
     n_tokens = min(len(model.tokens.tokenizer), model.bridge.cfg.d_vocab)
-    read, _ = readout_direction(model, mean[None], torch.arange(n_tokens, device=mean.device))
+    tokens = torch.arange(n_tokens, device=mean.device)
+    read, _ = DirectPath.of(engine, "clean").readout(mean[None], tokens)
     directions: Array = read.double().cpu().numpy()
     return directions
 

@@ -61,6 +61,7 @@ def test_a_map_method_in_a_file_of_ones_own_is_named_with_the_file(train_align, 
         "    return ridge(moments, settings)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("IOI_LAB_PLUGINS", "my_maps")
     sizes = ("tracker=none", "corpus.n=60", "alignment.source_layers=3", "alignment.target_layers=3")
     assert train_align(*sizes, "alignment.method=my_maps.plain", "name=own").code == 0
     assert train_align(*sizes, "name=ridge").code == 0

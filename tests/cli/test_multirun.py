@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import pytest
 from hydra import initialize_config_dir
@@ -119,11 +120,39 @@ def test_jobs_that_failed_are_counted_in_the_folder_at_the_end(state, tmp_path, 
 )
 def test_how_to_resume_is_printed_once_a_job_has_begun(state, tmp_path, capsys, resumes, command):
     state.folder, state.resumes = tmp_path, resumes
-    state.print_how_to_resume("stopped")
+    state.print_how_to_resume()
     assert capsys.readouterr().err == ""
+    state.print_end("interrupted")
+    assert capsys.readouterr().err == "interrupted\n"
     leave(tmp_path / "0", "failed")
-    state.print_how_to_resume("stopped")
+    state.print_how_to_resume()
     assert capsys.readouterr().err == f"stopped; {command} goes on in {tmp_path}\n"
+
+
+def test_jobs_that_did_not_finish_are_named(state, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert state.unfinished() == "no job had begun"
+    state.folder = tmp_path
+    leave(tmp_path / "0")
+    leave(tmp_path / "1", "failed")
+    assert state.unfinished() == "no job had begun"
+    leave(tmp_path / "2", "running")
+    assert state.unfinished() == "1 job did not finish (2)"
+    leave(tmp_path / "3", "running")
+    assert state.unfinished() == "2 jobs did not finish (2, 3)"
+
+
+def test_a_job_in_another_process_knows_the_process_of_the_command(monkeypatch):
+    """Its copy of the callback has been pickled; a single run has none to end with."""
+    ended_with = []
+    monkeypatch.setattr(multirun, "end_with_command", lambda config, pid: ended_with.append(pid))
+    config = OmegaConf.create({"hydra": {"launcher": {"_target_": "a.LocalLauncher"}}})
+    callback = Multirun()
+    callback.on_job_start(config)
+    assert ended_with == []
+    callback._command = 4
+    pickle.loads(pickle.dumps(callback)).on_job_start(config)
+    assert ended_with == [4]
 
 
 def test_a_grid_without_jobs_names_the_override(state):

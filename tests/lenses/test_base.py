@@ -52,8 +52,9 @@ class BackwardLens(MeanShiftLens):
 
 
 @pytest.fixture
-def options(tmp_path):
+def options(tmp_path, monkeypatch):
     """A folder of Hydra's search path with a YAML per lens of this module."""
+    monkeypatch.setenv("IOI_LAB_PLUGINS", __name__)
     folder = tmp_path / "my_conf" / "lens"
     folder.mkdir(parents=True)
     for name, cls in (("mean_shift", MeanShiftLens), ("backward", BackwardLens)):
@@ -110,8 +111,10 @@ def test_a_lens_must_end_at_the_models_output(sweep, options):
 
 
 def test_a_class_that_is_not_a_lens_is_refused():
-    with pytest.raises(LabError, match=r"^lens\._target_: got 'pathlib\.Path', expected .* that inherits Lens$"):
-        instantiate({"_target_": "pathlib.Path"}, "lens", Lens)
+    with pytest.raises(
+        LabError, match=r"^lens\._target_: got 'ioi_lab\.config\.Path', expected .* that inherits Lens$"
+    ):
+        instantiate({"_target_": "ioi_lab.config.Path"}, "lens", Lens)
 
 
 def test_a_lens_without_its_methods_cannot_be_made():

@@ -76,8 +76,16 @@ def test_a_head_that_writes_nothing_has_no_term(engine):
 
 
 def test_terms_that_do_not_add_up_are_refused(engine, monkeypatch):
+    unembedding = type(engine.model.bridge)
+    right = unembedding.W_U.fget
+    monkeypatch.setattr(unembedding, "W_U", property(lambda self: 1.1 * right(self)))
+    with pytest.raises(LabError, match=r"the direct terms of .* miss its logit difference by \S+, more than 0\.001$"):
+        direct_effects(engine, "clean")
+
+
+def test_heads_that_do_not_make_the_attentions_output_are_refused(engine, monkeypatch):
     attention = type(engine.model.bridge.blocks[0].attn)
     right = attention.W_O.fget
-    monkeypatch.setattr(attention, "W_O", property(lambda self: 1.1 * right(self)))
-    with pytest.raises(LabError, match=r"the direct terms of .* miss its logit difference by"):
+    monkeypatch.setattr(attention, "W_O", property(lambda self: right(self).flip(0)))
+    with pytest.raises(LabError, match=r"no direct effects .*: the attention of layer 0 writes more than the sum of"):
         direct_effects(engine, "clean")

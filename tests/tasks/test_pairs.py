@@ -59,25 +59,25 @@ def test_a_column_marks_groups(prompts):
         ("clean,corrupt,answer\na,b,c\n", "lacks the column 'distractor'; found clean, corrupt, answer"),
         ("", "lacks the column 'clean'; found none"),
         (HEADER, "has no prompts below its header"),
-        (HEADER + GOOD + "Then John,Then John and Mary, Mary, John\n", r"row 2: clean has \d+ tokens and corrupt \d+"),
+        (HEADER + GOOD + "Then John,Then John and Mary, Mary, John\n", r"row 3: clean has \d+ tokens and corrupt \d+"),
         (
             HEADER + "Then John met,Then Mary met, Mary Jane, John\n",
-            "row 1: answer ' Mary Jane' is not exactly one",
+            "row 2: answer ' Mary Jane' is not exactly one",
         ),
         (
             HEADER + "Then John met,Then Mary met,Mary, John\n",
-            r"row 1: answer 'Mary' is not .*leading space",
+            r"row 2: answer 'Mary' is not .*leading space",
         ),
         (
             HEADER + "Then John met,Then Mary met, Mary, Mary\n",
-            "row 1: answer and distractor are the same",
+            "row 2: answer and distractor are the same",
         ),
-        (HEADER + "John met,,a,b\n", "row 1: the column 'corrupt' is empty"),
+        (HEADER + "John met,,a,b\n", "row 2: the column 'corrupt' is empty"),
         (
             HEADER + "When John met, Mary left,b, c, d\n",
-            "row 1 has more columns than the header; put text with commas in quotes",
+            "row 2 has more columns than the header; put text with commas in quotes",
         ),
-        (HEADER + "John met\n", "row 1: the column 'corrupt' is empty"),
+        (HEADER + "John met\n", "row 2: the column 'corrupt' is empty"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_reported(prompts, content, line):
@@ -85,9 +85,30 @@ def test_a_file_that_cannot_be_used_is_reported(prompts, content, line):
         prompts(content)
 
 
+def test_all_bad_rows_are_reported_at_once(prompts):
+    """The first ten, with the numbers that a spreadsheet shows: the header is row 1, and a cell may have two lines."""
+    header = HEADER.replace("\n", ",comment\n")
+    good = 'Then John met,Then Mary met, Mary, John,"two\nlines"\n\n'
+    with pytest.raises(
+        LabError, match=r"12 of 13 rows cannot be used: row 4: clean has [^;]*; .*; and 2 more$"
+    ) as error:
+        prompts(header + good + "".join(f"Then John {n},Then, Mary, John\n" for n in range(12)))
+    assert str(error.value).count("they must be equally long") == 10
+    with pytest.raises(
+        LabError, match=r"3 of 4 rows cannot be used: row 3: the .*; row 4: the .*; row 5 has more .* in quotes$"
+    ):
+        prompts(HEADER + GOOD + "a,,c,d\na,b,,d\n" + "a,b,c,d,e\n")
+
+
+def test_what_is_easily_overlooked_is_reported_with_its_tokens(prompts):
+    notes = prompts(HEADER + "Then John met \u201cMary\u201d,Then Mary met \u201cMary\u201d, Mary, John\n" + GOOD).notes
+    assert len(notes) == 1
+    assert notes[0].startswith("2 of 4 prompts have typographic quotes: clean in row 2 has ")
+
+
 def test_a_missing_file_is_reported():
     task = PairsTask.from_config({"name": "pairs", "path": "/no/such.csv"}, "task")
-    with pytest.raises(LabError, match=r"task\.path: cannot read '/no/such.csv' as CSV: No such file"):
+    with pytest.raises(LabError, match=r"task\.path: cannot read '/no/such.csv': No such file"):
         task.check()
 
 
@@ -105,8 +126,8 @@ def test_one_pair_by_hand(tokens):
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({}, r"^task\.path: got None; give a CSV file with task\.path=…, or one pair with task\.prompt=…"),
-        ({"prompt": "Then John met", "answer": " Mary"}, r"^task\.corrupt: got None; give a CSV file"),
+        ({}, r"^task\.path: got None; give a file with task\.path=…, or one pair with task\.prompt=…"),
+        ({"prompt": "Then John met", "answer": " Mary"}, r"^task\.corrupt: got None; give a file"),
         ({"path": "a.csv", "answer": " Mary"}, r"^task\.answer: got ' Mary', but task\.path=a\.csv already gives"),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_short_text_is_reported(tiny, tmp_path, cut, message):
     with pytest.raises(LabError, match=message):
         cut(tiny, short, KEY, 1000)
     short.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(LabError, match=r"intervention\.text: cannot read"):
+    with pytest.raises(LabError, match=r"intervention\.text: '.*' is not UTF-16 text"):
         cut(tiny, short, KEY, 1000)
 
 

@@ -1,7 +1,8 @@
 """Direct logit attribution: the term that each component writes straight into the logit difference at END.
 
-With the scale of the final norm fixed at its value in the pass, this is exact: the terms add up to the model's logit
-difference, which every run checks. Method: see `ioi_lab.lenses.direct`. Nothing is edited.
+With the scales of norms fixed at their values in the pass, this is exact: the terms add up to the model's logit
+difference (before the cap, if the model caps its logits), which every run checks. Method: see `ioi_lab.lenses.direct`.
+Nothing is edited.
 """
 
 from __future__ import annotations

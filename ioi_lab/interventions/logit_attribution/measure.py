@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Term:
     """A component that writes into the residual stream at END, or a bias of the readout there.
 
-    `component` is `embed`, `z` (a head), `attn_bias` (after W_O), `mlp_out` or `constant` (the biases of the final norm
-    and of the unembedding).
+    `component` is `embed`, `z` (a head), `attn_bias` (after W_O), `mlp_out` or `constant` (the biases of norms on the
+    residual stream and of the unembedding).
     """
 
     component: str
@@ -68,11 +68,14 @@ class LogitAttributionResult(Result):
     """The first head of the ranking, as an index of `terms`."""
 
     logit_diff: float
-    """The model's own mean logit difference."""
+    """The model's own mean logit difference; before the cap, if the model caps its logits."""
+
+    logit_cap: float | None
+    """The bound of the soft cap on the model's logits, before which effects are measured; None without one."""
 
     sum_of_terms: float
     error: float
-    """The largest distance of the terms' sum from the logit difference of a prompt."""
+    """The largest distance of the terms' sum (after the cap) from the logit difference of a prompt."""
 
     @property
     def top(self) -> list[int]:
@@ -83,7 +86,7 @@ class LogitAttributionResult(Result):
 def measure_logit_attribution(engine: Engine, which: Pass) -> LogitAttributionResult:
     """Measure the direct effects in the clean or the corrupted pass.
 
-    Raises a `LabError` if the terms do not add up to the model's logit difference, or if a self-check fails.
+    Raises a `LabError` if the model has no terms that add up to its logit difference, or if a self-check fails.
     """
     baselines = Baselines.measure(engine)
     effects = direct_effects(engine, which)
@@ -107,6 +110,7 @@ def measure_logit_attribution(engine: Engine, which: Pass) -> LogitAttributionRe
         ranking=ranking,
         strongest_head=next(row for row in ranking if row in heads),
         logit_diff=float(effects.logit_diff.mean()),
+        logit_cap=effects.logit_cap,
         sum_of_terms=float(effects.difference.sum.mean()),
         error=effects.error,
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALE: Final = "direct effect on the logit difference\n(logits, answer − distractor)"
+SCALE_BEFORE_CAP: Final = "direct effect on the logit difference before the cap\n(logits, answer − distractor)"
 SUMMARY_ROWS: Final = 8
 
 
@@ -62,14 +63,18 @@ def _metrics(result: LogitAttributionResult) -> dict[str, float]:
         "best_layer": best.layer,
         "best_head": best.head,
     }
+    if result.logit_cap is not None:
+        metrics["logit_cap"] = result.logit_cap
     return metrics | scalars("best_direct_effect", result.direct_effect, result.strongest_head)
 
 
 def _summary(result: LogitAttributionResult, over: Over) -> list[str]:
     known, rows = result.discoveries.is_known, result.top if result.discoveries.is_known else result.ranking
     terms, note = counted(len(result.terms), "term"), "" if known else ", each of which may be chance (too few prompts)"
+    before_cap = "" if result.logit_cap is None else f" before the cap of ±{result.logit_cap:g}"
     lines = [
-        f"largest direct effects on the logit difference of {result.logit_diff:.2f}, {result.which} prompts{note}:"
+        f"largest direct effects on the logit difference of {result.logit_diff:.2f}{before_cap}, {result.which} "
+        f"prompts{note}:"
     ]
     for row in rows[:SUMMARY_ROWS]:
         lines.append(f"  {term_name(result.terms[row]):<14} {interval_column(result.direct_effect, row)}")
@@ -90,7 +95,7 @@ def _head_map(result: LogitAttributionResult, data_title: str) -> Figure:
         layers,
         heads,
         f"{_title(result)}, each head\n{data_title}{note}",
-        SCALE,
+        _scale(result),
         pale=None if not_found is None else {"": not_found[rows]},
         outlined=outlined,
     )
@@ -103,11 +108,15 @@ def _bars(result: LogitAttributionResult, data_title: str, over: Over) -> Figure
         effect.value[top],
         effect.low[top],
         effect.high[top],
-        value_label=SCALE,
+        value_label=_scale(result),
         title=f"{_title(result)}, largest first\n{data_title}",
         pale=None if not_found is None else not_found[top],
         over=over,
     )
+
+
+def _scale(result: LogitAttributionResult) -> str:
+    return SCALE if result.logit_cap is None else SCALE_BEFORE_CAP
 
 
 def _title(result: LogitAttributionResult) -> str:

@@ -13,6 +13,7 @@ from ioi_lab.interventions.logit_lens.measure import PASSES, LogitLensResult
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
 from ioi_lab.reports.wording import counted, interval
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +147,7 @@ def _top_tokens(result: LogitLensResult) -> pd.DataFrame:
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False).encode()
+    return csv_bytes(table)
 
 
 def _spread(size: int, count: int) -> list[int]:

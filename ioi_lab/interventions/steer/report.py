@@ -14,6 +14,7 @@ from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scala
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.steering.files import vector_file
+from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,10 +125,10 @@ def _readout(result: SteerResult) -> Readout:
 
 def _files(result: SteerResult, task: str) -> dict[str, bytes]:
     clean, corrupted = (pass_.logit_diff[0] for pass_ in (result.baselines.clean, result.baselines.corrupted))
-    files = {"slopes.csv": _slope_table(result).to_csv(index=False).encode()}
+    files = {"slopes.csv": csv_bytes(_slope_table(result))}
     files |= per_prompt_file(_readout(result), clean, corrupted)
     if (controls := result.controls) is not None:
-        files["random_slopes.csv"] = _random_slope_table(result, controls).to_csv(index=False).encode()
+        files["random_slopes.csv"] = csv_bytes(_random_slope_table(result, controls))
     vectors = {step.site: step.vector for step in result.steps if step.vector is not None}
     if vectors:  # else each prompt has its own
         source, contrast = result.source, result.contrast

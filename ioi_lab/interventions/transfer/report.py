@@ -12,6 +12,7 @@ from ioi_lab.interventions.transfer.head_report import HeadSwapReport
 from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
 from ioi_lab.reports.report import Report
 from ioi_lab.reports.wording import counted
+from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def _files(result: TransferResult, parts: Mapping[str, VectorTransferReport | He
     files = joined_file([direction.by_prompt for direction in result.directions.values()])
     tables = [part.slope_table() for part in parts.values() if isinstance(part, VectorTransferReport)]
     if tables:
-        files["slopes.csv"] = pd.concat(tables, ignore_index=True).to_csv(index=False).encode()
+        files["slopes.csv"] = csv_bytes(pd.concat(tables, ignore_index=True))
     if result.new_maps_file is not None:
         files["maps.safetensors"] = result.new_maps_file
     return files

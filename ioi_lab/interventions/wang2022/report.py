@@ -11,6 +11,7 @@ from ioi_lab.interventions.wang2022.measure import CircuitResult, Wang2022Result
 from ioi_lab.reports.report import Report, ReportContext, scalars
 from ioi_lab.reports.wording import counted, interval
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def report_wang2022(result: Wang2022Result, context: ReportContext) -> Report:
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False).encode()
+    return csv_bytes(table)
 
 
 def _completeness_table(circuit: CircuitResult) -> pd.DataFrame:

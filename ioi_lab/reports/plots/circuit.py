@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.style import context
 
-from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, set_title
+from ioi_lab.reports.plots.sizes import MAX_INCHES, left_out, new_figure, shortened, wrapped
+from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, finish
 
 Place = tuple[float, float]
 """A point of the diagram: x in inches, y in rows."""
@@ -25,6 +27,16 @@ _ROW: Final = 0.34
 
 _COLUMN: Final = 1.25
 """The least width of a role's column, in inches."""
+
+_MARGIN: Final = 1.2
+_TITLE: Final = 1.0
+"""The height that a title of many lines takes, in inches."""
+
+_NAME_WIDTH: Final = 16
+"""The greatest number of characters of a role in a line."""
+
+_MAX_NAME: Final = 7
+"""The greatest number of characters of a head."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +68,27 @@ def circuit(
     """Draw roles from left to right, layers from the bottom up, and the logits on top.
 
     Args:
-        nodes: The heads, once per role that they have.
+        nodes: The heads, once per role that they have. If not all of them fit, those with the largest effects are
+            drawn.
         effects: The arrows. A head with several roles has its arrows at its rightmost box.
         roles: The name of each column with the colour of its boxes.
         title: The title of the figure.
         caption: The text below the diagram.
 
     """
-    layers = sorted({node.layer for node in nodes})
+    kept = _most_that_fit(nodes, effects, roles)
+    drawn = {node.head for node in kept} | {LOGITS}
+    effects = [effect for effect in effects if {effect.source, effect.target} <= drawn]
+    title += left_out(len(kept), len(nodes), "heads", "those with the largest effects")
+    layers = sorted({node.layer for node in kept})
     cells: dict[tuple[str, int], list[Node]] = defaultdict(list)
-    for node in nodes:
+    for node in kept:
         cells[node.role, node.layer].append(node)
     rows = {role: [cells[role, layer] for layer in layers] for role in roles}
-    widths = {role: max([_COLUMN, *(_BOX * len(row) + 0.2 for row in rows[role])]) for role in roles}
+    widths = _widths(kept, roles)
     right = sum(widths.values())
     with context(STYLE):
-        figure = Figure(figsize=(right + 1.2, _ROW * (len(layers) + 2) + 1.6), layout="constrained")
+        figure = new_figure(right + _MARGIN, _ROW * (len(layers) + 2) + 1.6)
         ax = figure.subplots()
         places: dict[str, Place] = {}
         left = 0.0
@@ -88,13 +105,39 @@ def circuit(
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
         ax.set_xlabel(caption, fontsize=7.5)
-        set_title(figure, title)
+        finish(figure, title, [ax])
     return figure
+
+
+def _widths(nodes: Sequence[Node], roles: Iterable[str]) -> dict[str, float]:
+    """Return the width of each role's column in inches: that of the layer with most heads of the role."""
+    most = Counter[str]()
+    for (role, _), heads in Counter((node.role, node.layer) for node in nodes).items():
+        most[role] = max(most[role], heads)
+    return {role: max(_COLUMN, _BOX * most[role] + 0.2) for role in roles}
+
+
+def _most_that_fit(nodes: Sequence[Node], effects: Sequence[Effect], roles: Mapping[str, str]) -> list[Node]:
+    """Return, in their order, as many nodes as fit into a figure: those whose arrows are widest together."""
+    sizes: dict[str, float] = defaultdict(float)
+    for effect in effects:
+        for head in (effect.source, effect.target):
+            sizes[head] += abs(effect.share)
+    ranked = sorted(range(len(nodes)), key=lambda index: -sizes[nodes[index].head])
+
+    def is_too_large(count: int) -> bool:
+        kept = [nodes[index] for index in ranked[:count]]
+        too_high = _ROW * (len({node.layer for node in kept}) + 2) + 1.6 + _TITLE > MAX_INCHES
+        return too_high or sum(_widths(kept, roles).values()) + _MARGIN > MAX_INCHES
+
+    fitting = bisect_left(range(len(nodes) + 1), True, key=is_too_large) - 1
+    return [nodes[index] for index in sorted(ranked[:fitting])]
 
 
 def _draw_column(ax: Axes, x: float, role: str, colour: str, rows: Sequence[Sequence[Node]]) -> dict[str, Place]:
     """Draw the boxes of a role, centred on `x`, with a row per layer; return the place of each head."""
-    ax.text(x, -0.8, role.replace(" ", "\n", 1), ha="center", va="top", fontsize=8.5)
+    name = wrapped(role.replace(" ", "\n", 1), _NAME_WIDTH, most=2)
+    ax.text(x, -0.8, name, ha="center", va="top", fontsize=8.5)
     if not any(rows):
         ax.text(x, (len(rows) - 1) / 2, "none", ha="center", va="center", color=NEUTRAL, style="italic")
     places = {
@@ -109,7 +152,7 @@ def _draw_column(ax: Axes, x: float, role: str, colour: str, rows: Sequence[Sequ
 
 def _draw_box(ax: Axes, place: Place, text: str, colour: str) -> None:
     box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "black", "linewidth": 0.8}
-    ax.text(*place, text, ha="center", va="center", fontsize=8, bbox=box, zorder=3)
+    ax.text(*place, shortened(text, _MAX_NAME), ha="center", va="center", fontsize=8, bbox=box, zorder=3)
 
 
 def _draw_arrow(ax: Axes, start: Place, end: Place, share: float) -> None:

@@ -16,22 +16,28 @@ from matplotlib.patches import Rectangle
 from matplotlib.style import context
 from numpy.typing import NDArray
 
-from ioi_lab.reports.plots.style import DIVERGING, SEQUENTIAL, STYLE, Axis, plain_number, set_title
+from ioi_lab.reports.plots.sizes import MAX_PANELS, left_out, new_figure, room_below, room_left, thinned
+from ioi_lab.reports.plots.style import DIVERGING, SEQUENTIAL, STYLE, Axis, finish, plain_number
 from ioi_lab.stats.metrics import Array
 
 EFFECT_FLOOR: Final = 0.1
 """The colours of a map of effects end here at least, so that a map of next to nothing is pale."""
 
 _PANELS_PER_ROW: Final = 4
-_MAX_TICKS: Final = 64
-_MAX_INCHES: Final = 30.0
-"""The greatest width and height of all cells of a figure, however many there are."""
-
 _PALE: Final = 0.3
 """The opacity of pale cells."""
 
 _MAX_READABLE_CELLS: Final = 450
-"""In a panel with more cells than this, numbers would be too small to read, and are left out."""
+"""In a panel with more cells than this, numbers would be too many to read, and are left out."""
+
+_WITHOUT_NUMBERS: Final = (8.0, 6.0)
+"""The greatest width and height of all cells of a panel without numbers, in inches, so that its names stay readable."""
+
+_NUMBER: Final = (0.3, 0.13)
+"""The least width and height of a cell with a number, in inches."""
+
+_TEXT: Final = 0.055
+"""The width of a character of a cell's text, in inches."""
 
 
 def heat_maps(
@@ -49,7 +55,8 @@ def heat_maps(
 ) -> Figure:
     """Draw maps side by side on one diverging colour scale that is centred on 0.
 
-    Values are written into the cells if they can be read there.
+    Values are written into the cells if they can be read there. Of more than `MAX_PANELS` maps, those with the largest
+    values are drawn.
 
     Args:
         panels: The values of each map, by its title; cells with NaN are left blank.
@@ -64,30 +71,61 @@ def heat_maps(
         outlined: The cells (row, column) of every map to outline.
 
     """
-    n_columns = min(len(panels), _PANELS_PER_ROW)
-    n_rows = -(-len(panels) // n_columns)
-    peak = max(float(np.nanmax(np.abs(values), initial=0.0)) for values in panels.values())
+    peaks = {name: float(np.nanmax(np.abs(values), initial=0.0)) for name, values in panels.items()}
+    peak = max(peaks.values())
     largest = limit or max(peak, floor) or 1.0
+    title += left_out(min(len(panels), MAX_PANELS), len(panels), "maps", "those with the largest values")
+    strongest = sorted(peaks, key=lambda name: -peaks[name])[:MAX_PANELS]
+    shown = {name: values for name, values in panels.items() if name in strongest}
+    layout = _Layout.of(len(shown), _PANELS_PER_ROW)
     with context(STYLE):
-        width = n_columns * max(1.8, 0.42 * len(columns.ticks) + 0.7) + 1.2
-        height = n_rows * max(1.8, 0.27 * len(rows.ticks) + 0.8) + 0.7
-        figure = Figure(figsize=(max(width, 5.2), max(height, 3.4)), layout="constrained")
-        axes = figure.subplots(n_rows, n_columns, squeeze=False)
-        for ax, (name, values) in zip(axes.flat, panels.items(), strict=False):
+        below, left = room_below(columns.ticks), room_left(rows.ticks)
+        cells = 0.42 * len(columns.ticks), 0.27 * len(rows.ticks)
+        if len(columns.ticks) * len(rows.ticks) > _MAX_READABLE_CELLS:
+            cells = min(cells[0], _WITHOUT_NUMBERS[0]), min(cells[1], _WITHOUT_NUMBERS[1])
+        width, height = max(1.8, cells[0] + 0.7) + left, max(1.8, cells[1] + 0.8) + below
+        figure = new_figure(max(layout.columns * width + 1.2, 5.2), max(layout.rows * height + 0.7, 3.4))
+        axes = figure.subplots(layout.rows, layout.columns, squeeze=False)
+        cell = layout.cell(figure, len(rows.ticks), len(columns.ticks), left + 0.6, below + 0.8)
+        for ax, (name, values) in zip(axes.flat, shown.items(), strict=False):
             is_pale = np.zeros(values.shape, dtype=bool) if pale is None else pale[name]
             image = _draw_cells(ax, values, DIVERGING, Normalize(-largest, largest), upward)
             image.set_alpha(np.where(is_pale, _PALE, 1.0))
             ax.set(title=name, xlabel=columns.label, ylabel=rows.label)
-            _name_ticks(ax, rows, columns)
-            _write_values(ax, np.where(is_pale, np.nan, values), largest)
-            for cell in outlined:
-                _outline(ax, *cell)
-        for ax in axes.flat[len(panels) :]:
+            _name_ticks(ax, rows, columns, cell)
+            if values.size <= _MAX_READABLE_CELLS and _fits(_NUMBER, cell):
+                _write_values(ax, np.where(is_pale, np.nan, values), largest)
+            for place in outlined:
+                _outline(ax, *place)
+        for ax in axes.flat[len(shown) :]:
             ax.set_visible(False)
         extend = "both" if largest < peak else "neither"
         figure.colorbar(image, ax=axes, label=scale_label, pad=0.02, aspect=6 * figure.get_figheight(), extend=extend)
-        set_title(figure, title)
+        finish(figure, title, axes.flatten().tolist())
     return figure
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The rows and columns in which the panels of a figure stand."""
+
+    rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, n_panels: int, per_row: int) -> _Layout:
+        columns = min(n_panels, per_row)
+        return cls(-(-n_panels // columns), columns)
+
+    def cell(self, figure: Figure, n_rows: int, n_columns: int, left: float, below: float) -> tuple[float, float]:
+        """Return about how wide and high a cell is, in inches, if names take `left` and `below` of a panel."""
+        width = (figure.get_figwidth() - 1.2) / self.columns - left
+        height = (figure.get_figheight() - 0.7) / self.rows - below
+        return max(width, 0.5) / n_columns, max(height, 0.5) / n_rows
+
+
+def _fits(text: tuple[float, float], cell: tuple[float, float]) -> bool:
+    return text[0] <= cell[0] and text[1] <= cell[1]
 
 
 @dataclass(frozen=True)
@@ -126,30 +164,34 @@ def share_maps(
         floor: The lower end of a logarithmic colour scale.
 
     """
-    n_columns = min(len(panels), per_row)
-    n_rows = -(-len(panels) // n_columns)
+    title += left_out(min(len(panels), MAX_PANELS), len(panels), "maps", "the first")
+    layout = _Layout.of(min(len(panels), MAX_PANELS), per_row if len(panels) <= MAX_PANELS else _PANELS_PER_ROW)
+    panels = panels[:MAX_PANELS]
     scale = LogNorm(floor, 1, clip=True) if floor else Normalize(0, 1)
     alike = all((panel.rows, panel.columns) == (panels[0].rows, panels[0].columns) for panel in panels)
     widest, tallest = max(len(p.columns.ticks) for p in panels), max(len(p.rows.ticks) for p in panels)
+    below = max(room_below(panel.columns.ticks) for panel in panels)
+    left = max(room_left(panel.rows.ticks) for panel in panels)
+    each = (0.45, 0.35) if alike else (0.45 + left, 0.95 + below)
     with context(STYLE):
-        size = (
-            n_columns * (min(cell[0] * widest, _MAX_INCHES / n_columns) + 0.45) + 1.5,
-            n_rows * (min(cell[1] * tallest, _MAX_INCHES / n_rows) + (0.35 if alike else 0.95)) + 1.5,
+        figure = new_figure(
+            max(layout.columns * (cell[0] * widest + each[0]) + 1.5 + left * alike, 4.6),
+            max(layout.rows * (cell[1] * tallest + each[1]) + 1.5 + below * alike, 3.0),
         )
-        figure = Figure(figsize=(max(size[0], 4.6), max(size[1], 3.0)), layout="constrained")
-        axes = figure.subplots(n_rows, n_columns, squeeze=False)
+        axes = figure.subplots(layout.rows, layout.columns, squeeze=False)
         for index, panel in enumerate(panels):
             ax = axes.flat[index]
             image = _draw_cells(ax, panel.values, SEQUENTIAL, scale, upward)
-            is_lowest, is_leftmost = index + n_columns >= len(panels), index % n_columns == 0
-            _name_axes(ax, panel, columns=is_lowest or not alike, rows=is_leftmost)
-            _write_texts(ax, panel)
+            is_lowest, is_leftmost = index + layout.columns >= len(panels), index % layout.columns == 0
+            size = layout.cell(figure, len(panel.rows.ticks), len(panel.columns.ticks), *each)
+            _name_axes(ax, panel, size, columns=is_lowest or not alike, rows=is_leftmost)
+            _write_texts(ax, panel, size)
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
         bar = figure.colorbar(image, ax=axes, label=scale_label, pad=0.02, aspect=6 * figure.get_figheight())
         if floor:
             bar.ax.yaxis.set_major_formatter(plain_number)
-        set_title(figure, title)
+        finish(figure, title, axes.flatten().tolist())
     return figure
 
 
@@ -159,10 +201,10 @@ def _draw_cells(
     return ax.imshow(values, cmap=colours, norm=scale, aspect="auto", origin="lower" if upward else "upper")
 
 
-def _name_axes(ax: Axes, panel: Panel, *, columns: bool, rows: bool) -> None:
+def _name_axes(ax: Axes, panel: Panel, cell: tuple[float, float], *, columns: bool, rows: bool) -> None:
     """Name a panel, and those of its axes that are to have ticks and a label."""
     ax.set_title(panel.name)
-    _name_ticks(ax, panel.rows, panel.columns)
+    _name_ticks(ax, panel.rows, panel.columns, cell)
     if columns:
         ax.set_xlabel(panel.columns.label)
     else:
@@ -173,31 +215,29 @@ def _name_axes(ax: Axes, panel: Panel, *, columns: bool, rows: bool) -> None:
         ax.set_yticks([])
 
 
-def _write_texts(ax: Axes, panel: Panel) -> None:
+def _write_texts(ax: Axes, panel: Panel, cell: tuple[float, float]) -> None:
+    """Write the texts of the cells, if they fit into them."""
+    longest = max((len(text) for texts in panel.texts or () for text in texts), default=0)
+    if not _fits((_TEXT * longest, _NUMBER[1]), cell):
+        return
     for row, texts in enumerate(panel.texts or ()):
         for column, text in enumerate(texts):
             colour = "black" if panel.values[row, column] > 0.6 else "white"
             ax.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
 
 
-def _name_ticks(ax: Axes, rows: Axis, columns: Axis) -> None:
-    long = max(len(tick) for tick in columns.ticks) > 4
-    step = -(-len(columns.ticks) // _MAX_TICKS)
-    ax.set_xticks(
-        range(0, len(columns.ticks), step),
-        columns.ticks[::step],
-        rotation=60 if long else 0,
-        ha="right" if long else "center",
-    )
-    step = -(-len(rows.ticks) // _MAX_TICKS)
-    ax.set_yticks(range(0, len(rows.ticks), step), rows.ticks[::step])
+def _name_ticks(ax: Axes, rows: Axis, columns: Axis, cell: tuple[float, float]) -> None:
+    """Name as many rows and columns as can be read, given the width and height of a cell in inches."""
+    across = thinned(columns.ticks, cell[0] * len(columns.ticks), upright=False)
+    ha = "right" if across.slanted else "center"
+    ax.set_xticks(across.places, across.names, rotation=60 if across.slanted else 0, ha=ha)
+    up = thinned(rows.ticks, cell[1] * len(rows.ticks), upright=True)
+    ax.set_yticks(up.places, up.names)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
 
 
 def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) -> None:
-    if values.size > _MAX_READABLE_CELLS:
-        return
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue

@@ -11,11 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, set_title
+from ioi_lab.reports.plots.sizes import MAX_PANELS, left_out, new_figure, shortened
+from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, finish
 from ioi_lab.stats.metrics import Array
 
 Group = tuple[Float[Array, "point"], Float[Array, "point"]]
 """The x and y values of some points."""
+
+_PANELS_PER_ROW: Final = 5
+_MAX_NAMED: Final = 24
+"""With more names than this per axis, they would cover one another."""
 
 _LOOKS: Final = ((POSITIVE, "o"), (NEGATIVE, "^"), ("#e08214", "s"), ("#542788", "D"))
 """The colour and the marker of each group, so that groups differ without colours too."""
@@ -37,7 +42,7 @@ def scatter(
     `line`: the name of the line x = y, which is drawn if it has one. `from_zero`: the x axis includes 0.
     """
     with context(STYLE):
-        figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+        figure = new_figure(4.6, 4.4)
         ax = figure.subplots()
         if line:
             low, high = min(x.min(), y.min()), max(x.max(), y.max())
@@ -49,7 +54,7 @@ def scatter(
             ax.axvline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
         _draw_points(ax, x, y, labels, named)
         ax.set(xlabel=x_label, ylabel=y_label)
-        set_title(figure, title)
+        finish(figure, title, [ax])
     return figure
 
 
@@ -66,18 +71,29 @@ def scatter_panels(
     `panels`: the x and y values of the points by the title of their panel.
     """
     with context(STYLE):
-        figure = Figure(figsize=(0.8 + 3.7 * len(panels), 4.2), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-        for ax, (name, (x, y)) in zip(axes, panels.items(), strict=True):
+        figure, axes, title = _panels(len(panels), (3.7, 4.2), title)
+        for ax, (name, (x, y)) in zip(axes, panels.items(), strict=False):
             ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
             ax.scatter(x, y, s=0)  # all panels set the shared limits before names are placed
             ax.set_title(name)
             ax.set_xlabel(x_label)
-        for ax, (x, y) in zip(axes, panels.values(), strict=True):
+        for ax, (x, y) in zip(axes, panels.values(), strict=False):
             _draw_points(ax, x, y, labels, named)
         axes[0].set_ylabel(y_label)
-        set_title(figure, title)
+        finish(figure, title, axes)
     return figure
+
+
+def _panels(count: int, size: tuple[float, float], title: str) -> tuple[Figure, Sequence[Axes], str]:
+    """Return a figure with panels of about a size, in rows, and its title, which says whether some are left out."""
+    shown = min(count, MAX_PANELS)
+    n_columns = min(shown, _PANELS_PER_ROW)
+    n_rows = -(-shown // n_columns)
+    figure = new_figure(1.0 + size[0] * n_columns, size[1] * n_rows)
+    axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).flatten().tolist()
+    for ax in axes[shown:]:
+        ax.set_visible(False)
+    return figure, axes[:shown], title + left_out(shown, count, "panels", "the first")
 
 
 def _draw_points(
@@ -86,8 +102,9 @@ def _draw_points(
     """Draw points, and label those that are farthest from 0 along either axis."""
     ax.scatter(x, y, color=POSITIVE, s=14, alpha=0.7, linewidths=0)
     ax.margins(0.12, 0.08)
+    named = min(named, _MAX_NAMED)
     outermost = [np.argsort(-np.abs(values), kind="stable")[:named].tolist() for values in (x, y)]
-    _name_points(ax, {labels[point]: (x[point], y[point]) for points in outermost for point in points})
+    _name_points(ax, {shortened(labels[point]): (x[point], y[point]) for points in outermost for point in points})
 
 
 def _name_points(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
@@ -128,9 +145,8 @@ def grouped_scatter(
 
     """
     with context(STYLE):
-        figure = Figure(figsize=(1.2 + 3.4 * len(panels), 3.9), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-        for ax, (name, groups) in zip(axes, panels.items(), strict=True):
+        figure, axes, title = _panels(len(panels), (3.4, 3.9), title)
+        for ax, (name, groups) in zip(axes, panels.items(), strict=False):
             for (label, (x, y)), (colour, marker) in zip(groups.items(), _LOOKS, strict=False):
                 ax.scatter(x, y, s=20, color=colour, marker=marker, alpha=0.7, linewidths=0, label=label)
             ax.set_title(name)
@@ -143,5 +159,5 @@ def grouped_scatter(
                 ax.axhline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
         axes[0].set_ylabel(y_label)
         axes[-1].legend(frameon=False, loc="best")
-        set_title(figure, title)
+        finish(figure, title, axes)
     return figure

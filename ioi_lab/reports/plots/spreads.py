@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Final
 
 import numpy as np
@@ -13,12 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, set_title
+from ioi_lab.reports.plots.sizes import left_out, new_figure, wrapped
+from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, finish
 from ioi_lab.stats.metrics import Array
 
 _PALE: Final = 0.3
 _NAME_WIDTH: Final = 26
 _NOTE_WIDTH: Final = 100
+_MAX_ROWS: Final = 40
+_MAX_NOTES: Final = 12
+"""The greatest number of lines of all notes."""
+
 _JITTER: Final = 0.28
 """The greatest distance of a point from the middle of its row, so that points do not cover one another."""
 
@@ -58,11 +62,14 @@ def spreads(
         notes: Lines below the axis, which are wrapped.
 
     """
-    lines = [line for note in notes for line in wrap(note, _NOTE_WIDTH)]
-    names = [_wrapped(name) for name in (*(value.name for value in marked), *(sample.name for sample in samples))]
+    lines = [line for note in notes for line in wrapped(note, _NOTE_WIDTH, most=4).splitlines()][:_MAX_NOTES]
+    n_rows = len(marked) + len(samples)
+    marked, samples = marked[:_MAX_ROWS], samples[: max(0, _MAX_ROWS - len(marked))]
+    names = [row.name for row in marked] + [row.name for row in samples]
+    names = [wrapped(name, _NAME_WIDTH, most=2) for name in names]
     with context(STYLE):
         height = 0.42 * len(names) + 0.16 * len(lines) + 0.18 * len(title.splitlines()) + 0.8
-        figure = Figure(figsize=(6.2, height), layout="constrained")
+        figure = new_figure(6.2, height)
         ax = figure.subplots()
         ax.axvline(0, color=NEUTRAL, linewidth=0.8, linestyle=":")
         _continue(ax, marked[0])
@@ -74,12 +81,8 @@ def spreads(
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set_xlabel(value_label)
         figure.supxlabel("\n".join(lines), fontsize=8)
-        set_title(figure, title)
+        finish(figure, title + left_out(len(names), n_rows, "rows", "the first"), [ax])
     return figure
-
-
-def _wrapped(name: str) -> str:
-    return "\n".join(part for line in name.splitlines() for part in wrap(line, _NAME_WIDTH))
 
 
 def _continue(ax: Axes, value: Marked) -> None:

@@ -1,18 +1,22 @@
-"""The parts that all figures share: their style and colours, named axes, titles, and the file format."""
+"""The parts that all figures share: their style and colours, named axes, titles and labels, and the file format."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from textwrap import wrap
 from typing import Any, Final, Self
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.style import context
+
+from ioi_lab.reports.plots.sizes import CHARACTER, LINE, MAX_INCHES, pixels_per_inch, shortened, wrapped
 
 DIVERGING: Final = "RdBu"
 SEQUENTIAL: Final = "viridis"
@@ -23,7 +27,21 @@ _CHARACTERS_PER_INCH: Final = 13
 _MAX_TOKEN: Final = 9
 """The greatest number of characters of a token that is shown."""
 
+MAX_LEGEND: Final = 40
+"""The greatest number of characters of a line in a legend."""
+
+_LINES_WITHOUT_GROWTH: Final = 4
+"""A figure is higher by each line of its title and its horizontal label after this many."""
+
+_FONTS: Final = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC",
+    "Hiragino Sans", "Microsoft YaHei", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Arabic",
+    "Noto Sans Hebrew", "Noto Emoji", "Arial Unicode MS",
+)  # fmt: skip
+"""Characters are drawn in the first of these fonts that has them; if none is installed, as a box with their script."""
+
 STYLE: Final[dict[str, Any]] = {
+    "font.family": [name for name in _FONTS if name in {font.name for font in fontManager.ttflist}],
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -59,22 +77,44 @@ def shades(count: int) -> list[str]:
     return [to_hex(colour) for colour in colours]
 
 
-def set_title(figure: Figure, title: str) -> None:
-    """Set the title of a whole figure, with its lines wrapped to the figure's width."""
-    width = int(_CHARACTERS_PER_INCH * figure.get_figwidth())
-    lines = [part for line in title.splitlines() for part in wrap(line, width, break_on_hyphens=False)]
-    figure.suptitle("\n".join(lines))
+def finish(figure: Figure, title: str, panels: Sequence[Axes], beside: float = 0.0) -> None:
+    """Set the title of a whole figure, and break or cut all texts around its panels to the figure's size.
+
+    A figure with many lines of title and labels becomes higher. `panels`: axes of equal size; further axes of the
+    figure are colour scales. `beside`: the width of the legends on the right of all panels, in inches.
+    """
+    title = wrapped(title, int(_CHARACTERS_PER_INCH * figure.get_figwidth()), most=5)
+    lines = len(title.splitlines())
+    for ax in panels:
+        grid = ax.get_gridspec()
+        assert grid is not None
+        names = max((len(name.get_text()) for name in ax.get_yticklabels()), default=0)
+        room = (figure.get_figwidth() - beside) / grid.ncols - CHARACTER * names - 0.6
+        width = int(_CHARACTERS_PER_INCH * room)
+        ax.set_xlabel(wrapped(ax.get_xlabel(), width))
+        ax.set_title(wrapped(ax.get_title(), width, most=1))
+        lines += len(ax.get_xlabel().splitlines()) if ax is panels[-1] else 0
+        if (legend := ax.get_legend()) is not None:
+            for text in legend.get_texts():
+                text.set_text(wrapped(text.get_text(), MAX_LEGEND, most=1))
+    more = LINE * max(0, lines - _LINES_WITHOUT_GROWTH)
+    figure.set_figheight(min(MAX_INCHES, figure.get_figheight() + more))
+    figure.suptitle(title)
+    for ax in figure.axes:
+        grid = ax.get_gridspec()
+        n_rows = grid.nrows if grid is not None and ax in panels else 1
+        ax.set_ylabel(wrapped(ax.get_ylabel(), int(_CHARACTERS_PER_INCH * (figure.get_figheight() / n_rows - 1.2))))
 
 
 def png(figure: Figure) -> bytes:
-    """Return the figure as a PNG of print quality."""
+    """Return the figure as a PNG of print quality, in which no side is above `sizes.MAX_PIXELS`."""
     buffer = BytesIO()
-    with context(STYLE):
-        figure.savefig(buffer, format="png", dpi=200)
+    with context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box with their script is drawn
+        figure.savefig(buffer, format="png", dpi=pixels_per_inch(figure))
     return buffer.getvalue()
 
 
 def visible(token: str) -> str:
     """Return a token as the text of a tick or of a cell: short, without its leading space, and never blank."""
-    text = token.strip() or repr(token)[1:-1].replace(" ", "␣")
-    return text if len(text) <= _MAX_TOKEN else f"{text[: _MAX_TOKEN - 1]}…"
+    return shortened(token.strip() or repr(token)[1:-1].replace(" ", "␣"), _MAX_TOKEN)

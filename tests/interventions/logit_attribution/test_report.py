@@ -47,6 +47,7 @@ def result():
         ranking=np.argsort(-np.abs(values), kind="stable").tolist(),
         strongest_head=7,
         logit_diff=-5.125,
+        logit_cap=None,
         sum_of_terms=-5.25,
         error=2.5e-5,
     )
@@ -80,6 +81,18 @@ def test_the_summary_lists_the_largest_terms_by_size(result):
     assert found == "6 of 12 terms are distinguishable from 0 (t-test over prompts, Benjamini–Hochberg at 5 %)"
     assert terms[1].split() == ["1.1", "-3.000", "[-3.500,", "-2.500]"]
     assert last == "all 12 terms add up to it within 2.5e-05"
+
+
+def test_a_cap_is_named_wherever_effects_are(result):
+    report = report_logit_attribution(replace(result, logit_cap=30.0), CONTEXT)
+    assert report.summary[0] == (
+        "largest direct effects on the logit difference of -5.12 before the cap of ±30, corrupted prompts:"
+    )
+    assert report.metrics["logit_cap"] == 30
+    assert "logit_cap" not in report_logit_attribution(result, CONTEXT).metrics
+    figures = report.draw()
+    assert "before the cap" in figures["top_terms"].axes[0].get_xlabel()
+    assert any("before the cap" in axes.get_ylabel() for axes in figures["direct_effect_by_head"].axes)
 
 
 def test_without_intervals_none_are_printed_nor_drawn(result):

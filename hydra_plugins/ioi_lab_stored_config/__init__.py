@@ -1,0 +1,1 @@
+"""The source of stored configs for Hydra."""
