@@ -107,7 +107,7 @@ class JobConfigs:
         self._loader = loader
         self._last: DictConfig
         self._composed: dict[tuple[str, ...], bytes] = {}
-        self._parsed: dict[str, Override] = {}
+        self._parsed: dict[str, tuple[Override, bool]] = {}
         self._tried: set[tuple[object, ...]] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -119,7 +119,7 @@ class JobConfigs:
         Each override is tried once; the config that is returned is that of a job, not always of this one.
         """
         lines = tuple(sweep_overrides)
-        choices = tuple(line for line in lines if not self._sets_a_value(self._parse(line)))
+        choices = tuple(line for line in lines if not self._parse(line)[1])
         new = {(choices, line) for line in lines} - self._tried
         if new or not lines:
             self._last = self.job_config(master_config, sweep_overrides)
@@ -128,9 +128,10 @@ class JobConfigs:
 
     def job_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Return the config of the job with these overrides."""
-        overrides = [self._parse(line) for line in sweep_overrides]
-        values = [override for override in overrides if self._sets_a_value(override)]
-        groups = tuple(str(override.input_line) for override in overrides if override not in values)
+        parsed = [self._parse(line) for line in sweep_overrides]
+        overrides = [override for override, _ in parsed]
+        values = [override for override, sets_a_value in parsed if sets_a_value]
+        groups = tuple(str(override.input_line) for override, sets_a_value in parsed if not sets_a_value)
         if groups not in self._composed:
             composed = self._loader.load_sweep_config(master_config, list(groups))
             self._composed[groups] = pickle.dumps(composed)  # unpickling takes a fifth of the time of a deepcopy
@@ -145,9 +146,11 @@ class JobConfigs:
         OmegaConf.copy_cache(from_config=master_config, to_config=config)  # such as the time in the folder's name
         return config
 
-    def _parse(self, line: str) -> Override:
+    def _parse(self, line: str) -> tuple[Override, bool]:
+        """Return an override, and whether it sets a value."""
         if line not in self._parsed:  # jobs share most of their overrides
-            self._parsed[line] = OverridesParser.create().parse_override(line)
+            override = OverridesParser.create().parse_override(line)
+            self._parsed[line] = override, self._sets_a_value(override)
         return self._parsed[line]
 
     def _sets_a_value(self, override: Override) -> bool:

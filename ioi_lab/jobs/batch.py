@@ -16,7 +16,8 @@ from ioi_lab.jobs.experiment import Experiment, Measured
 from ioi_lab.jobs.job import Outcome, PreparedJob, is_to_be_tracked
 from ioi_lab.runs.folder import RunFolder
 from ioi_lab.runs.identity import why_again
-from ioi_lab.runs.reading import DamagedError, read_run, read_typed
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import read_run, read_typed
 from ioi_lab.runs.resume import earlier_run
 
 log = logging.getLogger(__name__)

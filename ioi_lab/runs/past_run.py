@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.runs.reading import STATUS, DamagedError, read_config, read_run
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import STATUS, read_config, read_run
 from ioi_lab.storage.tables import read_table
 
 if TYPE_CHECKING:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ioi_lab.errors import folded, reason_of
-from ioi_lab.storage.files import read_yaml, sha256_of_files
+from ioi_lab.errors import reason_of
+from ioi_lab.runs.parsing import DamagedError, content_of, parsed, read_json, read_yaml_file
+from ioi_lab.storage.files import sha256_of_files
 
 STATUS: Final = "status.json"
 CONFIG: Final = "config.yaml"
@@ -21,17 +23,10 @@ LOCK: Final = ".lock"
 _KEPT: Final = (STATUS, CONFIG, "provenance.json", "log.txt")
 """Files of a run folder that are no part of its report."""
 
-_MAX_BYTES: Final = 50_000_000
-_MAX_VALUES: Final = 100_000
-"""The largest file that is read as JSON or YAML, and the largest number of values in it: YAML can repeat them."""
-
+_TOP_KEYS: Final = re.compile(rb"^(?=[A-Za-z_])", re.MULTILINE)
 State = Literal["running", "stopped", "done", "failed", "damaged"]
 Stamp = Mapping[str, Any]
 """The `bytes` and the `sha256` of a file."""
-
-
-class DamagedError(Exception):
-    """A run folder cannot be read; says why in one line."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +121,6 @@ def report_files(status: Mapping[str, Any]) -> dict[str, Stamp | None]:
     return {name: stamp for name, stamp in _listed(status) if _is_plain(name) and name not in _KEPT}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; raises `DamagedError` if there is none."""
-    text = _bytes(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path.name} is not JSON: {folded(error)}") from error
-    if not isinstance(content, dict):
-        raise DamagedError(f"{path.name} is not a JSON object")
-    _check_values(content, text, path.name)
-    return content
-
-
 def read_metrics(folder: Path) -> dict[str, Any]:
     """Return the `metrics.json` in a folder; raises `DamagedError` for one without metrics."""
     metrics = read_json(folder / "metrics.json")
@@ -148,11 +130,24 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the `config.yaml` in a folder, without Hydra's defaults; raises `DamagedError` if it cannot be read."""
-    content = read_yaml_file(folder / CONFIG)
-    if not isinstance(content, dict):
+    """Return the `config.yaml` in a folder, without Hydra's defaults; raises `DamagedError` if it cannot be read.
+
+    The values are shared with other configs and must not be changed.
+    """
+    text = content_of(folder / CONFIG)
+    try:
+        content = {key: value for block in _TOP_KEYS.split(text) for key, value in _block(block).items()}
+    except (DamagedError, AttributeError):  # not written by the lab: a value goes on in the first column
+        content = parsed(text, CONFIG)
+    if not isinstance(content, dict) or not content:
         raise DamagedError(f"{CONFIG} has no keys")
     return {str(key): value for key, value in content.items() if key != "defaults"}
+
+
+@lru_cache(maxsize=1024)
+def _block(text: bytes) -> Any:
+    """Return a top-level key of a config with its values; the jobs of a sweep share most of them."""
+    return parsed(text, CONFIG) if text.strip() and not text.startswith(b"#") else {}
 
 
 def read_typed(folder: Path) -> list[str]:
@@ -164,55 +159,6 @@ def read_typed(folder: Path) -> list[str]:
     if not isinstance(overrides, list):
         raise DamagedError(f"{path.name} is not a list")
     return [str(override) for override in overrides]
-
-
-def read_yaml_file(path: Path) -> Any:
-    """Return the plain values in a YAML file; raises `DamagedError` if it cannot be read."""
-    text = _bytes(path)
-    if max(text.count(b"["), text.count(b"{")) > _MAX_VALUES:
-        raise DamagedError(f"{path.name} is too deep")
-    try:
-        content = read_yaml(path)
-    except Exception as error:  # PyYAML raises errors of many types, for dates and keys among others
-        raise DamagedError(f"{path.name} is not YAML: {folded(error)}") from error
-    _check_values(content, text, path.name)
-    return content
-
-
-def _check_values(content: Any, text: bytes, name: str) -> None:
-    """Raise `DamagedError` for values that could not be shown: endless ones, keys that are no text, half characters."""
-    waiting, count = [content], 0
-    while waiting:
-        value = waiting.pop()
-        count += 1
-        if count > _MAX_VALUES:
-            raise DamagedError(f"{name} has more than {_MAX_VALUES:,} values")
-        if isinstance(value, dict):
-            if not all(isinstance(key, str | int | float | None) for key in value):
-                raise DamagedError(f"{name} has keys that are not text")
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    if b"\\u" in text.lower():
-        try:
-            str(content).encode()
-        except (UnicodeEncodeError, RecursionError) as error:
-            raise DamagedError(f"{name} has text that is not Unicode") from error
-
-
-def _bytes(path: Path) -> bytes:
-    """Return the content of a file, which must be a plain one: a device or a pipe has no end."""
-    try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise DamagedError(f"{path.name} is not a file")
-        if about.st_size > _MAX_BYTES:
-            raise DamagedError(f"{path.name} has more than {_MAX_BYTES:,} bytes")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DamagedError(f"{path.name} is missing") from error
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{path.name} cannot be read: {reason_of(error)}") from error
 
 
 def _listed(status: Mapping[str, Any]) -> Iterator[tuple[str, Stamp | None]]:

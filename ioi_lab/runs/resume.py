@@ -16,7 +16,8 @@ from typing import Any, Final
 from omegaconf import DictConfig, OmegaConf
 
 from ioi_lab.runs.finding import run_folders
-from ioi_lab.runs.reading import LOCK, DamagedError, RunRecord, finished_runs, read_json, read_yaml_file
+from ioi_lab.runs.parsing import DamagedError, read_json, read_yaml_file
+from ioi_lab.runs.reading import LOCK, RunRecord, finished_runs
 from ioi_lab.storage.files import write_json, write_text
 
 TYPED: Final = "typed.yaml"

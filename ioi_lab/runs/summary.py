@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.runs.reading import DamagedError, read_config, read_run
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import read_config, read_run
 from ioi_lab.runs.sweeps import Sweep
 from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, name_of_sweep, track
 from ioi_lab.storage.files import write_json

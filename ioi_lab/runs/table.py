@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.errors import LabError
 from ioi_lab.runs.finding import run_folders
-from ioi_lab.runs.reading import STATUS, DamagedError, RunRecord, read_config, read_run, read_typed
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import STATUS, RunRecord, read_config, read_run, read_typed
 from ioi_lab.terminal import printable
 
 if TYPE_CHECKING:
