@@ -137,6 +137,8 @@ class Multirun(Callback):
         """Print which command resumes a multirun that has begun and ends with an error."""
         if cls._has_begun():
             cls.print_end("stopped")
+        elif cls.folder is not None:  # as after a mistake in the config
+            forget(cls.folder)
 
     @classmethod
     def unfinished(cls) -> str:

@@ -65,7 +65,7 @@ def _check_values(content: Any, text: bytes, name: str) -> None:
             waiting += value
     if b"\\u" in text.lower():
         try:
-            str(content).encode()
+            json.dumps(content, ensure_ascii=False, default=str).encode()
         except (UnicodeEncodeError, RecursionError) as error:
             raise DamagedError(f"{name} has text that is not Unicode") from error
 

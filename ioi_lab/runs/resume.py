@@ -79,9 +79,10 @@ def put_aside_what_is_no_folder(sweep: Path) -> list[Path]:
     moved = []
     for path in sorted(sweep.iterdir()) if sweep.is_dir() else []:
         is_usable = path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK)
-        if is_usable or not (path.name.isdecimal() or (path.is_symlink() and not path.exists())):
+        is_broken_link = path.is_symlink() and not path.exists() and not path.name.startswith(".")
+        if is_usable or not (path.name.isdecimal() or is_broken_link):
             continue
-        moved.append(path.with_name(f"{path.name}.unusable-{uuid.uuid4().hex[:8]}"))
+        moved.append(path.with_name(f".{path.name}.unusable-{uuid.uuid4().hex[:8]}"))
         path.rename(moved[-1])
     return moved
 

@@ -283,7 +283,7 @@ def test_what_is_in_the_place_of_a_job_is_put_aside(tmp_path):
     (tmp_path / "2").mkdir()
     (tmp_path / "sweep.csv").touch()
     aside = put_aside_what_is_no_folder(tmp_path)
-    assert [path.name.partition(".")[0] for path in aside] == ["0", "1"]
+    assert [path.name.partition(".unusable-")[0] for path in aside] == [".0", ".1"]
     assert aside[0].read_text() == "mine"
     assert aside[1].is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir() if path not in aside) == ["2", "sweep.csv"]
@@ -319,7 +319,7 @@ def test_a_sweep_goes_on_over_all_that_was_done_to_its_folder(sweep, tmp_path):
 def test_a_sweep_whose_config_is_wrong_leaves_no_folder(sweep, tmp_path, launcher):
     outcome = sweep("-m", "tracker=none", "intervention.nothing=0,1", f"hydra/launcher={launcher}")
     assert outcome.code == 1
-    assert not list(tmp_path.glob("runs/*/*"))
+    assert not list(tmp_path.glob("runs/*/[!.]*"))
 
 
 def test_finished_runs_are_offered_to_the_jobs(tmp_path):
