@@ -248,6 +248,7 @@ def test_a_run_is_tracked_until_the_tracker_has_it_and_then_no_more(tmp_path, mo
 
 def test_weights_are_part_of_the_identity_and_errors_name_the_models_key(monkeypatch):
     monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda model: model.checksum)
+    monkeypatch.setattr("ioi_lab.jobs.job.model_files_of", lambda model: "files")
     monkeypatch.setattr(
         FakeJob, "models", {"model": SimpleNamespace(checksum="a"), "source": SimpleNamespace(checksum="b")}
     )
