@@ -23,7 +23,8 @@ from typing import Final
 import pandas as pd
 import psutil
 
-from ioi_lab.runs.folder import is_done, run_folders
+from ioi_lab.runs.finding import run_folders
+from ioi_lab.runs.reading import is_done
 
 SWEEP: Final = Path(__file__).resolve().parent.parent / "sweep.py"
 SHARE_DURING_WORK: Final = 2 / 3

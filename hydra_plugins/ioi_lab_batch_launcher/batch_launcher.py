@@ -18,7 +18,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from hydra_plugins.ioi_lab_batch_launcher._core import JobConfigs, run_job
+from hydra_plugins.ioi_lab_batch_launcher._core import JobConfigs, done_already, run_job
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class BatchLauncher(Launcher):
     def __init__(self, wave: int) -> None:
         self._wave = wave
         self._config: DictConfig
+        self._configs: JobConfigs
         self._context: HydraContext
         self._task_function: TaskFunction
 
@@ -42,7 +43,8 @@ class BatchLauncher(Launcher):
         if not isinstance(self._wave, int) or self._wave < 1:
             raise HydraException(f"hydra.launcher.wave: got {self._wave!r}, expected a whole number, 1 or more")
         self._config, self._context, self._task_function = config, hydra_context, task_function
-        hydra_context.config_loader = cast(ConfigLoader, JobConfigs(hydra_context.config_loader))
+        self._configs = JobConfigs(hydra_context.config_loader)
+        hydra_context.config_loader = cast(ConfigLoader, self._configs)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs with these overrides, which are numbered from `initial_job_idx`."""
@@ -59,15 +61,16 @@ class BatchLauncher(Launcher):
             wave = job_overrides[start : start + self._wave]
             configs = [self._job_config(overrides, initial_job_idx + start + i) for i, overrides in enumerate(wave)]
             measured = measure_batch(configs)
-            returns += [
-                run_job(self._context, self._task_function, config, job)
-                for config, job in zip(configs, measured, strict=True)
-            ]
+            for config, job in zip(configs, measured, strict=True):
+                if job is not None and job.was_done:
+                    returns.append(done_already(config))
+                else:
+                    returns.append(run_job(self._context, self._task_function, config, job))
             configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         return returns
 
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
-        config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+        config = self._configs.job_config(self._config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = number
             config.hydra.job.num = number

@@ -33,7 +33,8 @@ from ioi_lab.cli.signals import check_not_interrupted, interruptible
 from ioi_lab.cli.stored import check_stored_config
 from ioi_lab.cli.workers import LOST_WORKER, has_lost_a_worker
 from ioi_lab.errors import LabError, explained
-from ioi_lab.runs.folder import TRACEBACK, is_done
+from ioi_lab.runs.folder import TRACEBACK, discard_unless_begun
+from ioi_lab.runs.reading import is_done
 from ioi_lab.runs.table import is_bound
 from ioi_lab.terminal import print_early_logs_as_text, say
 
@@ -122,6 +123,7 @@ def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float |
         check_not_interrupted(error)
         is_mistake = isinstance(error, USER_ERRORS)
         if is_mistake and not is_multirun:
+            discard_unless_begun(folder)
             _end(error)  # before Hydra prints something of its own
         if not is_multirun or _show_traceback:
             raise

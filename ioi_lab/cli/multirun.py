@@ -21,10 +21,20 @@ from omegaconf import DictConfig
 from ioi_lab.cli.workers import end_with_command, end_workers_with, launcher_of
 from ioi_lab.errors import LabError
 from ioi_lab.reports.wording import counted, listed
-from ioi_lab.runs.folder import RunFolder, finished_runs, is_done, read_status, run_folders
-from ioi_lab.runs.identity import sha256_of_code
+from ioi_lab.runs.finding import run_folders
+from ioi_lab.runs.identity import is_of_other_code
 from ioi_lab.runs.progress import Progress
-from ioi_lab.runs.resume import earlier_sweep, is_placed, land_in, record_finished_runs, record_typed
+from ioi_lab.runs.reading import finished_runs, read_run
+from ioi_lab.runs.resume import (
+    choosing,
+    earlier_sweep,
+    forget,
+    is_placed,
+    land_in,
+    put_aside_what_is_no_folder,
+    record_finished_runs,
+    record_typed,
+)
 from ioi_lab.runs.wandb_mode import forget_server
 from ioi_lab.terminal import say
 
@@ -63,17 +73,21 @@ class Multirun(Callback):
         Multirun.resumes = config.get("resume") is True
         placed = is_placed(config)
         looks_back = Multirun.resumes and not placed
-        earlier = earlier_sweep(config) if looks_back else None
+        with choosing(config):
+            earlier = earlier_sweep(config) if looks_back else None
+            Multirun.folder = earlier or Path(config.hydra.sweep.dir)
+            with contextlib.suppress(OSError):  # Hydra reports a folder that cannot be written
+                record_typed(Multirun.folder, config)
         if earlier is not None:
             say(f"going on in {earlier}, where {_finished_jobs(earlier)} (resume=false starts over)")
-        Multirun.folder = earlier or Path(config.hydra.sweep.dir)
         if not placed:
             land_in(Multirun.folder, config)
-        with contextlib.suppress(OSError):  # Hydra reports a folder that cannot be written
-            record_typed(Multirun.folder, config)
+        with contextlib.suppress(OSError):
+            for path in put_aside_what_is_no_folder(Multirun.folder):
+                say(f"{path}: moved aside; it was in the place of a job's folder, and is none")
             forget_server(Multirun.folder)
             if looks_back:
-                record_finished_runs(Multirun.folder, sha256_of_code())
+                record_finished_runs(Multirun.folder)
         counts = _numbers_of_values(config)
         Multirun.empty = [typed for typed, count in counts.items() if count == 0]
         sweeper = config.hydra.sweeper
@@ -108,8 +122,13 @@ class Multirun(Callback):
 
     @classmethod
     def print_end(cls, reason: str) -> None:
-        """Print why the program ends, and which command resumes a multirun that has begun and not ended."""
+        """Print why the program ends, and which command resumes a multirun that has begun and not ended.
+
+        One that has not begun leaves no folder.
+        """
         cls.close_progress()
+        if cls.folder is not None and not cls._has_begun():
+            forget(cls.folder)
         if cls._has_begun():
             command = "the same command" if cls.resumes else "the same command with resume=true"
             reason = f"{reason}; {command} goes on in {cls.folder}"
@@ -120,6 +139,8 @@ class Multirun(Callback):
         """Print which command resumes a multirun that has begun and ends with an error."""
         if cls._has_begun():
             cls.print_end("stopped")
+        elif cls.folder is not None:  # as after a mistake in the config
+            forget(cls.folder)
 
     @classmethod
     def unfinished(cls) -> str:
@@ -151,22 +172,18 @@ class Multirun(Callback):
 
 def _has_failed(job: Path, optimize: str | None) -> bool:
     """Whether the job is not done, or lacks the metric that a search asks for."""
-    if not is_done(job):
-        return True
-    try:
-        return optimize is not None and optimize not in RunFolder(job).metrics()
-    except (OSError, ValueError):
-        return True
+    record = read_run(job)
+    return not record.is_done or (optimize is not None and optimize not in record.metrics)
 
 
 def _is_running(run: Path) -> bool:
-    return read_status(run).get("status") == "running"
+    return read_run(run).state in ("running", "stopped")
 
 
 def _finished_jobs(sweep: Path) -> str:
     """Return how many jobs of an earlier sweep are done, and how many of them with other code."""
-    done = [identity for _, identity in finished_runs(run_folders(sweep))]
-    other = sum(identity.get("code") != sha256_of_code() for identity in done)
+    done = list(finished_runs(run_folders(sweep)))
+    other = sum(map(is_of_other_code, done))
     verb = "is" if len(done) == 1 else "are"
     again = f", {other} of them with other code, which are run again" if other else ""
     return f"{counted(len(done), 'job')} {verb} done{again}"

@@ -73,6 +73,7 @@ class Experiment(Job):
     """A checked config: model × task × intervention, and how to run and track them."""
 
     COMMAND = "sweep.py"
+    MODULES = frozenset({"ioi_lab.jobs.shared_passes"})
 
     keys: ExperimentKeys
     model: ModelConfig

@@ -20,9 +20,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ioi_lab.config import check_targets, may_name_file
 from ioi_lab.errors import LabError, called, explained
-from ioi_lab.models.loading import ModelConfig, weights_of
-from ioi_lab.runs.folder import RunFolder, environment, is_done
+from ioi_lab.models.loading import ModelConfig, model_files_of, weights_of
+from ioi_lab.runs.code import modules_named_in
+from ioi_lab.runs.folder import RunFolder
 from ioi_lab.runs.identity import PATH_KEYS, check_unchanged, identity_of, why_again
+from ioi_lab.runs.provenance import environment
+from ioi_lab.runs.reading import read_run
 from ioi_lab.runs.resume import earlier_run
 from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, track
 from ioi_lab.storage.files import yaml_text
@@ -47,6 +50,9 @@ class Job(ABC):
 
     COMMAND: ClassVar[str]
     """The script of the entry point."""
+
+    MODULES: ClassVar[frozenset[str]] = frozenset()
+    """Modules that take part in measuring and are imported by none of the job's own."""
 
     tracker: TrackerConfig
     figures: bool
@@ -88,6 +94,8 @@ class PreparedJob:
     def __init__(self, config: DictConfig, kind: type[Job]) -> None:
         self._config = config
         self.kind = kind
+        self.was_done = False
+        """Whether all that it would do was done when it was prepared."""
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
@@ -99,13 +107,20 @@ class PreparedJob:
         """The checked job; raises a `LabError` that names the first wrong key."""
         return self.kind.from_config(self.resolved)
 
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """The modules of the job, of its parts, and of the classes and functions that its config names."""
+        own = {type(part).__module__ for part in (self.job, *vars(self.job).values())}
+        return frozenset({*own, *self.kind.MODULES, *modules_named_in(self.resolved)})
+
     def identity(self) -> dict[str, str]:
         """Return checksums of everything that results depend on, as it is now."""
-        weights = []
+        weights, model_files = [], []
         for key, model in self.job.models.items():
             with called("model", key):
                 weights.append(weights_of(model))
-        return identity_of(self.resolved, " ".join(weights))
+                model_files.append(model_files_of(model))
+        return identity_of(self.resolved, self.modules, " ".join(weights), " ".join(model_files))
 
     def outcome(self, folder: Path, identity: Mapping[str, str]) -> Outcome:
         """Do the work of the job with this identity."""
@@ -124,6 +139,8 @@ def run_job(prepared: PreparedJob, folder: Path, sweep: Path | None = None) -> d
         Exception: Any error of the work is raised again after the folder has been marked as failed.
 
     """
+    if sweep is None:
+        prepared.job  # noqa: B018  # a mistake in the config of a single run leaves no folder
     run = RunFolder(folder)
     with run.locked():
         with _failures_marked(run):
@@ -131,11 +148,16 @@ def run_job(prepared: PreparedJob, folder: Path, sweep: Path | None = None) -> d
             if identity is not None:
                 outcome = prepared.outcome(run.path, identity)
                 check_unchanged(identity, prepared.identity())
-                _write(run, prepared.job, outcome, identity)
-        tracker = prepared.job.tracker
-        if tracker.name != "none" and (sweep is None or tracker.runs == "job") and not run.is_tracked:
+                _write(run, prepared, outcome, identity)
+        if is_to_be_tracked(prepared.job, run, sweep):
             _track(run, prepared, sweep)
         return run.metrics()
+
+
+def is_to_be_tracked(job: Job, run: RunFolder, sweep: Path | None) -> bool:
+    """Return whether a finished run of the job is still to be logged to a dashboard."""
+    is_wanted = job.tracker.name != "none" and (sweep is None or job.tracker.runs == "job")
+    return is_wanted and not run.is_tracked
 
 
 @contextmanager
@@ -156,12 +178,13 @@ def _claim(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> dict[st
     They are there if this job is done, or if an earlier run of the `sweep`'s name that did the same is taken over.
     """
     where = os.path.relpath(run.path)
-    was_done = sweep is not None and is_done(run.path)
+    there = None if sweep is None else read_run(run.path, contents=True)
+    was_done = there is not None and there.status.get("status") == "done"
     if not was_done:
         _start(run, prepared)
     identity = prepared.identity()
-    if was_done:
-        reason = why_again(run.path, identity)
+    if there is not None and was_done:
+        reason = why_again(there, identity)
         if reason is None:
             log.info("%s is done already", where)
             return None
@@ -178,11 +201,12 @@ def _start(run: RunFolder, prepared: PreparedJob) -> None:
     run.start(yaml_text(prepared.resolved), prepared.kind.COMMAND)
 
 
-def _write(run: RunFolder, job: Job, outcome: Outcome, identity: Mapping[str, str]) -> None:
+def _write(run: RunFolder, prepared: PreparedJob, outcome: Outcome, identity: Mapping[str, str]) -> None:
     """Write the report into the run folder, mark it as done and print the summary."""
-    report = outcome.report
+    job, report = prepared.job, outcome.report
     run.write_report(report, figures=job.figures)
-    run.finish({**outcome.provenance, **report.provenance, **environment(), "identity": identity})
+    own = {"identity": identity, "modules": sorted(prepared.modules)}
+    run.finish({**outcome.provenance, **report.provenance, **environment(), **own})
     for line in [job.title, *report.summary, f"results: {os.path.relpath(run.path)}"]:
         log.info(line)
 

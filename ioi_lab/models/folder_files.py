@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.models.hub import WEIGHT_FILES
-
-_TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+from ioi_lab.models.hub import TEXT_FILES, WEIGHT_FILES
 
 _OBJECTS: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 
@@ -40,9 +39,9 @@ class _State(NamedTuple):
     modified_ns: int
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files of a folder, sorted by name."""
-    return sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
+def files_like(patterns: Sequence[str], folder: Path) -> list[Path]:
+    """Return the files of a folder whose names match one of the patterns, sorted by name."""
+    return sorted({file for pattern in patterns for file in folder.glob(pattern)})
 
 
 def check_files(folder: Path) -> None:
@@ -50,8 +49,7 @@ def check_files(folder: Path) -> None:
 
     Files that have not changed since are not read again.
     """
-    texts = [file for pattern in _TEXT_FILES for file in sorted(folder.glob(pattern))]
-    _check_contents(folder, tuple(_state(file) for file in [*texts, *weight_files(folder)]))
+    _check_contents(folder, tuple(_state(file) for file in files_like([*TEXT_FILES, *WEIGHT_FILES], folder)))
 
 
 @lru_cache(maxsize=8)

@@ -24,7 +24,8 @@ WEIGHT_FILES: Final = ("*.safetensors", "pytorch_model*.bin")
 
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
-_TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+TEXT_FILES: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Patterns of the files of a model's config and tokenizer."""
 
 _NOT_READ: Final = ("*/*", "consolidated*")
 """Copies of the weights in other formats."""
@@ -90,9 +91,9 @@ def _snapshot(repository: str, revision: str | None) -> Path:
         return cached
     if cached is not None and cached.name == newest:
         return cached
-    folder = _download(repository, revision, [*_TEXT_FILES, WEIGHT_FILES[0]])
+    folder = _download(repository, revision, [*TEXT_FILES, WEIGHT_FILES[0]])
     if not any(folder.glob(WEIGHT_FILES[0])):
-        _download(repository, revision, [*_TEXT_FILES, WEIGHT_FILES[1]])
+        _download(repository, revision, [*TEXT_FILES, WEIGHT_FILES[1]])
     return folder
 
 
@@ -102,7 +103,7 @@ def _cached(repository: str, revision: str | None) -> Path | None:
 
     for weights in WEIGHT_FILES:
         try:
-            folder = _download(repository, revision, [*_TEXT_FILES, weights], local_only=True)
+            folder = _download(repository, revision, [*TEXT_FILES, weights], local_only=True)
             check_model_folder(folder)
         except (LocalEntryNotFoundError, LabError):
             continue
@@ -136,7 +137,7 @@ def damaged_files(folder: Path) -> list[str]:
     Files that the lab does not read, or that are not links, are not checked.
     """
     weights = next((pattern for pattern in WEIGHT_FILES if any(folder.glob(pattern))), WEIGHT_FILES[0])
-    read = (path for pattern in (*_TEXT_FILES, weights) for path in folder.glob(pattern))
+    read = (path for pattern in (*TEXT_FILES, weights) for path in folder.glob(pattern))
     links = sorted(path for path in read if path.is_symlink())
     return [path.name for path in links if not path.is_file() or not _has_checksum(path, path.readlink().name)]
 

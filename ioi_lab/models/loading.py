@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing_extensions import override
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
-from ioi_lab.models.folder_files import check_files, weight_files
+from ioi_lab.models.folder_files import check_files, files_like
 from ioi_lab.models.gguf import converted_gguf, gguf_file, quantization_of
-from ioi_lab.models.hub import check_model_folder, hub_folder
+from ioi_lab.models.hub import TEXT_FILES, WEIGHT_FILES, check_model_folder, hub_folder
 from ioi_lab.models.hugging_face import read_folder
 from ioi_lab.models.positions import intended_length, position_limit
 from ioi_lab.models.shape import ModelShape
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 Version = tuple[tuple[str, int, int], ...]
-"""The names, sizes and modification times of weight files."""
+"""The names, sizes and modification times of files."""
 
 
 class ModelConfig(LabConfig):
@@ -137,20 +138,26 @@ def _folder_of(config: ModelConfig) -> Path:
     return model_folder(config)
 
 
-def _version_of(folder: Path) -> Version:
+def _version_of(folder: Path, patterns: Sequence[str] = WEIGHT_FILES) -> Version:
     check_files(folder)  # before a device or a pipe is read
-    files = ((file.name, file.stat()) for file in weight_files(folder))
+    files = ((file.name, file.stat()) for file in files_like(patterns, folder))
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
 
 
 def weights_of(config: ModelConfig) -> str:
     """Return the checksum of a model's weights as they are now, without loading the model."""
     folder = _folder_of(config)
-    return _sha256_of_weights(folder, _version_of(folder))
+    return _sha256_of_version(folder, _version_of(folder))
 
 
-@lru_cache(maxsize=8)
-def _sha256_of_weights(folder: Path, version: Version) -> str:
+def model_files_of(config: ModelConfig) -> str:
+    """Return the checksum of the files of a model's config and tokenizer as they are now."""
+    folder = _folder_of(config)
+    return _sha256_of_version(folder, _version_of(folder, TEXT_FILES))
+
+
+@lru_cache(maxsize=16)
+def _sha256_of_version(folder: Path, version: Version) -> str:
     return sha256_of_files(folder / name for name, _, _ in version)
 
 
@@ -163,7 +170,7 @@ def precision_of(config: ModelConfig) -> str | None:
 
 
 def load_model(config: ModelConfig) -> LabModel:
-    """Return the model of a config with its weights as they are now; its logits equal those of the Hugging Face model.
+    """Return the model of a config with its files as they are now; its logits equal those of the Hugging Face model.
 
     Two models are cached, so that the jobs of a multirun share them.
 
@@ -172,19 +179,19 @@ def load_model(config: ModelConfig) -> LabModel:
     needs.
     """
     folder = _folder_of(config)
-    return loaded(config, folder, _version_of(folder))
+    return loaded(config, folder, _version_of(folder), _version_of(folder, TEXT_FILES))
 
 
 @lru_cache(maxsize=2)  # two, so that a pair of models can alternate
-def loaded(config: ModelConfig, folder: Path, version: Version) -> LabModel:
-    """Return the model in `folder` if its weights are still of this version; see `load_model`."""
+def loaded(config: ModelConfig, folder: Path, version: Version, _texts: Version) -> LabModel:
+    """Return the model in `folder` if its weights and other files are still of these versions; see `load_model`."""
     import torch
     from transformer_lens.model_bridge import TransformerBridge
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     device = find_device(config.device)
-    checksum = _sha256_of_weights(folder, version)
+    checksum = _sha256_of_version(folder, version)
     try:
         plain, tokenizer = read_folder(folder, getattr(torch, config.dtype))
         # TransformerLens adds a BOS token to a tokenizer without one: the lab keeps, and checks, the original.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.errors import LabError
 from ioi_lab.runs.paired import paired_lines
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_CLOCKS_DIFFER: Final = 60
+"""Seconds by which the clocks of two machines may differ."""
+
+
 def main() -> None:
     """Parse the command line and run its command; a mistake ends with one line and exit code 1."""
     print_early_logs_as_text()
@@ -26,7 +30,7 @@ def main() -> None:
     try:
         for line in options.command(options):
             say(line)
-    except LabError as error:
+    except (LabError, OSError) as error:
         sys.exit(f"error: {printable(str(error))}")
     except BrokenPipeError:  # `| head`
         sys.stderr.close()
@@ -72,10 +76,12 @@ def _headline(run: pd.Series[Any]) -> str:
 
 
 def _age(run: pd.Series[Any]) -> str:
-    updated = run.get("updated")
-    if not isinstance(updated, str):
+    try:
+        seconds = time.time() - datetime.fromisoformat(str(run.get("updated"))).timestamp()
+    except (ValueError, OverflowError):
         return ""
-    seconds = time.time() - datetime.fromisoformat(updated).timestamp()
+    if seconds < -_CLOCKS_DIFFER:
+        return "in the future"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
@@ -103,7 +109,10 @@ def _compare(options: argparse.Namespace) -> list[str]:
         rows.append((key, *map(_formatted, values), "") if _is_config(key) else _metric(key, runs))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    paired = paired_lines(*(Path(folder) for folder in options.runs))
+    try:
+        paired = paired_lines(*(Path(folder) for folder in options.runs))
+    except LabError as error:  # the configs and metrics are compared all the same
+        paired = [str(error)]
     return [*lines, "config keys with equal values are left out; brackets are 95 % intervals", *paired]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.runs.folder import STATUS, is_done
-from ioi_lab.storage.files import read_yaml
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import STATUS, read_config, read_run
 from ioi_lab.storage.tables import read_table
 
 if TYPE_CHECKING:
@@ -36,20 +35,20 @@ class PastRun:
         folder = Path(path)
         if not (folder / STATUS).is_file():
             raise LabError(f"{key}: {path!r} is not a run folder: it has no {STATUS}")
-        if not is_done(folder):
+        record = read_run(folder, contents=True)
+        if record.state not in ("done", "damaged"):
             raise LabError(f"{key}: the run in {path!r} is not finished; its {STATUS} does not say done")
         try:
-            config = read_yaml(folder / "config.yaml")
-            provenance = json.loads((folder / "provenance.json").read_text())
-            run = cls(
+            if not record.is_done:
+                raise DamagedError(record.reason)
+            return cls(
                 folder,
-                intervention=dict(config["intervention"]),
-                model=str(provenance["model"]["name"]),
-                weights_sha256=str(provenance["model"]["weights_sha256"]),
+                intervention=dict(read_config(folder)["intervention"]),
+                model=str(record.provenance["model"]["name"]),
+                weights_sha256=str(record.provenance["model"]["weights_sha256"]),
             )
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (DamagedError, ValueError, TypeError, KeyError) as error:
             raise LabError(f"{key}: cannot read the run in {path!r}: {folded(error)}") from error
-        return run
 
     def table(self, key: str) -> pd.DataFrame:
         """Return its `results.csv`; raises a `LabError` that names `key` if that cannot be read."""

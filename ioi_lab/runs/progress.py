@@ -13,7 +13,8 @@ from typing import Any, Final
 from tqdm import tqdm
 from typing_extensions import override
 
-from ioi_lab.runs.folder import read_status, run_folders
+from ioi_lab.runs.finding import run_folders
+from ioi_lab.runs.reading import read_status
 
 _MAX_SHARE_OF_TIME: Final = 0.05
 """The largest share of the time that is spent on reading the folders."""
@@ -63,7 +64,7 @@ class Progress:
 def _updated(status: Mapping[str, Any]) -> float:
     try:
         return datetime.fromisoformat(str(status["updated"])).timestamp()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return 0.0
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.runs.folder import done_identity
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import read_config, read_run
 from ioi_lab.runs.sweeps import Sweep
 from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, name_of_sweep, track
-from ioi_lab.storage.files import read_yaml, write_json
+from ioi_lab.storage.files import write_json
 
 log = logging.getLogger(__name__)
 _SUMMARY_RECORD: Final = "wandb.json"
@@ -34,19 +35,21 @@ def sum_up(folder: Path) -> None:
         if done.empty:
             return
         _warn_of_other_code([Path(path) for path in done["path"]])
-        config = read_yaml(Path(done["path"].iloc[0]) / "config.yaml")
+        config = read_config(Path(done["path"].iloc[0]))
         tracker = TrackerConfig.from_config(config["tracker"], "tracker")
         if tracker.name != "none":
             track(_as_run(sweep, figures, _summary_id(folder)), tracker)
-    except (LabError, OSError, ValueError) as error:
+    except (LabError, OSError, ValueError, DamagedError) as error:
         log.warning("the sweep in %s could not be summarized: %s", folder, folded(error))
 
 
 def _warn_of_other_code(done: Sequence[Path]) -> None:
     """Log a warning if the runs were measured with different code, as by two processes that share a sweep."""
-    codes = Counter((done_identity(run) or {}).get("code") for run in done)
-    if len(codes) > 1:
-        n_other = len(done) - codes.most_common(1)[0][1]
+    codes: dict[frozenset[str], Counter[str | None]] = defaultdict(Counter)
+    for record in map(read_run, done):
+        codes[record.modules][record.identity.get("code")] += 1  # other interventions have other modules
+    n_other = sum(count.total() - count.most_common(1)[0][1] for count in codes.values())
+    if n_other:
         log.warning(
             "%d of these runs were done with other code than the rest; the same command runs them again", n_other
         )

@@ -124,7 +124,7 @@ class Sweep:
     def _is_number(self, key: str) -> bool:
         return all(isinstance(value, int | float) for value in self._values(key))
 
-    @property
+    @cached_property
     def _keys(self) -> list[str]:
         """The swept keys in the order of the axes: layers × heads, as in head maps, then the keys with most values."""
         places = {"layer": 0, "head": 1}
@@ -162,11 +162,12 @@ class Sweep:
         """Return a value per run as an array with an axis per swept key; NaN without a finished run."""
         values = [self._values(key) for key in self._keys]
         grid = np.full([len(each) for each in values], np.nan)
-        for (_, run), value in zip(self.runs[self.is_done].iterrows(), column[self.is_done].tolist(), strict=True):
-            own = [run[f"typed.{key}"] for key in self._keys]
-            is_in_grid = all(place in each for place, each in zip(own, values, strict=True))
-            if is_in_grid and value == value:
-                grid[tuple(each.index(place) for place, each in zip(own, values, strict=True))] = value
+        places = [{value: place for place, value in enumerate(each)} for each in values]
+        typed = [self.runs.loc[self.is_done, f"typed.{key}"].tolist() for key in self._keys]
+        for value, *own in zip(column[self.is_done].tolist(), *typed, strict=True):
+            index = tuple(known.get(each) for known, each in zip(places, own, strict=True))
+            if None not in index and value == value:
+                grid[index] = value
         return grid
 
     @property

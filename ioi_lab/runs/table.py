@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ioi_lab.errors import LabError, folded
-from ioi_lab.runs.folder import STATUS, is_done, run_folders
-from ioi_lab.storage.files import read_yaml
+from ioi_lab.errors import LabError
+from ioi_lab.runs.finding import run_folders
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import STATUS, RunRecord, read_config, read_run, read_typed
+from ioi_lab.terminal import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,54 +55,46 @@ def is_bound(name: str, columns: Sequence[str]) -> bool:
 
 def _sort_key(path: Path) -> list[tuple[int, str]]:
     """Return a key that sorts numbered folders by their numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in path.parts]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in path.parts]
 
 
 def _row(folder: Path, root: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"folder": str(folder.relative_to(root)), "path": str(folder)}
-    reason = None
-    for part in (_status, _typed, _config, _results):  # the others are read even if one cannot be
+    record = read_run(folder)
+    state, reason = record.state, record.reason
+    row: dict[str, Any] = {}
+    for part in (_typed, _config):  # the other is read even if one cannot be
         try:
             row |= part(folder)
-        except (OSError, ValueError, KeyError, TypeError, LabError) as error:
-            reason = reason or f"{type(error).__name__}: {folded(error)}"
-    if reason is not None and row.get("status", "done") == "done":  # unfinished runs need not be complete
-        log.warning("the run in %s is damaged and not counted: %s", folder, reason)
-        row |= {"status": DAMAGED, "error": reason}
-    return row
+        except DamagedError as error:
+            if record.is_done:  # unfinished runs need not be complete
+                state, reason = DAMAGED, reason or str(error)
+    if state == DAMAGED:
+        log.warning(
+            "the run in %s is damaged and not counted: %s", _in_one_line(str(folder)), _in_one_line(reason or "")
+        )
+    else:
+        row |= record.metrics
+    about = {"folder": _in_one_line(str(folder.relative_to(root))), "path": folder, "status": state} | _about(record)
+    return row | about | ({} if reason is None else {"error": _in_one_line(reason)})
 
 
-def _status(folder: Path) -> dict[str, Any]:
-    status = _json(folder / STATUS)
-    return {name: status[name] for name in ("status", "error", "headline", "started", "updated") if name in status}
+def _in_one_line(text: str) -> str:
+    return printable(text).replace("\n", r"\n")
+
+
+def _about(record: RunRecord) -> dict[str, Any]:
+    """Return what a run says about itself; values of another type than the lab writes are left out."""
+    texts = {name: record.text(name) for name in ("headline", "started", "updated")}
+    seconds, origin = record.provenance.get("seconds"), record.provenance.get("taken_from")
+    about = texts | {
+        "seconds": seconds if isinstance(seconds, int | float) else None,
+        "taken_from": origin if isinstance(origin, str) else None,
+    }
+    return {name: value for name, value in about.items() if value is not None}
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    return dict(_flat(_yaml(folder / "config.yaml")))
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    if not is_done(folder):
-        return {}
-    provenance = _json(folder / "provenance.json")
-    about = {"seconds": provenance["seconds"]} | (
-        {"taken_from": provenance["taken_from"]} if "taken_from" in provenance else {}
-    )
-    return about | _json(folder / "metrics.json")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text())
-    if not isinstance(content, dict):
-        raise ValueError(f"{path.name} is not a JSON object")
-    return content
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path.name} has no keys")
-    return {str(key): value for key, value in content.items() if key != "defaults"}
+    return dict(_flat(read_config(folder)))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -109,20 +103,15 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value
+            is_plain = isinstance(value, str | int | float | None)
+            yield f"{prefix}{key}", value if is_plain else json.dumps(value, default=str)
 
 
 def _typed(folder: Path) -> dict[str, Any]:
     """Return the overrides that were typed for a run, by key; numbers as numbers."""
-    path = folder / ".hydra" / "overrides.yaml"
-    if not path.is_file():
-        return {}
     typed = {}
-    overrides = read_yaml(path)
-    if not isinstance(overrides, list):
-        raise ValueError(f"{path.name} is not a list")
-    for override in overrides:
-        key, _, value = str(override).partition("=")
+    for override in read_typed(folder):
+        key, _, value = override.partition("=")
         typed[f"typed.{key.lstrip('+~')}"] = _number(value)
     return typed
 

@@ -118,14 +118,14 @@ def _quoted(dumper: Any, text: str) -> Any:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'")
 
 
-def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file; raises a `ValueError` if it is damaged."""
+def parse_yaml(text: bytes) -> Any:
+    """Return the plain values in YAML; raises a `ValueError` if it is damaged."""
     import yaml
 
     try:
-        return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from error
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ import torch
 from ioi_lab.cli.command import _flags_first
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.patch import Patch
-from ioi_lab.runs.folder import is_done, read_status
+from ioi_lab.runs.reading import is_done, read_status
 from tests.conftest import only_run_folder, run_folders
 
 SHORT = ("tracker=none", "task.n=4", "figures=false")

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from ioi_lab.cli import multirun
 from ioi_lab.cli.multirun import Multirun, _finished_jobs, _has_failed, _numbers_of_values
 from ioi_lab.config import CONFIG_FOLDER
-from ioi_lab.runs.identity import sha256_of_code
+from ioi_lab.runs.code import library_versions, sha256_of_code
 from ioi_lab.runs.progress import Progress
 
 
@@ -83,15 +83,15 @@ def test_a_job_has_failed_if_it_is_not_done_or_lacks_the_metric_of_a_search(tmp_
         assert _has_failed(leave(tmp_path / status, status), None)
     assert _has_failed(tmp_path / "nothing", None)
     damaged = leave(tmp_path / "damaged", metrics="{")
-    assert _has_failed(damaged, "effect")
-    assert not _has_failed(damaged, None)
+    assert _has_failed(damaged, None)
 
 
 def test_finished_jobs_are_counted_with_those_of_other_code(tmp_path):
     assert _finished_jobs(tmp_path) == "0 jobs are done"
-    leave(tmp_path / "0", code=sha256_of_code())
+    here = {"code": sha256_of_code(frozenset()), "packages": library_versions()}
+    leave(tmp_path / "0", **here)
     leave(tmp_path / "1", "failed")
-    leave(tmp_path / "2", metrics="{", code=sha256_of_code())
+    leave(tmp_path / "2", metrics="{", **here)
     assert _finished_jobs(tmp_path) == "1 job is done"
     leave(tmp_path / "3", code="other")
     assert _finished_jobs(tmp_path) == "2 jobs are done, 1 of them with other code, which are run again"

@@ -57,7 +57,7 @@ def test_configs_are_those_that_hydra_composes(loader, jobs):
     fast = JobConfigs(loader)
     for overrides in [*jobs, *reversed(jobs)]:
         expected = loader.load_sweep_config(master, overrides)
-        assert OmegaConf.to_yaml(fast.load_sweep_config(master, overrides)) == OmegaConf.to_yaml(expected)
+        assert OmegaConf.to_yaml(fast.job_config(master, overrides)) == OmegaConf.to_yaml(expected)
 
 
 def test_a_wrong_key_is_found_as_hydra_finds_it(loader):

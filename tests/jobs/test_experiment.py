@@ -14,7 +14,7 @@ import pytest
 from yaml import safe_load
 
 from ioi_lab.jobs.experiment import shared_engine
-from ioi_lab.runs.folder import is_done
+from ioi_lab.runs.reading import is_done
 from tests.conftest import only_run_folder, run_folders
 
 ROOT = Path(__file__).resolve().parents[2]

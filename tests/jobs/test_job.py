@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 from ioi_lab.errors import LabError
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob, resolve, run_job
 from ioi_lab.reports.report import Report
-from ioi_lab.runs.folder import environment, is_done, read_status
-from ioi_lab.runs.identity import sha256_of_code, sha256_of_named_files
+from ioi_lab.runs.identity import sha256_of_named_files
+from ioi_lab.runs.provenance import environment
+from ioi_lab.runs.reading import is_done, read_status
 from ioi_lab.runs.resume import record_finished_runs
 from ioi_lab.runs.tracking import TrackerConfig
 
@@ -130,14 +131,16 @@ def test_damaged_files_are_reported_and_measured_again(tmp_path, measured, messa
     (tmp_path / "0" / "results.csv").unlink()
     run_job(prepare(), tmp_path / "0", tmp_path)
     assert measured == [1, 1]
-    assert any(line.endswith("0: its files are damaged, so it is run again") for line in messages())
+    assert any(
+        line.endswith("0: its files are damaged (results.csv is missing), so it is run again") for line in messages()
+    )
 
 
 def test_an_earlier_run_with_the_same_identity_is_taken_over(tmp_path, measured, messages):
     earlier, sweep = tmp_path / "then", tmp_path / "now"
     run_job(prepare(), earlier / "7", earlier)
     sweep.mkdir()
-    record_finished_runs(sweep, sha256_of_code())
+    record_finished_runs(sweep)
     assert run_job(prepare(), sweep / "0", sweep) == {"effect": 1.0}
     assert run_job(prepare(2), sweep / "1", sweep) == {"effect": 2.0}
     assert measured == [1, 2]
@@ -179,8 +182,11 @@ def test_a_failed_run_is_tried_again(tmp_path, monkeypatch, measured):
 
 def test_a_wrong_config_is_a_failure_before_the_work(tmp_path, measured):
     with pytest.raises(LabError, match=r"^value: got -1, expected 0 or more$"):
-        run_job(prepare(-1), tmp_path / "0")
+        run_job(prepare(-1), tmp_path / "0", tmp_path)
     assert read_status(tmp_path / "0")["error"] == "value: got -1, expected 0 or more"
+    with pytest.raises(LabError, match=r"^value: got -1, expected 0 or more$"):
+        run_job(prepare(-1), tmp_path / "single")
+    assert not (tmp_path / "single").exists()
     assert measured == []
 
 
@@ -191,7 +197,7 @@ def test_a_config_that_does_not_resolve_leaves_a_finished_run_as_it_is(tmp_path)
         run_job(prepare("???"), tmp_path / "0")
     assert (tmp_path / "0" / "status.json").read_bytes() == before
     with pytest.raises(LabError, match="value: this key has no value yet"):
-        run_job(prepare("???"), tmp_path / "1")
+        run_job(prepare("???"), tmp_path / "1", tmp_path)
     assert read_status(tmp_path / "1")["status"] == "failed"
 
 
@@ -243,6 +249,7 @@ def test_a_run_is_tracked_until_the_tracker_has_it_and_then_no_more(tmp_path, mo
 
 def test_weights_are_part_of_the_identity_and_errors_name_the_models_key(monkeypatch):
     monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda model: model.checksum)
+    monkeypatch.setattr("ioi_lab.jobs.job.model_files_of", lambda model: "files")
     monkeypatch.setattr(
         FakeJob, "models", {"model": SimpleNamespace(checksum="a"), "source": SimpleNamespace(checksum="b")}
     )

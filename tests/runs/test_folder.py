@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from ioi_lab.reports.report import Report
-from ioi_lab.runs import folder as runs
-from ioi_lab.runs.folder import RunFolder, done_identity, environment, is_done, read_status, run_folders
-from ioi_lab.storage.files import write_json
+from ioi_lab.runs.folder import RunFolder
+from ioi_lab.runs.reading import is_done, read_status
 
 
 def status(folder):
@@ -69,20 +69,7 @@ def test_a_failure_is_one_line(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_hides_no_error():
-    RunFolder(runs.Path("/dev/null/x")).fail(ValueError("the real one"))
-
-
-def test_environment():
-    facts = environment()
-    assert facts["packages"]["transformer-lens"]
-    assert facts["peak_memory_mb"] > 10
-
-
-def test_outside_a_checkout_there_is_no_commit(monkeypatch, tmp_path):
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
-    facts = runs._environment.__wrapped__()
-    assert facts["git_commit"] is None
-    assert facts["git_dirty"] is None
+    RunFolder(Path("/dev/null/x")).fail(ValueError("the real one"))
 
 
 def test_a_finished_run_that_was_only_read_stays_done(tmp_path, report):
@@ -126,21 +113,3 @@ def test_where_a_run_was_logged_is_recorded_until_it_starts_again(tmp_path):
     assert folder.is_tracked
     folder.start("name: x\n", "sweep.py")
     assert not folder.is_tracked
-
-
-def test_run_folders_are_found_at_any_depth_but_not_in_each_other(tmp_path):
-    for path in ("a", "a/inner", "b/c/d", "b/e"):
-        write_json(tmp_path / path / "status.json", {"status": "running"})
-    (tmp_path / "empty").mkdir()
-    assert sorted(str(path.relative_to(tmp_path)) for path in run_folders(tmp_path)) == ["a", "b/c/d", "b/e"]
-
-
-@pytest.mark.parametrize("lost", ["metrics.json", "results.csv", "provenance.json"])
-def test_the_identity_of_a_run_needs_all_its_files(tmp_path, report, lost):
-    folder = RunFolder(tmp_path)
-    folder.start("name: x\n", "sweep.py")
-    folder.write_report(report, figures=False)
-    folder.finish({"identity": {"config": "a"}})
-    assert done_identity(tmp_path) == {"config": "a"}
-    (tmp_path / lost).unlink()
-    assert done_identity(tmp_path) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -15,10 +16,13 @@ from ioi_lab.interventions.patch import Patch
 from ioi_lab.jobs.experiment import Experiment
 from ioi_lab.jobs.job import PreparedJob
 from ioi_lab.models.loading import load_model, weights_of
-from ioi_lab.runs.folder import RunFolder, is_done
-from ioi_lab.runs.identity import check_unchanged, identity_of, sha256_of_named_files, why_again
+from ioi_lab.runs.code import library_versions
+from ioi_lab.runs.folder import RunFolder
+from ioi_lab.runs.identity import check_unchanged, identity_of, is_of_other_code, sha256_of_named_files, why_again
+from ioi_lab.runs.reading import is_done, read_run
 from tests.conftest import model_config, run_folders
 
+LIBRARIES = ("torch", "transformers", "transformer-lens")
 HEADER = "clean,corrupt,answer,distractor\n"
 PROMPT = "When John and Mary went to the {}, {} gave a drink to"
 
@@ -28,13 +32,29 @@ def write_pair(path, place):
     path.write_text(f"{HEADER}{prompts}, Mary, John\n")
 
 
+def identity(config, modules=("ioi_lab.tasks.ioi",), weights="weights", model_files="files"):
+    return identity_of(config, frozenset(modules), weights, model_files)
+
+
 def test_it_is_that_of_what_results_depend_on():
     config = {"name": "a", "seed": 0, "resume": True, "tracker": {"name": "none"}, "task": {"n": 1}}
-    first = identity_of(config, "weights")
+    first = identity(config)
     renamed = config | {"name": "b", "resume": False, "tracker": {"name": "wandb"}}
-    assert identity_of(renamed, "weights") == first
-    assert identity_of(config | {"task": {"n": 2}}, "weights")["config"] != first["config"]
-    assert identity_of(config, "others") == first | {"weights": "others"}
+    assert identity(renamed) == first
+    assert identity(config | {"task": {"n": 2}})["config"] != first["config"]
+    assert identity(config, weights="others") == first | {"weights": "others"}
+    assert identity(config, model_files="others") == first | {"model_files": "others"}
+    assert first["packages"] == ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+
+
+def test_other_versions_of_the_libraries_are_another_identity(monkeypatch):
+    first = identity({})
+    library_versions.cache_clear()
+    monkeypatch.setattr("ioi_lab.runs.code.version", lambda name: "0.1")
+    assert identity({})["packages"] == "torch 0.1, transformers 0.1, transformer-lens 0.1"
+    library_versions.cache_clear()
+    monkeypatch.undo()
+    assert identity({}) == first
 
 
 def test_a_model_that_is_not_there_is_reported_by_its_key(tmp_path):
@@ -46,17 +66,25 @@ def test_a_model_that_is_not_there_is_reported_by_its_key(tmp_path):
 
 
 def test_why_a_run_does_not_count(tmp_path):
-    identity = identity_of({"seed": 0}, "weights")
+    own = identity({"seed": 0})
     run = RunFolder(tmp_path)
-    assert why_again(tmp_path, identity) == "its files are damaged"
+    assert why_again(read_run(tmp_path), own) == "its files are damaged (status.json is missing)"
     (tmp_path / "results.csv").write_text("a\n1\n")
     (tmp_path / "metrics.json").write_text('{"a": 1}')
-    run.finish({"identity": identity})
-    assert why_again(tmp_path, identity) is None
-    other = identity | {"code": "other", "weights": "other"}
-    assert why_again(tmp_path, other) == "it was done with other code and weights"
-    with pytest.raises(LabError, match="the code and weights of this run were changed while it was measured"):
-        check_unchanged(identity, other)
+    run.finish({"identity": own})
+    assert why_again(read_run(tmp_path), own) is None
+    other = own | {"code": "other", "model_files": "other"}
+    assert why_again(read_run(tmp_path), other) == "it was done with other code and model files"
+    with pytest.raises(LabError, match="the code and model files of this run were changed while it was measured"):
+        check_unchanged(own, other)
+
+
+def test_whether_a_run_was_done_with_the_code_that_is_here(tmp_path):
+    (tmp_path / "results.csv").write_text("a\n1\n")
+    (tmp_path / "metrics.json").write_text('{"a": 1}')
+    for changes, is_other in (({}, False), ({"code": "x"}, True), ({"packages": "x"}, True), ({"weights": "x"}, False)):
+        RunFolder(tmp_path).finish({"identity": identity({}) | changes, "modules": ["ioi_lab.tasks.ioi"]})
+        assert is_of_other_code(read_run(tmp_path)) == is_other
 
 
 @pytest.mark.parametrize("launcher", ["basic", "batch"])

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
@@ -20,8 +23,18 @@ from benchmarks.kill import SMALL_GRID, kill_and_resume
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.reports.report import Report
-from ioi_lab.runs.folder import RunFolder, is_done
-from ioi_lab.runs.resume import earlier_run, earlier_sweep, is_placed, land_in, record_finished_runs, record_typed
+from ioi_lab.runs.folder import RunFolder
+from ioi_lab.runs.reading import is_done
+from ioi_lab.runs.resume import (
+    choosing,
+    earlier_run,
+    earlier_sweep,
+    is_placed,
+    land_in,
+    put_aside_what_is_no_folder,
+    record_finished_runs,
+    record_typed,
+)
 from tests.conftest import run_folders
 
 SWEEP = str(Path(__file__).resolve().parents[2] / "sweep.py")
@@ -87,7 +100,7 @@ def test_another_launcher_goes_on_in_the_same_folder(sweep):
 
 def test_other_code_is_reported_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
-    monkeypatch.setattr("ioi_lab.runs.identity.sha256_of_code", lambda: "other")
+    monkeypatch.setattr("ioi_lab.runs.identity.sha256_of_code", lambda modules: "other")
     outcome = sweep(*GRID)
     assert outcome.code == 0, outcome.err
     assert outcome.out.count("it was done with other code, so it is run again") == 3
@@ -217,8 +230,100 @@ def test_a_folder_that_was_typed_is_where_the_sweep_lands(tmp_path):
     assert is_placed(config)
 
 
-def test_finished_runs_with_this_code_are_offered_to_the_jobs(tmp_path):
-    """Not those with other code, not unfinished ones, and not those of the sweep itself."""
+def test_two_equal_sweeps_at_the_same_moment_choose_one_folder(tmp_path):
+    chosen, both = [], threading.Barrier(2)
+
+    def choose(name):
+        config = command(tmp_path / "patch" / name, "seed=0,1")
+        both.wait()
+        with choosing(config):
+            folder = earlier_sweep(config) or Path(config.hydra.sweep.dir)
+            time.sleep(0.1)
+            record_typed(folder, config)
+        chosen.append(folder)
+
+    threads = [threading.Thread(target=choose, args=(name,)) for name in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(chosen)) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_not_locked():
+    with choosing(command(Path("/dev/null/patch/now"))):
+        pass
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r$"), max_size=20))
+@example("it's")
+@example('say "hi"')
+@example("back\\\\slash\\")
+@example("\\'")
+def test_any_folder_can_be_landed_in(name):
+    config = command(Path("a"))
+    land_in(Path("runs") / name, config)
+    override = OverridesParser.create().parse_override(config.hydra.overrides.hydra[0])
+    assert override.value() == config.hydra.sweep.dir == str(Path("runs") / name)
+
+
+def test_a_name_with_quotes_and_blanks_is_gone_on_with(sweep, tmp_path):
+    name = """name='it\\'s a "name", (1) ü·漢'"""
+    for told in ("", "where 1 job is done"):
+        outcome = sweep(*SHORT, "intervention.layer=0", "hydra/launcher=batch", name)
+        assert outcome.code == 0, outcome.err
+        assert told in outcome.out
+    (run,) = run_folders(tmp_path)
+    assert run.parents[1].name == """it's a "name", (1) ü·漢"""
+
+
+def test_what_is_in_the_place_of_a_job_is_put_aside(tmp_path):
+    (tmp_path / "0").write_text("mine")
+    (tmp_path / "1").symlink_to("nowhere")
+    (tmp_path / "2").mkdir()
+    (tmp_path / "sweep.csv").touch()
+    aside = put_aside_what_is_no_folder(tmp_path)
+    assert [path.name.partition(".unusable-")[0] for path in aside] == [".0", ".1"]
+    assert aside[0].read_text() == "mine"
+    assert aside[1].is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir() if path not in aside) == ["2", "sweep.csv"]
+    assert put_aside_what_is_no_folder(tmp_path) == []
+    assert put_aside_what_is_no_folder(tmp_path / "nowhere") == []
+
+
+def test_a_sweep_goes_on_over_all_that_was_done_to_its_folder(sweep, tmp_path):
+    """A file and a link in the place of jobs, deleted jobs, and files that are cut or lead elsewhere."""
+    grid = (*SHORT, "intervention.layer=0,1,2,3", "intervention.head=0,1", "hydra/launcher=batch")
+    assert sweep(*grid).code == 0
+    folder = run_folders(tmp_path)[0].parent
+    outside = tmp_path / "mine.txt"
+    outside.write_text("mine")
+    for job in "0123":
+        shutil.rmtree(folder / job)
+    (folder / "0").write_text("")
+    (folder / "1").symlink_to("nowhere")
+    (folder / "2").symlink_to(tmp_path / "elsewhere")
+    (folder / "4" / "results.csv").write_text("layer\n")
+    status = json.loads((folder / "5" / "status.json").read_text())
+    (folder / "5" / "status.json").write_text(json.dumps(status | {"files": {"../../../../mine.txt": {}}}))
+    (folder / "6" / ".hydra" / "overrides.yaml").write_text("a: [")
+    outcome = sweep(*grid)
+    assert outcome.code == 0, outcome.err
+    assert "8 runs (8 done)" in outcome.out
+    assert "measured 6 jobs" in outcome.out
+    assert outside.read_text() == "mine"
+    assert "8 of 8 jobs are done already" in sweep(*grid).out
+
+
+@pytest.mark.parametrize("launcher", ["basic", "batch"])
+def test_a_sweep_whose_config_is_wrong_leaves_no_folder(sweep, tmp_path, launcher):
+    outcome = sweep("-m", "tracker=none", "intervention.nothing=0,1", f"hydra/launcher={launcher}")
+    assert outcome.code == 1
+    assert not list(tmp_path.glob("runs/*/[!.]*"))
+
+
+def test_finished_runs_are_offered_to_the_jobs(tmp_path):
+    """Not unfinished ones, and not those of the sweep itself."""
     identities = {
         "old/0": {"config": "a", "code": "this"},
         "old/1": {"config": "b", "code": "other"},
@@ -231,9 +336,9 @@ def test_finished_runs_with_this_code_are_offered_to_the_jobs(tmp_path):
         run.write_report(Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, dict))
         if name != "old/2":
             run.finish({"identity": identity})
-    record_finished_runs(tmp_path / "new", "this")
+    record_finished_runs(tmp_path / "new")
     offered = {name: earlier_run(tmp_path / "new", identity) for name, identity in identities.items()}
-    assert offered == {"old/0": tmp_path / "old" / "0", "old/1": None, "old/2": None, "new/0": None}
+    assert offered == {"old/0": tmp_path / "old" / "0", "old/1": tmp_path / "old" / "1", "old/2": None, "new/0": None}
     assert earlier_run(tmp_path / "no such sweep", identities["old/0"]) is None
 
 
@@ -328,13 +433,15 @@ def test_a_run_that_begins_again_while_it_is_copied_is_not_taken_over(tmp_path, 
     def starting_again(path):
         content = plain(path)
         if path.parent == other.path and path.name == "results.csv":
-            other.finish({"identity": identity})
+            other.start("name: x\n", "sweep.py")
         return content
 
     monkeypatch.setattr(Path, "read_bytes", starting_again)
     assert not run.take_over(other.path, identity)
     assert not run.path.exists()
     monkeypatch.setattr(Path, "read_bytes", plain)
+    other.write_report(report)
+    other.finish({"identity": identity})
     assert not run.take_over(other.path, {"config": "b"})
     assert run.take_over(other.path, identity)
     assert run.metrics() == {"x": 1.0}
@@ -366,8 +473,7 @@ def test_the_batch_launcher_takes_over_too(sweep):
 
 def test_the_batch_launcher_reports_other_code_and_batches_what_it_runs_again(sweep, monkeypatch):
     assert sweep(*GRID, "hydra/launcher=batch").code == 0
-    for module in ("runs.identity", "cli.multirun"):
-        monkeypatch.setattr(f"ioi_lab.{module}.sha256_of_code", lambda: "other")
+    monkeypatch.setattr("ioi_lab.runs.identity.sha256_of_code", lambda modules: "other")
     outcome = sweep(*GRID, "hydra/launcher=batch")
     assert outcome.code == 0, outcome.err
     assert "where 3 jobs are done, 3 of them with other code, which are run again" in outcome.out
@@ -416,7 +522,7 @@ def test_damaged_results_are_reported_as_such(sweep, tmp_path):
     for run, name in zip(run_folders(tmp_path), ("metrics.json", "provenance.json"), strict=False):
         (run / name).write_text('{"half": ')
     outcome = sweep(*GRID)
-    assert outcome.out.count("its files are damaged, so it is run again") == 2
+    assert outcome.out.count("its files are damaged (") == 2
     assert "3 runs (3 done)" in outcome.out
 
 
@@ -424,14 +530,15 @@ def test_a_sweep_that_stops_is_summed_up_and_says_how_to_go_on(sweep, tmp_path):
     assert sweep(*GRID).code == 0
     folder = run_folders(tmp_path)[0].parent
     shutil.rmtree(folder / "1")
-    (folder / "1").write_text("in the way")
+    (folder / "1").mkdir()
+    (folder / "1" / ".hydra").write_text("in the way")
     outcome = sweep(*GRID)
     assert outcome.code == 1
     assert "2 runs (2 done)" in outcome.out
-    assert outcome.err.splitlines()[-2:] == [
-        f"stopped; the same command goes on in {folder.relative_to(tmp_path)}",
-        f"error: cannot write or read '{folder.relative_to(tmp_path)}/1': File exists",
-    ]
+    stopped, error = outcome.err.splitlines()[-2:]
+    assert stopped == f"stopped; the same command goes on in {folder.relative_to(tmp_path)}"
+    assert error.startswith("error: cannot write or read ")
+    assert f"{folder.relative_to(tmp_path)}/1/.hydra" in error
 
 
 def test_a_worker_that_dies_is_reported_and_the_sweep_can_go_on(tmp_path):
@@ -453,4 +560,4 @@ def test_a_worker_that_dies_is_reported_and_the_sweep_can_go_on(tmp_path):
     assert last.startswith("error: a worker process died (killed, or out of memory; fewer at a time need less): ")
     assert f"did not finish ({folder.relative_to(tmp_path)}/" in last
     assert "Traceback" not in sweep.stderr
-    assert "running" in (folder / "sweep.csv").read_text()
+    assert "stopped" in (folder / "sweep.csv").read_text()

@@ -1,0 +1,85 @@
+"""JSON and YAML that somebody left, in whatever state: it is read as plain values, or is damaged."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+from ioi_lab.errors import folded, reason_of
+from ioi_lab.storage.files import parse_yaml
+
+_MAX_BYTES: Final = 50_000_000
+_MAX_VALUES: Final = 100_000
+"""The largest file that is read as JSON or YAML, and the largest number of values in it: YAML can repeat them."""
+
+
+class DamagedError(Exception):
+    """A run folder cannot be read; says why in one line."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; raises `DamagedError` if there is none."""
+    text = content_of(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path.name} is not JSON: {folded(error)}") from error
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path.name} is not a JSON object")
+    _check_values(content, text, path.name)
+    return content
+
+
+def read_yaml_file(path: Path) -> Any:
+    """Return the plain values in a YAML file; raises `DamagedError` if it cannot be read."""
+    return parsed(content_of(path), path.name)
+
+
+def parsed(text: bytes, name: str) -> Any:
+    """Return the plain values in the YAML of the file `name`; raises `DamagedError` if it cannot be read."""
+    if max(text.count(b"["), text.count(b"{")) > _MAX_VALUES:
+        raise DamagedError(f"{name} is too deep")
+    try:
+        content = parse_yaml(text)
+    except Exception as error:  # PyYAML raises errors of many types, for dates and keys among others
+        raise DamagedError(f"{name} is not YAML: {folded(error)}") from error
+    _check_values(content, text, name)
+    return content
+
+
+def _check_values(content: Any, text: bytes, name: str) -> None:
+    """Raise `DamagedError` for values that could not be shown: endless ones, keys that are no text, half characters."""
+    waiting, count = [content], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > _MAX_VALUES:
+            raise DamagedError(f"{name} has more than {_MAX_VALUES:,} values")
+        if isinstance(value, dict):
+            if not all(isinstance(key, str | int | float | None) for key in value):
+                raise DamagedError(f"{name} has keys that are not text")
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    if b"\\u" in text.lower():
+        try:
+            json.dumps(content, ensure_ascii=False, default=str).encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            raise DamagedError(f"{name} has text that is not Unicode") from error
+
+
+def content_of(path: Path) -> bytes:
+    """Return the content of a file, which must be a plain one: a device or a pipe has no end."""
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise DamagedError(f"{path.name} is not a file")
+        if about.st_size > _MAX_BYTES:
+            raise DamagedError(f"{path.name} has more than {_MAX_BYTES:,} bytes")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path.name} is missing") from error
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path.name} cannot be read: {reason_of(error)}") from error
