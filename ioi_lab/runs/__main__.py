@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.errors import LabError
-from ioi_lab.runs.paired import paired_lines
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
 from ioi_lab.terminal import print_early_logs_as_text, printable, say
 
@@ -109,6 +108,8 @@ def _compare(options: argparse.Namespace) -> list[str]:
         rows.append((key, *map(_formatted, values), "") if _is_config(key) else _metric(key, runs))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    from ioi_lab.runs.paired import paired_lines  # a second of imports
+
     try:
         paired = paired_lines(*(Path(folder) for folder in options.runs))
     except LabError as error:  # the configs and metrics are compared all the same

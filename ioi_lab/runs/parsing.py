@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +15,11 @@ from ioi_lab.storage.files import parse_yaml
 _MAX_BYTES: Final = 50_000_000
 _MAX_VALUES: Final = 100_000
 """The largest file that is read as JSON or YAML, and the largest number of values in it: YAML can repeat them."""
+
+
+_KEYS: Final = re.compile(rb"^(?=[A-Za-z_])", re.MULTILINE)
+_NESTED: Final = re.compile(rb"(\w+:)\n(  [A-Za-z_].*\n(?:  .*\n)*)")
+"""A key whose value is a mapping, in lines that all begin with two blanks."""
 
 
 class DamagedError(Exception):
@@ -28,7 +35,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path.name} is not JSON: {folded(error)}") from error
     if not isinstance(content, dict):
         raise DamagedError(f"{path.name} is not a JSON object")
-    _check_values(content, text, path.name)
+    if len(text) > _MAX_VALUES or b"\\u" in text.lower():  # every value takes a character
+        _check_values(content, text, path.name)
     return content
 
 
@@ -47,6 +55,46 @@ def parsed(text: bytes, name: str) -> Any:
         raise DamagedError(f"{name} is not YAML: {folded(error)}") from error
     _check_values(content, text, name)
     return content
+
+
+def parsed_mapping(text: bytes, name: str) -> Any:
+    """Return what `parsed` returns for YAML, but parse keys one by one: the jobs of a sweep share most of their lines.
+
+    The values are shared with other files and must not be changed.
+    """
+    try:
+        return _by_keys(text, name)
+    except (DamagedError, AttributeError):  # not as the lab writes it: a value goes on in the first column, or is no mapping
+        return parsed(text, name)
+
+
+def parsed_list(text: bytes, name: str) -> Any:
+    """Return what `parsed` returns for YAML, but parse items of one line one by one, as `parsed_mapping` does keys."""
+    lines = text.splitlines(keepends=True)
+    if not all(line.startswith(b"- ") for line in lines):
+        return parsed(text, name)
+    return [item for line in lines for item in _parsed_once(line, name)]
+
+
+def _by_keys(text: bytes, name: str) -> dict[Any, Any]:
+    return {key: value for block in _KEYS.split(text) for key, value in _block(block, name).items()}
+
+
+@lru_cache(maxsize=4096)
+def _block(text: bytes, name: str) -> Any:
+    """Return the lines from a key to the next one in its column as a mapping."""
+    if not text.strip() or text.startswith(b"#"):
+        return {}
+    if nested := _NESTED.fullmatch(text):
+        head, below = nested.groups()
+        (key,) = _parsed_once(head + b" 0", name)
+        return {key: _by_keys(below[2:].replace(b"\n  ", b"\n"), name)}
+    return parsed(text, name)
+
+
+@lru_cache(maxsize=4096)
+def _parsed_once(text: bytes, name: str) -> Any:
+    return parsed(text, name)
 
 
 def _check_values(content: Any, text: bytes, name: str) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from ioi_lab.errors import reason_of
-from ioi_lab.runs.parsing import DamagedError, content_of, parsed, read_json, read_yaml_file
+from ioi_lab.runs.parsing import DamagedError, content_of, parsed_list, parsed_mapping, read_json
 from ioi_lab.storage.files import sha256_of_files
 
 STATUS: Final = "status.json"
@@ -23,7 +21,6 @@ LOCK: Final = ".lock"
 _KEPT: Final = (STATUS, CONFIG, "provenance.json", "log.txt")
 """Files of a run folder that are no part of its report."""
 
-_TOP_KEYS: Final = re.compile(rb"^(?=[A-Za-z_])", re.MULTILINE)
 State = Literal["running", "stopped", "done", "failed", "damaged"]
 Stamp = Mapping[str, Any]
 """The `bytes` and the `sha256` of a file."""
@@ -134,20 +131,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     The values are shared with other configs and must not be changed.
     """
-    text = content_of(folder / CONFIG)
-    try:
-        content = {key: value for block in _TOP_KEYS.split(text) for key, value in _block(block).items()}
-    except (DamagedError, AttributeError):  # not written by the lab: a value goes on in the first column
-        content = parsed(text, CONFIG)
+    content = parsed_mapping(content_of(folder / CONFIG), CONFIG)
     if not isinstance(content, dict) or not content:
         raise DamagedError(f"{CONFIG} has no keys")
     return {str(key): value for key, value in content.items() if key != "defaults"}
-
-
-@lru_cache(maxsize=1024)
-def _block(text: bytes) -> Any:
-    """Return a top-level key of a config with its values; the jobs of a sweep share most of them."""
-    return parsed(text, CONFIG) if text.strip() and not text.startswith(b"#") else {}
 
 
 def read_typed(folder: Path) -> list[str]:
@@ -155,7 +142,7 @@ def read_typed(folder: Path) -> list[str]:
     path = folder / ".hydra" / "overrides.yaml"
     if not path.exists():
         return []
-    overrides = read_yaml_file(path)
+    overrides = parsed_list(content_of(path), path.name)
     if not isinstance(overrides, list):
         raise DamagedError(f"{path.name} is not a list")
     return [str(override) for override in overrides]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from ioi_lab.errors import LabError
 from ioi_lab.reports import plots
@@ -18,7 +17,7 @@ from ioi_lab.reports.plots import Array
 from ioi_lab.reports.wording import map_note
 from ioi_lab.runs.nulls import null_value
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
-from ioi_lab.stats.discoveries import FALSE_DISCOVERY_RATE
+from ioi_lab.stats.discoveries import FALSE_DISCOVERY_RATE, adjusted
 from ioi_lab.storage.files import write_bytes
 from ioi_lab.storage.tables import csv_bytes
 
@@ -243,7 +242,7 @@ class Sweep:
         p_value, n_found = self._grid("best_p_adjusted"), self._grid("n_found")
         if metric.startswith("best_") and (is_known := np.isfinite(p_value)).any():
             found = np.zeros(p_value.shape, dtype=bool)
-            found[is_known] = stats.false_discovery_control(p_value[is_known]) < FALSE_DISCOVERY_RATE
+            found[is_known] = adjusted(p_value[is_known]) < FALSE_DISCOVERY_RATE
             pale = ~(found & (n_found > 0))
             return pale, map_note(is_outlined=False, is_pale=bool(pale[np.isfinite(self._grid(metric))].any()))
         low, high, null = self._grid(f"{metric}_low"), self._grid(f"{metric}_high"), self._grid_of(nulls)

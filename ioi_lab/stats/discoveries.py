@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from scipy import stats
 
 from ioi_lab.stats.bootstrap import MIN_PROMPTS, Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
@@ -68,21 +67,31 @@ def discover(
 
     """
     p_value = _p_values(bootstrap.by_unit(changes))
-    p_adjusted = stats.false_discovery_control(p_value) if np.isfinite(p_value).all() else np.full_like(p_value, np.nan)
+    p_adjusted = adjusted(p_value) if np.isfinite(p_value).all() else np.full_like(p_value, np.nan)
     is_more = np.abs(changes.mean(axis=1)) > rounding
     found = is_more & (np.nan_to_num(p_adjusted, nan=1.0) < FALSE_DISCOVERY_RATE)
     return Discoveries(p_value, p_adjusted, found, _held_out_top(changes, gap, bootstrap))
 
 
+def adjusted(p_value: Float[Array, "row"]) -> Float[Array, "row"]:
+    """Return the p-values adjusted for their number (Benjamini & Hochberg 1995)."""
+    from scipy.stats import false_discovery_control  # a second, which listing runs does not need
+
+    p_adjusted: Array = false_discovery_control(p_value)
+    return p_adjusted
+
+
 def _p_values(changes: Float[Array, "row unit"]) -> Float[Array, "row"]:
     """Return the p-value of each mean; 1 if nothing changes, 0 if everything changes alike."""
+    from scipy.stats import t as student
+
     n_units = changes.shape[1]
     if n_units < MIN_PROMPTS:
         return np.full(len(changes), np.nan)
     mean, error = changes.mean(axis=1), changes.std(axis=1, ddof=1) / np.sqrt(n_units)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.nan_to_num(np.abs(mean) / error, posinf=np.inf)  # 0 / 0: no change
-    p_value: Array = 2 * stats.t.sf(t, n_units - 1)
+    p_value: Array = 2 * student.sf(t, n_units - 1)
     return p_value
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from ioi_lab.runs.parsing import DamagedError, read_json, read_yaml_file
+from ioi_lab.runs.parsing import DamagedError, parsed, parsed_list, parsed_mapping, read_json, read_yaml_file
+from ioi_lab.storage.files import yaml_text
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,26 @@ def test_only_plain_files_are_opened(tmp_path):
     for name, line in (("pipe", "is not a file"), ("folder", "is not a file"), ("nothing", "is missing")):
         with pytest.raises(DamagedError, match=f"^{name} {line}$"):
             read_json(tmp_path / name)
+
+
+KEYS = st.from_regex(r"[A-Za-z_]{1,6}", fullmatch=True)
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=100)
+
+BELOW = lambda values: st.lists(values, max_size=3) | st.dictionaries(KEYS, values, max_size=3)  # noqa: E731
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(KEYS, st.recursive(PLAIN, BELOW, max_leaves=8)))
+@example({"task": {"on": {"no": "When John and Mary\n\n  went to the store " * 5, "b": []}}, "_": {}})
+def test_keys_parsed_one_by_one_give_what_they_give_together(config):
+    text = f"# a comment\n{yaml_text(config)}".encode()
+    assert parsed_mapping(text, "a") == parsed(text, "a")
+    assert parsed_list(yaml_text(list(config)).encode(), "a") == list(config)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['a: "b\nc: d"\n', "a: &x [1]\nb: *x\n", "a: 1\n...\n", "a:\n  b: 1\n\n  c: 2\n", "a:\n  b\n", "a\n", "a: 1"],
+)
+def test_other_yaml_is_parsed_whole(text):
+    assert parsed_mapping(text.encode(), "a") == parsed(text.encode(), "a")
