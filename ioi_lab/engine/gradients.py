@@ -41,6 +41,8 @@ def _at(forward: Forward, bucket: Bucket, base: Pass, sites: list[Site], embedde
 
     def keep(site: Site) -> Hook:
         def retain(activation: Tensor, hook: object) -> Tensor:
+            if site in outputs:
+                activation = activation.view_as(activation)  # else its gradient is that of the residual connection too
             activation.retain_grad()
             kept[site] = activation
             return activation  # else TransformerLens goes on with what it reshaped this from

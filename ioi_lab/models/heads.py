@@ -46,6 +46,7 @@ def head_of(name: str | float, shape: ModelShape, component: Component, key: str
     Raises a `LabError` that names `key` if the model does not have the head, and for a number that may stand for two
     heads: YAML reads both 9.1 and 9.10 as 9.1.
     """
+    shape.check_component(component, key)
     layer, head = (int(part) for part in str(name).split("."))
     if isinstance(name, float) and head > 0 and head * 10 < shape.heads(component):
         raise LabError(f"{key}: got {name}, which may be head {head} or {head * 10}; quote it: '{layer}.{head}'")
@@ -55,7 +56,7 @@ def head_of(name: str | float, shape: ModelShape, component: Component, key: str
         raise LabError(f"{key}: got {name}, expected a {noun} from 0.0 to {last_layer}.{last_head} ({shape.name})")
     if (component, layer) in shape.missing:
         having = ", ".join(map(str, shape.layers(component)))
-        raise LabError(f"{key}: got {name}, but of {shape.name} only these layers have {component}: {having or 'none'}")
+        raise LabError(f"{key}: got {name}, but of {shape.name} only these layers have {component}: {having}")
     return layer, head
 
 
