@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -97,6 +99,16 @@ def _save(folder: Path, own: DictConfig, hydra: Any, config: DictConfig) -> None
         (folder / f"{name}.yaml").write_text(yaml_text(plain))
 
 
+def _set_items(items: Any, values: Sequence[str], before: Sequence[str]) -> None:
+    """Set the items of an OmegaConf list that are `before` to these values; each that is set takes long."""
+    del items[len(values) :]
+    for index, value in enumerate(values):
+        if index >= len(before):
+            items.append(value)
+        elif value != before[index]:
+            items[index] = value
+
+
 class JobConfigs:
     """A config loader that composes the config groups of a sweep's jobs once, and sets each job's values in a copy.
 
@@ -106,7 +118,8 @@ class JobConfigs:
     def __init__(self, loader: Any) -> None:
         self._loader = loader
         self._last: DictConfig
-        self._composed: dict[tuple[str, ...], bytes] = {}
+        self._shared: frozenset[str] = frozenset()
+        self._composed: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[bytes, list[str]]] = {}
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._tried: set[tuple[object, ...]] = set()
 
@@ -126,25 +139,53 @@ class JobConfigs:
             self._tried |= new
         return self._last
 
+    def share(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Apply the overrides that all these jobs have once, not in each job.
+
+        An override of a key that a job sets twice is applied in each job, as their order counts.
+        """
+        shared = set(jobs[0]).intersection(*jobs[1:]) if jobs else set()
+        keys = [Counter(line.partition("=")[0] for line in job) for job in jobs]
+        once = {key for key in (keys[0] if keys else ()) if all(count[key] == 1 for count in keys)}
+        self._shared = frozenset(line for line in shared if line.partition("=")[0] in once)
+
     def job_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Return the config of the job with these overrides."""
         parsed = [self._parse(line) for line in sweep_overrides]
         overrides = [override for override, _ in parsed]
-        values = [override for override, sets_a_value in parsed if sets_a_value]
-        groups = tuple(str(override.input_line) for override, sets_a_value in parsed if not sets_a_value)
-        if groups not in self._composed:
-            composed = self._loader.load_sweep_config(master_config, list(groups))
-            self._composed[groups] = pickle.dumps(composed)  # unpickling takes a fifth of the time of a deepcopy
-        config: DictConfig = pickle.loads(self._composed[groups])
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
         own = [override for override in overrides if not override.is_hydra_override()]
-        config.hydra.overrides.task = [override.input_line for override in own]
+        lines = [str(override.input_line) for override in own]
+        config, its_lines = self._composed_once(master_config, parsed, lines)
+        values = [override for override, sets_a_value in parsed if sets_a_value]
+        ConfigLoaderImpl._apply_overrides_to_config(
+            [one for one in values if one.input_line not in self._shared], config
+        )
+        _set_items(config.hydra.overrides.task, lines, its_lines)
         form = config.hydra.job.config.override_dirname
         config.hydra.job.override_dirname = get_overrides_dirname(
             overrides=own, kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
         )
         OmegaConf.copy_cache(from_config=master_config, to_config=config)  # such as the time in the folder's name
         return config
+
+    def _composed_once(
+        self, master_config: DictConfig, parsed: Sequence[tuple[Override, bool]], lines: list[str]
+    ) -> tuple[DictConfig, list[str]]:
+        """Return a new config with the config groups of a job and the values that all jobs share.
+
+        Also return its list of overrides, which is that of the first of these jobs.
+        """
+        groups = tuple(str(override.input_line) for override, sets_a_value in parsed if not sets_a_value)
+        shared = [one for one, sets_a_value in parsed if sets_a_value and one.input_line in self._shared]
+        key = groups, tuple(str(override.input_line) for override in shared)
+        if key not in self._composed:
+            composed = self._loader.load_sweep_config(master_config, list(groups))
+            ConfigLoaderImpl._apply_overrides_to_config(shared, composed)
+            composed.hydra.overrides.task = lines
+            self._composed[key] = pickle.dumps(composed), lines  # unpickling takes a fifth of the time of a deepcopy
+        pickled, its_lines = self._composed[key]
+        config: DictConfig = pickle.loads(pickled)
+        return config, its_lines
 
     def _parse(self, line: str) -> tuple[Override, bool]:
         """Return an override, and whether it sets a value."""

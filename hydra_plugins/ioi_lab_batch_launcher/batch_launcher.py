@@ -56,6 +56,7 @@ class BatchLauncher(Launcher):
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         log.info("Launching %d jobs, at most %d of them measured together", len(job_overrides), self._wave)
+        self._configs.share(job_overrides)
         returns: list[JobReturn] = []
         for start in range(0, len(job_overrides), self._wave):
             wave = job_overrides[start : start + self._wave]

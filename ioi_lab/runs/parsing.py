@@ -64,7 +64,7 @@ def parsed_mapping(text: bytes, name: str) -> Any:
     """
     try:
         return _by_keys(text, name)
-    except (DamagedError, AttributeError):  # not as the lab writes it: a value goes on in the first column, or is no mapping
+    except (DamagedError, AttributeError):  # the lab did not write it: a value goes on in the first column
         return parsed(text, name)
 
 

@@ -172,17 +172,17 @@ def _check_files(folder: Path, status: Mapping[str, Any], contents: bool) -> Non
         if not _is_plain(name):
             raise DamagedError(f"{STATUS} lists {name!r}, which is not the name of a file in the folder")
         try:
-            about = (folder / name).lstat()
+            about = os.lstat(f"{folder}/{name}")  # pathlib takes longer than the system
         except FileNotFoundError as error:
             if (stamp is None and name in files) or name.startswith(f"{PLOTS}/"):
                 continue
             raise DamagedError(f"{name} is missing") from error
         except OSError as error:
             raise DamagedError(f"{name} cannot be read: {reason_of(error)}") from error
-        _check_file(folder / name, about, stamp, name, contents)
+        _check_file(folder, about, stamp, name, contents)
 
 
-def _check_file(path: Path, about: os.stat_result, stamp: Stamp | None, name: str, contents: bool) -> None:
+def _check_file(folder: Path, about: os.stat_result, stamp: Stamp | None, name: str, contents: bool) -> None:
     if not stat.S_ISREG(about.st_mode):
         raise DamagedError(f"{name} is not a plain file")
     if stamp is None:
@@ -191,7 +191,7 @@ def _check_file(path: Path, about: os.stat_result, stamp: Stamp | None, name: st
         return
     if about.st_size != stamp.get("bytes"):
         raise DamagedError(f"{name} has {about.st_size} bytes and was written with {stamp.get('bytes')}")
-    if contents and _sha256(path) != stamp.get("sha256"):
+    if contents and _sha256(folder / name) != stamp.get("sha256"):
         raise DamagedError(f"{name} has changed since it was written")
 
 

@@ -49,12 +49,21 @@ def loader():
         [["intervention=steer", "intervention.scale=-1.0"], ["intervention=ablate", "intervention.method=mean"]],
         [["experiment=steering_scales", "intervention.layer=[1,2]"], ["experiment=residual_by_position", "seed=3"]],
         [["model=tiny-pythia", "+model.note=x", "name=a b"], ["model=tiny-gpt2", "~seed"]],
+        [
+            ["seed=1", "task.n=4", "name=a", "seed=2"],
+            ["seed=2", "task.n=4", "name=a", "seed=1"],
+            ["task.n=4", "name=a"],
+        ],
+        [["intervention=steer", "task.n=4", f"intervention.scale={scale}"] for scale in (1.0, 2.0, 3.0)],
     ],
-    ids=["values", "groups", "presets", "added and deleted"],
+    ids=["values", "groups", "presets", "added and deleted", "set twice", "shared"],
 )
-def test_configs_are_those_that_hydra_composes(loader, jobs):
+@pytest.mark.parametrize("are_known", [False, True], ids=["one by one", "known before"])
+def test_configs_are_those_that_hydra_composes(loader, jobs, are_known):
     master = loader.load_configuration("sweep", [], RunMode.MULTIRUN)
     fast = JobConfigs(loader)
+    if are_known:
+        fast.share(jobs)
     for overrides in [*jobs, *reversed(jobs)]:
         expected = loader.load_sweep_config(master, overrides)
         assert OmegaConf.to_yaml(fast.job_config(master, overrides)) == OmegaConf.to_yaml(expected)
