@@ -270,18 +270,15 @@ class Engine:
 
     def _parts_are_exact(self, edit_sets: Sequence[EditSet], capture: Sequence[Site] = ()) -> bool:
         components = {edit.site.component for edit_set in edit_sets for edit in edit_set}
-        proofs, one_prompt = proofs_of(self.model), self._one_prompt
-        if not (in_parts := proofs.hold(self._passes, one_prompt, components)) or not capture or not any(edit_sets):
+        proofs, one_prompt = proofs_of(self.model), Bucket(self.prompts, [0], self.model.device)
+        in_parts = proofs.hold(self._passes, one_prompt, components)
+        if not in_parts or not capture or not any(edit_sets):
             return in_parts
         return proofs.hold_for_captures(self._passes, one_prompt, {site.component for site in capture})
 
     def stream_is_sum(self) -> bool:
         """Return whether each block adds what its attention and its MLP put out to the stream, and does no more."""
-        return proofs_of(self.model).stream_is_sum(self._passes, self._one_prompt)
-
-    @property
-    def _one_prompt(self) -> Bucket:
-        return Bucket(self.prompts, [0], self.model.device)
+        return proofs_of(self.model).stream_is_sum(self._passes, Bucket(self.prompts, [0], self.model.device))
 
     def _use_recordings(self, recordings: RecordingCache) -> None:
         self._recordings = recordings

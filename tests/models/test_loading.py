@@ -98,7 +98,7 @@ def test_a_revision_is_for_the_hub(tmp_path):
 
 def test_an_architecture_that_cannot_be_loaded_is_reported(tmp_path, random_folders):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
-    (tmp_path / "model.safetensors").touch()
+    save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     AutoTokenizer.from_pretrained(random_folders["gpt2"]).save_pretrained(tmp_path)
     with pytest.raises(LabError, match=r"model\.path: cannot load .* as a causal language model") as caught:
         load_model(model_config(tmp_path))

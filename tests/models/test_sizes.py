@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,19 +18,10 @@ from ioi_lab.models.sizes import check_sizes
 from tests.conftest import model_config
 
 GONE = object()
-VALUES = [-1, 0, 3, 10**6, 10**12, 1.5, "x", True, None, [], GONE]
+VALUES = [-1, 0, 3, 10**12, "x", None, GONE]
 FIELDS = {
-    "gpt2": ["n_embd", "n_head", "n_layer", "n_positions", "n_inner", "vocab_size", "model_type", "layer_norm_epsilon"],
-    "llama-gqa": [
-        "head_dim",
-        "hidden_size",
-        "intermediate_size",
-        "max_position_embeddings",
-        "num_attention_heads",
-        "num_hidden_layers",
-        "num_key_value_heads",
-        "rope_parameters",
-    ],
+    "gpt2": ["n_embd", "n_head", "n_layer", "n_positions", "vocab_size", "model_type"],
+    "llama-gqa": ["head_dim", "hidden_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads"],
 }
 
 
@@ -42,7 +34,9 @@ def with_field(folder: Path, name: str, value: object) -> Path:
 
 @pytest.fixture
 def copies(tmp_path, random_folders):
-    return lambda name: Path(shutil.copytree(random_folders[name], tmp_path / name, dirs_exist_ok=True))
+    """A function that returns a new copy of a folder each time: a model is loaded once per folder."""
+    number = count()
+    return lambda name: Path(shutil.copytree(random_folders[name], tmp_path / f"{name}-{next(number)}"))
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -59,7 +53,7 @@ def test_whatever_is_in_a_field_the_model_loads_or_one_line_says_why_not(copies,
                 with torch.no_grad():
                     assert model.bridge(torch.zeros(1, 4, dtype=torch.long)).isfinite().all()
                 loaded += 1
-    assert loaded
+    assert loaded + len(lines) == len(FIELDS[name]) * len(VALUES)
     assert len(lines) > loaded
     assert all(line.startswith("model.path: ") and "\n" not in line for line in lines)
 
