@@ -28,6 +28,9 @@ REFUSED = {
     ("deepseek-v3", "patch z"): "got 'z', which is not a component of deepseek-v3; expected one of resid_pre, pattern",
     ("deepseek-v3", "path mlp_out to q"): "got 'q', which is not a component of deepseek-v3",
     ("deepseek-v3", "head_roles"): "assigning roles to heads needs k in every layer, but in deepseek-v3 it is not",
+    ("deepseek-v3", "steer z"): "got 'z', which is not a component of deepseek-v3",
+    ("jamba", "patch pattern"): "got 'pattern', but writing there changes nothing in jamba",  # nor do parts hold
+    ("jamba", "path z to q, free MLPs"): "mlps: got 'free', .* of jamba only these layers have heads: 1, 3",
     ("jamba", "head_roles"): r"needs k in every layer, but in jamba layers 1, 3 alone have it",
     ("opt-post", "patch resid_mid"): "got 'resid_mid', which cannot be distinguished in the blocks of opt-post",
     ("opt-post", "path z to logits"): r"mlps: got 'frozen', .*norms follow the sums.*; expected free",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
@@ -103,6 +104,9 @@ class _Trial:
         self._bucket = bucket
         self._component = component
         self._shape = passes.model.shape
+        self._agree = True
+        """Whether parts have agreed with whole passes so far."""
+
         self._strongest = 0.0
         """The largest change of a logit, as a multiple of what counts as agreement."""
 
@@ -114,17 +118,15 @@ class _Trial:
         Raises a `LabError` if they change nothing because TransformerLens only shows the component.
         """
         check_what_is_written(self._passes, self._bucket, self._component)
-        if not self._agree(self._bucket, self._usual_places()):
-            return False
+        self._try(self._bucket, self._usual_places())
         if self._strongest > 1:
-            return True
+            return self._agree
         prompts, places = self._others()
         for bucket in prompts:
-            if not self._agree(bucket, places[bucket]):
-                return False
+            self._try(bucket, places[bucket])
             if self._strongest > 1:
-                return True
-        if self._strongest < _FAINT:
+                return self._agree
+        if self._strongest < _FAINT:  # whether or not parts agree
             self._check_not_only_shown(prompts, places)
         return False  # agreement proves nothing
 
@@ -146,22 +148,22 @@ class _Trial:
             places[bucket] = [(layer, position) for layer in layers for position in positions]
         return prompts, places
 
-    def _agree(self, bucket: Bucket, places: Iterable[tuple[int, int]]) -> bool:
-        """Return whether parts of passes agree with whole ones under edits of some layers and positions of a prompt."""
+    def _try(self, bucket: Bucket, places: Iterable[tuple[int, int]]) -> None:
+        """Compare parts of passes with whole ones under edits of some layers and positions of a prompt."""
         passes = self._passes
         unedited = passes.selected(passes.recording(bucket, "clean", set()).end_logits[None], bucket)
-        if not unedited.isfinite().all():
-            return False  # nothing can be proved; the measurement itself will report it
+        if not unedited.isfinite().all():  # nothing can be proved; the measurement itself will report it
+            self._agree, self._strongest = False, math.inf
+            return
         for layer, position in places:
             edit_set = [strong_edit(passes, bucket, Site(self._component, layer, None, position))]
             hooks = edit_hooks([edit_set], bucket, {})
             expected = passes.selected(passes.forward.whole(bucket, "clean", hooks), bucket)
             tolerance = max(_AGREEMENT, float(_ROUNDING * passes.model.rounding * expected.abs().max()))
-            got = self._of_part(bucket, edit_set, unedited)
-            if got is None or not (got - expected).abs().max() <= tolerance:
-                return False
             self._strongest = max(self._strongest, float((expected - unedited).abs().max()) / tolerance)
-        return True
+            if self._agree:
+                got = self._of_part(bucket, edit_set, unedited)
+                self._agree = got is not None and bool((got - expected).abs().max() <= tolerance)
 
     def _of_part(self, bucket: Bucket, edit_set: EditSet, unedited: Tensor) -> Tensor | None:
         """Return the logits of a part of a pass; None if the architecture resists, in any way."""

@@ -47,7 +47,7 @@ def path_patch_edits(
 
     Raises:
         LabError: MLPs are to be free, but the model's cannot be run apart from attention; or frozen, but the stream is
-            not the sum of what blocks add.
+            not the sum of what blocks add; or free, but some layers have no heads that could be kept.
 
     """
     if mlps == "free":
@@ -143,6 +143,12 @@ def _edits_through_mlps(
         raise LabError(
             f"intervention.mlps: got 'free', but the blocks of {shape.name} have no MLP that can be run apart from "
             "attention; expected frozen"
+        )
+    if len(shape.layers("z")) < shape.n_layers:
+        having = ", ".join(map(str, shape.layers("z"))) or "none"
+        raise LabError(
+            f"intervention.mlps: got 'free', which keeps all heads as they are, but of {shape.name} only these layers "
+            f"have heads: {having}; expected frozen"
         )
     if not receivers:
         return [_with_heads_frozen(sites, base, shape, shape.n_layers) for sites in senders]

@@ -42,6 +42,7 @@ def cells_of(component: Component, layer: Any, head: Any, shape: ModelShape) -> 
 
     Raises a `LabError` for a layer or head that the model does not have.
     """
+    shape.check_component(component, "intervention.component")
     if names := head_names_in(head):
         return list(heads_of(names, shape, component, "intervention.head"))
     layers = shape.layers(component) if layer == "all" else indices_of(layer, shape.n_layers)
