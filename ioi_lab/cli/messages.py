@@ -144,11 +144,15 @@ def _unknown(key: str, config_name: str) -> str:
         return f"{key}: no such key; write {' or '.join(f'{name}={_value(key)}' for name in longer)}"
     if options := _options_with(parent, last):
         return f"{key}: this is a key of {' or '.join(options)}; expected one of {', '.join(choices)}"
-    by_last = {choice.rpartition(".")[2]: choice for choice in choices}
-    by_last |= {name.rpartition(".")[2]: name for name in below if name.rpartition(".")[2] not in by_last}
-    close = [by_last[name] for name in get_close_matches(last, by_last, n=1)]
+    close = [name for names in (choices, below) for name in _close_by_last(last, names)]
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{key}: no such key{hint}; expected one of {', '.join(choices)}"
+
+
+def _close_by_last(last: str, names: Sequence[str]) -> list[str]:
+    """Return the full name whose last part is most like `last`, or nothing."""
+    by_last = {name.rpartition(".")[2]: name for name in reversed(names)}
+    return [by_last[name] for name in get_close_matches(last, by_last, n=1)]
 
 
 def what_instead(line: str, arguments: Sequence[str]) -> str:

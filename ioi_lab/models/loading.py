@@ -28,6 +28,7 @@ from ioi_lab.tiny import TINY_MODELS, tiny_folder
 if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel
 
 Version = tuple[tuple[str, int, int], ...]
 """The names, sizes and modification times of files."""

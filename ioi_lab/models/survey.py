@@ -85,7 +85,9 @@ def _check_causal(logits: Float[Tensor, "prompt pos vocab"], name: str) -> None:
 def _length_unlike_heads(shape: ModelShape) -> int:
     """Return a number of positions that cannot be taken for a number of heads or of prompts."""
     others = {_N_PROMPTS, shape.n_heads, shape.n_kv_heads}
-    return next((length for length in range(3, 8) if length not in others and length <= shape.n_ctx), 1)
+    return next(
+        (length for length in (*range(8, 16), *range(3, 8)) if length not in others and length <= shape.n_ctx), 1
+    )
 
 
 def _expected(component: Component, shape: ModelShape, length: int) -> tuple[int, ...]:

@@ -183,7 +183,7 @@ def test_prompt_longer_than_the_context_is_reported(setups):
     pair = prompts[0]
     long = (*pair.clean_tokens * 10,)
     too_long = PromptPair("a", "b", " c", " d", long, long, 1, 2, {"END": len(long) - 1}, ("x",) * len(long))
-    with pytest.raises(LabError, match="reads 64"):
+    with pytest.raises(LabError, match="reads at most 64"):
         Engine(model, PromptPairs([too_long]))
 
 

@@ -196,8 +196,8 @@ CONFIG_MISTAKES = {
     "wrong type": (["task.n=many"], "task.n: got 'many', expected a valid integer"),
     "zero prompts": (["task.n=0"], "task.n: got 0, expected greater than or equal to 1"),
     "wrong choice": (["intervention.direction=up"], "intervention.direction: got 'up', expected 'denoise' or 'noise'"),
-    "no prompts": (["task=pairs"], "task.path: got None; give a CSV file with task.path=…, or one pair with"),
-    "half a pair": (["task=pairs", "task.prompt=x"], "task.corrupt: got None; give a CSV file with task.path=…, or"),
+    "no prompts": (["task=pairs"], "task.path: got None; give a file with task.path=…, or one pair with"),
+    "half a pair": (["task=pairs", "task.prompt=x"], "task.corrupt: got None; give a file with task.path=…, or"),
     "a file and a pair": (
         ["task=pairs", "task.path=x.csv", "task.prompt=x"],
         "task.prompt: got 'x', but task.path=x.c",
@@ -381,7 +381,7 @@ def test_rows_that_do_not_line_up_are_reported(sweep, tmp_path):
     content = "clean,corrupt,answer,distractor\nThen John met,Then John and Mary met, Mary, John\n"
     outcome = sweep(*csv_file(tmp_path, content), "tracker=none")
     assert outcome.code == 1
-    assert "row 1: clean has 4 tokens and corrupt 6; they must be equally long" in outcome.error_line
+    assert "row 2: clean has 4 tokens and corrupt 6; they must be equally long" in outcome.error_line
 
 
 def test_prompts_that_measure_nothing_are_reported(sweep, tmp_path):

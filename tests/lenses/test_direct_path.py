@@ -218,7 +218,9 @@ def test_what_prevents_direct_effects_is_named(kind, tmp_path):
     changes = {
         "Bert": {"is_decoder": True},
         "Jamba": {
-            "num_experts": 1,
+            "num_experts": 2,
+            "num_experts_per_tok": 1,
+            "use_mamba_kernels": False,
             "mamba_d_state": 4,
             "mamba_dt_rank": 4,
             "attn_layer_period": 2,

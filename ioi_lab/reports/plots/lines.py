@@ -15,7 +15,7 @@ from matplotlib.style import context
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
-from ioi_lab.reports.plots.sizes import LINE, left_out, new_figure, room_below, room_left, shortened, spread, thinned
+from ioi_lab.reports.plots.sizes import LINE, left_out, new_figure, room_below, room_left, spread, thinned, wrapped
 from ioi_lab.reports.plots.style import MAX_LEGEND, NEGATIVE, NEUTRAL, POSITIVE, STYLE, Axis, finish, plain_number
 from ioi_lab.reports.wording import NOT_FOUND, intervals_over
 from ioi_lab.stats.bootstrap import Over
@@ -80,7 +80,7 @@ def ranked_bars(
             for value, is_pale in zip(values, pale, strict=True)
         ]
         ax.barh(places, values, color=colours, xerr=_whiskers(values, low, high), ecolor=NEUTRAL, capsize=2)
-        ax.set_yticks(places, [shortened(name, _MAX_BAR_NAME) for name in bars.ticks[:_MAX_BARS]])
+        ax.set_yticks(places, [wrapped(name, _MAX_BAR_NAME, most=1) for name in bars.ticks[:_MAX_BARS]])
         ax.invert_yaxis()
         ax.axvline(0, color="black", linewidth=0.8)
         note = f"\nwith {intervals_over(over)}" if np.isfinite(low).any() else ""

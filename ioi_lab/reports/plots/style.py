@@ -21,6 +21,9 @@ from ioi_lab.reports.plots.sizes import CHARACTER, LINE, MAX_INCHES, pixels_per_
 DIVERGING: Final = "RdBu"
 SEQUENTIAL: Final = "viridis"
 POSITIVE, NEGATIVE, NEUTRAL = "#2166ac", "#b2182b", "#555555"
+_NARROWEST_TITLE: Final = 14
+"""The least number of characters of a line in the title of a panel."""
+
 _CHARACTERS_PER_INCH: Final = 13
 """The number of characters of a title, in its font, per inch."""
 
@@ -92,7 +95,7 @@ def finish(figure: Figure, title: str, panels: Sequence[Axes], beside: float = 0
         room = (figure.get_figwidth() - beside) / grid.ncols - CHARACTER * names - 0.6
         width = int(_CHARACTERS_PER_INCH * room)
         ax.set_xlabel(wrapped(ax.get_xlabel(), width))
-        ax.set_title(wrapped(ax.get_title(), width, most=1))
+        ax.set_title(wrapped(ax.get_title(), max(width, _NARROWEST_TITLE)))
         lines += len(ax.get_xlabel().splitlines()) if ax is panels[-1] else 0
         if (legend := ax.get_legend()) is not None:
             for text in legend.get_texts():

@@ -66,7 +66,7 @@ def test_the_map_has_the_means_of_all_heads(result):
     assert ax.images[0].get_array().tolist() == MEANS.tolist()
     assert texts(ax) == ["0.50", "0.25", "0.00", "1.00", "0.75", "0.12"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("head", "layer")
-    assert bar.get_ylabel() == "attention weight, mean over prompts"
+    assert " ".join(bar.get_ylabel().split()) == "attention weight, mean over prompts"
     title = "Attention from END to S1+1, clean prompts\ntoy, toy task, 4 prompts"
     assert figure.get_suptitle() == title
 

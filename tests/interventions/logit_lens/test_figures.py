@@ -75,7 +75,7 @@ def draw(result, title="logit lens"):
 def test_the_dashboard_has_both_names_in_both_passes(result):
     figure = draw(result)["dashboard"]
     *panels, bar = figure.axes
-    assert [ax.get_title() for ax in panels] == [
+    assert [" ".join(ax.get_title().split()) for ax in panels] == [
         "clean: P(correct), “a”", "clean: P(incorrect), “b”",
         "corrupted: P(correct), “a”", "corrupted: P(incorrect), “b”",
     ]  # fmt: skip
@@ -129,7 +129,7 @@ def test_maps_by_position_have_a_scale_without_the_embedding(result):
     assert [ax.get_title() for ax in (clean, corrupted)] == ["clean", "corrupted"]
     assert clean.images[0].get_array().tolist() == [[100, -1], [0, 2], [-4, 6]]
     assert clean.images[0].get_clim() == (-6, 6)
-    assert bar.get_ylabel() == "logit difference (answer − distractor)"
+    assert " ".join(bar.get_ylabel().split()) == "logit difference (answer − distractor)"
     assert [tick.get_text() for tick in clean.get_xticklabels()] == ["S2", "END"]
     assert [tick.get_text() for tick in clean.get_yticklabels()] == TICKS
 

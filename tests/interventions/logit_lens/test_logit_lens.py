@@ -119,7 +119,10 @@ def test_a_tuned_lens_is_trained_saved_and_used_again(sweep, tmp_path):
             ["intervention.lens=tuned", "intervention.text=x.txt"],
             "intervention.text: this key is now intervention.lens.text",
         ),
-        (["intervention.lens._target_=os.path"], "intervention.lens._target_: got 'os.path', expected the full name"),
+        (
+            ["intervention.lens._target_=os.path"],
+            "intervention.lens._target_: got 'os.path', expected a name in ioi_lab",
+        ),
         (["model=tiny-pythia", "intervention.sublayers=true"], "intervention.sublayers: got True, but the blocks of"),
         (["intervention.prompt=99", "task.n=4"], "intervention.prompt: got 99, expected the index of a prompt, 0 to 3"),
         (["intervention.top_k=5000", "task.n=4"], "intervention.top_k: got 5000, expected at most 1082"),
