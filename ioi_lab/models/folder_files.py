@@ -14,10 +14,13 @@ from typing import Any, Final, NamedTuple
 from ioi_lab.errors import LabError, folded
 from ioi_lab.models.hub import TEXT_FILES, WEIGHT_FILES
 
-_OBJECTS: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+_OBJECTS: Final = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 _POINTER: Final = b"version https://git-lfs"
 """How the file starts that git checks out in place of a large one."""
+
+_WHOLE: Final = "model.safetensors"
+"""The file that Transformers reads if there is one."""
 
 _INDEX: Final = "model.safetensors.index.json"
 """The file that says which tensor is in which of several weight files."""
@@ -59,7 +62,7 @@ def _check_contents(folder: Path, states: tuple[_State, ...]) -> None:
     for name in _OBJECTS:
         if (folder / name).exists():
             _json_object(folder / name)
-    if (folder / _INDEX).is_file():
+    if (folder / _INDEX).is_file() and not (folder / _WHOLE).is_file():
         _check_index(folder)
     for file in folder.glob("*.safetensors"):
         _shapes(file)

@@ -13,7 +13,7 @@ import pytest
 
 from ioi_lab.errors import LabError
 from ioi_lab.models.folder_files import check_files, weights_in
-from ioi_lab.models.loading import weights_of
+from ioi_lab.models.loading import load_model, weights_of
 from tests.conftest import model_config
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 548105171\n"
@@ -46,8 +46,18 @@ def written(name: str, text: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_text(text)
 
 
-def with_index(shard: object) -> Callable[[Path], None]:
-    return written(INDEX, json.dumps({"metadata": {}, "weight_map": {"wte.weight": shard}}))
+def with_index(text: str) -> Callable[[Path], None]:
+    """Break a folder: its weights are in another file, and the index has this text."""
+
+    def breaking(folder: Path) -> None:
+        (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+        (folder / INDEX).write_text(text)
+
+    return breaking
+
+
+def shard(name: object) -> Callable[[Path], None]:
+    return with_index(json.dumps({"metadata": {}, "weight_map": {"wte.weight": name}}))
 
 
 def header(text: bytes) -> bytes:
@@ -95,14 +105,13 @@ DAMAGED = {
     "tokenizer: empty": (written("tokenizer.json", ""), "cannot read .*tokenizer.json' as JSON"),
     "tokenizer: config is a list": (written("tokenizer_config.json", "[]"), "tokenizer_config.json' is not a JSON obj"),
     "tokenizer: config is a pipe": (instead("tokenizer_config.json", os.mkfifo), "tokenizer_config.json' is a pipe"),
-    "generation: half": (written("generation_config.json", "{"), "cannot read .*generation_config.json' as JSON"),
     "another text: pipe": (instead("merges.txt", os.mkfifo), "merges.txt' is a pipe"),
-    "index: a list": (written(INDEX, "[]"), "is not a JSON object"),
-    "index: no files": (written(INDEX, "{}"), "names no weight files"),
-    "index: an absent file": (with_index("model-00002-of-00002.safetensors"), "which is not in the folder"),
-    "index: a device": (with_index("/dev/zero"), "names '/dev/zero', which is not in the folder"),
-    "index: outside": (with_index("../model.safetensors"), "names '../model.safetensors', which is not in the folder"),
-    "index: no name": (with_index(7), "names '7', which is not in the folder"),
+    "index: a list": (with_index("[]"), "is not a JSON object"),
+    "index: no files": (with_index("{}"), "names no weight files"),
+    "index: an absent file": (shard("model-00002-of-00002.safetensors"), "which is not in the folder"),
+    "index: a device": (shard("/dev/zero"), "names '/dev/zero', which is not in the folder"),
+    "index: outside": (shard("../model.safetensors"), "names '../model.safetensors', which is not in the folder"),
+    "index: no name": (shard(7), "names '7', which is not in the folder"),
 }
 """What is broken, how, and the line that says so."""
 
@@ -126,6 +135,13 @@ def test_a_file_that_may_not_be_read_is_reported(folder, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(LabError, match=r"cannot read '.*': Permission denied$"):
         check_files(folder)
+
+
+def test_what_transformers_does_not_need_may_be_damaged(folder):
+    written("generation_config.json", "{")(folder)
+    written(INDEX, "[]")(folder)
+    check_files(folder)
+    load_model(model_config(folder))
 
 
 def test_a_whole_folder_passes_and_its_numbers_are_counted(random_folders, tmp_path):
