@@ -13,6 +13,9 @@ from ioi_lab.runs.identity import PATH_KEYS
 
 TEXT_KEYS: Final = ("task.prompt", "task.corrupt", "task.answer", "task.distractor")
 
+_ORDINARY_PATH: Final = re.compile(r"(?=.*(/|\.[A-Za-z]))[A-Za-z0-9_./-]+")
+"""Paths that Hydra reads as they are: the same command stays the same when its file appears or vanishes."""
+
 
 def as_typed(override: str) -> str:
     """Return an override of a text or a path in a form that Hydra reads as it was typed; any other one unchanged.
@@ -25,7 +28,7 @@ def as_typed(override: str) -> str:
         return override
     if key in TEXT_KEYS:
         return f"{key}={_quoted(value)}"
-    if key.lstrip("+").rpartition(".")[2] not in PATH_KEYS:
+    if key.lstrip("+").rpartition(".")[2] not in PATH_KEYS or _ORDINARY_PATH.fullmatch(value):
         return override
     if os.path.exists(os.path.expanduser(value)):
         return f"{key}={_quoted(value)}"

@@ -221,6 +221,7 @@ def test_what_prevents_direct_effects_is_named(kind, tmp_path):
             "num_experts": 2,
             "num_experts_per_tok": 1,
             "use_mamba_kernels": False,
+            "num_key_value_heads": 2,
             "mamba_d_state": 4,
             "mamba_dt_rank": 4,
             "attn_layer_period": 2,

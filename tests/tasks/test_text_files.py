@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from ioi_lab.errors import LabError
-from ioi_lab.storage.files import check_user_file
 from ioi_lab.tasks.text_files import read_text
 
 TEXT = "Zoë met “Mary”.\r\nShe left."
