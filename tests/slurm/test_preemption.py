@@ -25,27 +25,57 @@ START = Path(__file__).with_name("start.sh")
 SWEEP = Path(__file__).resolve().parents[2] / "sweep.py"
 ROOT = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
 SWEEP_SECONDS = 420
-# Large enough that the jobs are still at work when they are preempted.
-GRID = ("-m", "tracker=none", "figures=false", "task.n=192", "intervention.head=all", "intervention.layer=0,1,2,3")
+GRID = ("-m", "tracker=none", "figures=false", "task._target_=slow_task.SlowTask", "intervention.layer=0,1,2,3")
+SLOW_TASK = '''
+import time
+from pathlib import Path
+
+from ioi_lab.tasks.ioi import IOITask
+
+
+class SlowTask(IOITask):
+    """Its jobs are at work until the test lets them go on."""
+
+    def prompt_pairs(self, tokens):
+        while not Path(__file__).with_name("go_on").exists():
+            time.sleep(0.1)
+        return super().prompt_pairs(tokens)
+'''
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[dict[str, str]]:
+def plugins(tmp_path_factory) -> Path:
+    """A folder with a task whose jobs go on as soon as there is a file `go_on` in it."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "slow_task.py").write_text(SLOW_TASK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment_of_jobs(plugins) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(plugins), str(SWEEP.parent), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"IOI_LAB_PLUGINS": "slow_task", "PYTHONPATH": path}
+
+
+@pytest.fixture(scope="module")
+def slurm(environment_of_jobs) -> Iterator[dict[str, str]]:
     """The environment in which Slurm's commands find the one that was started for these tests."""
     folder = Path(tempfile.mkdtemp(prefix="slurm", dir="/tmp"))  # a socket's path must be short
     try:
         subprocess.run([*ROOT, "bash", str(START), str(folder)], check=True, timeout=120)
-        yield os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        yield environment_of_jobs | {"SLURM_CONF": str(folder / "slurm.conf")}
     finally:
         subprocess.run([*ROOT, "bash", str(START), "stop", str(folder)], check=True, timeout=120)
         subprocess.run([*ROOT, "rm", "-r", str(folder)], check=True)
 
 
 @pytest.fixture(scope="module")
-def basic(tmp_path_factory) -> Path:
+def basic(tmp_path_factory, plugins, environment_of_jobs) -> Path:
     """The runs of the basic launcher."""
     folder = tmp_path_factory.mktemp("basic")
-    subprocess.run([sys.executable, str(SWEEP), *GRID], cwd=folder, check=True, timeout=SWEEP_SECONDS)
+    (plugins / "go_on").touch()
+    command = [sys.executable, str(SWEEP), *GRID]
+    subprocess.run(command, cwd=folder, env=environment_of_jobs, check=True, timeout=SWEEP_SECONDS)
     return folder
 
 
@@ -63,7 +93,8 @@ def wait_until(holds, process: subprocess.Popen[str], seconds: float = 300.0) ->
 
 
 @pytest.mark.parametrize("announced_by", [None, "TERM"], ids=["plain", "SUBMITIT_PREEMPT_SIGNAL=TERM"])
-def test_preempted_jobs_are_done_in_the_end(slurm, basic, tmp_path, announced_by):
+def test_preempted_jobs_are_done_in_the_end(slurm, basic, plugins, tmp_path, announced_by):
+    (plugins / "go_on").unlink()
     environment = slurm if announced_by is None else slurm | {"SUBMITIT_PREEMPT_SIGNAL": announced_by}
     launcher = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=low")
     command = [sys.executable, str(SWEEP), *GRID, *launcher]
@@ -74,6 +105,8 @@ def test_preempted_jobs_are_done_in_the_end(slurm, basic, tmp_path, announced_by
         high = ["sbatch", "--parsable", "--partition=high", "--ntasks=2", "--output=/dev/null", "--wrap=sleep 1"]
         job = subprocess.run(high, env=environment, check=True, capture_output=True, text=True).stdout.strip()
         wait_until(lambda: f"{job}/COMPLETED" in queue(environment, "%i/%T"), sweep)
+        wait_until(lambda: restarts(environment) > 0, sweep)
+        (plugins / "go_on").touch()
         back = [job for job in queue(environment, "%i/%P/%T") if job.endswith("/low/PENDING")]
         for name in back:  # Slurm would wait two minutes before it starts them again
             update = ["scontrol", "update", f"jobid={name.partition('/')[0]}", "starttime=now"]
@@ -87,7 +120,6 @@ def test_preempted_jobs_are_done_in_the_end(slurm, basic, tmp_path, announced_by
     assert "4 runs (4 done)" in out
     assert "sacct" not in out + err
     assert "failed" not in out + err
-    assert restarts(environment) > 0
     (table,) = tmp_path.glob("runs/*/*/sweep.csv")
     assert list(pd.read_csv(table)["status"]) == ["done"] * 4
     for one, other in zip(run_folders(basic), run_folders(tmp_path), strict=True):
@@ -103,7 +135,8 @@ def restarts(environment: dict[str, str]) -> int:
     return sum(f"ArrayJobId={latest} " in line and "Restarts=0" not in line for line in shown)
 
 
-def test_a_job_that_slurm_kills_ends_the_sweep_with_one_line(slurm, tmp_path):
+def test_a_job_that_slurm_kills_ends_the_sweep_with_one_line(slurm, plugins, tmp_path):
+    (plugins / "go_on").unlink(missing_ok=True)
     launcher = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=low")
     command = [sys.executable, str(SWEEP), *GRID[:-1], "intervention.layer=0", *launcher]
     pipe = subprocess.PIPE
