@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,9 +70,8 @@ def _model(run: pd.Series[Any]) -> str:
 
 def _headline(run: pd.Series[Any]) -> str:
     name = run.get("headline")
-    if not isinstance(name, str) or run.get(name) is None or run[name] != run[name]:
-        return ""
-    return f"{name} {run[name]:.3f}"
+    value = run.get(name) if isinstance(name, str) else None
+    return f"{name} {value:.3f}" if isinstance(value, Real) and value == value else ""  # NaN: not measured
 
 
 def _age(run: pd.Series[Any]) -> str:

@@ -319,6 +319,7 @@ CONTENTS = st.binary(max_size=40) | st.dictionaries(KEYS, VALUES, max_size=5).ma
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["status.json", "metrics.json", "provenance.json", "config.yaml"]), content=CONTENTS)
 @example(name="status.json", content=b'{"status": "done", "files": {"plots": {}}}')
+@example(name="config.yaml", content=b'{"","x":[]}')
 @example(name="config.yaml", content=b"a: !!python/object:os.system {}\n")
 def test_no_bytes_are_an_error(tmp_path, name, content):
     run = tmp_path / "0"
