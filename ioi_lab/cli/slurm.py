@@ -56,13 +56,13 @@ def _goes_back_into_the_queue() -> bool:
 
 
 def is_requeued(shown: str, restarts: int) -> bool:
-    """Return whether `scontrol show job` tells of more restarts than there were when this run of the job began."""
+    """Return whether `scontrol show job` reports more than `restarts` restarts: the job is in the queue again."""
     found = re.search(r"\bRestarts=(\d+)", shown)
     return found is not None and int(found[1]) > restarts
 
 
 def is_preempted(shown: str) -> bool:
-    """Return whether `scontrol show job` tells that another job takes the place of this one."""
+    """Return whether `scontrol show job` reports that another job has preempted this one."""
     found = re.search(r"\bPreemptTime=(\S+)", shown)
     return found is not None and found[1] != "None"
 

@@ -48,7 +48,7 @@ def files_like(patterns: Sequence[str], folder: Path) -> list[Path]:
 
 
 def check_files(folder: Path) -> None:
-    """Raise a `LabError` unless the folder's files are files, complete as far as their beginnings show.
+    """Raise a `LabError` for a file of the folder that is a device, a pipe, a git-lfs pointer, or cut off.
 
     Files that have not changed since are not read again.
     """

@@ -1,6 +1,6 @@
 """Tables in CSV with any usual separator, JSON, JSON lines, or Parquet, as names and values, just as the file has them.
 
-The format is told by the content of a file, not by its name.
+The content of a file decides its format; its name does not.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_table(path: Path, key: str, known: Collection[str]) -> Table:
     Args:
         path: The file.
         key: The config key that names it, for errors.
-        known: Names that its header may have, in lower case, by which the separator is told.
+        known: Names of columns in lower case. The separator is the one that splits the header into the most of them.
 
     Raises:
         LabError: If the file is not a table in one of the formats, or larger than `MAX_SIZE`.

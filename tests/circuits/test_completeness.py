@@ -87,7 +87,7 @@ def test_random_circuits_have_as_many_heads_at_each_position():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_random_circuit_is_never_the_circuit_itself(seed):
-    """Of three heads, two can be chosen in three ways, of which one is the circuit."""
+    """There are three pairs of three heads, and one of them is the circuit."""
     circuit, heads = [PlacedHead(0, 0, "END"), PlacedHead(0, 1, "END")], [(0, 0), (0, 1), (0, 2)]
     drawn = random_circuits(circuit, heads, 10, seed)
     assert sorted(drawn) == [

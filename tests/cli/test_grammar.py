@@ -1,4 +1,4 @@
-"""What people type, and the line that tells what to type instead."""
+"""Mistakes that people type, and the line that says what to type instead."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _MAX_LINES_WITH_LEGEND_INSIDE: Final = 4
 
 _MAX_BARS: Final = 64
 _MAX_LINES: Final = 20
-"""With more lines than this in a panel, their colours and names could not be told apart."""
+"""The greatest number of lines in a panel: the colours of more could not be distinguished."""
 
 _MAX_BAR_NAME: Final = 40
 """The greatest number of characters of a bar's name."""
@@ -155,7 +155,7 @@ def line_panels(axis: Axis, panels: Sequence[LinePanel], title: str, bands: str)
         most = max(len(panel.lines) for panel in panels)
         title += left_out(min(most, _MAX_LINES), most, "lines", "evenly spread")
         banded = any(np.isfinite(line.low).any() for panel in panels for line in panel.lines)
-        finish(figure, f"{title}\nbands: {bands}" if banded else title, axes, beside=legends)
+        finish(figure, f"{title}\nbands: {bands}" if banded else title, axes, legend_width=legends)
     return figure
 
 

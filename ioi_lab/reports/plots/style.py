@@ -80,11 +80,11 @@ def shades(count: int) -> list[str]:
     return [to_hex(colour) for colour in colours]
 
 
-def finish(figure: Figure, title: str, panels: Sequence[Axes], beside: float = 0.0) -> None:
+def finish(figure: Figure, title: str, panels: Sequence[Axes], legend_width: float = 0.0) -> None:
     """Set the title of a whole figure, and break or cut all texts around its panels to the figure's size.
 
     A figure with many lines of title and labels becomes higher. `panels`: axes of equal size; further axes of the
-    figure are colour scales. `beside`: the width of the legends on the right of all panels, in inches.
+    figure are colour scales. `legend_width`: that of the legends on the right of all panels, in inches.
     """
     title = wrapped(title, int(_CHARACTERS_PER_INCH * figure.get_figwidth()), most=5)
     lines = len(title.splitlines())
@@ -92,7 +92,7 @@ def finish(figure: Figure, title: str, panels: Sequence[Axes], beside: float = 0
         grid = ax.get_gridspec()
         assert grid is not None
         names = max((len(name.get_text()) for name in ax.get_yticklabels()), default=0)
-        room = (figure.get_figwidth() - beside) / grid.ncols - CHARACTER * names - 0.6
+        room = (figure.get_figwidth() - legend_width) / grid.ncols - CHARACTER * names - 0.6
         width = int(_CHARACTERS_PER_INCH * room)
         ax.set_xlabel(wrapped(ax.get_xlabel(), width))
         ax.set_title(wrapped(ax.get_title(), max(width, _NARROWEST_TITLE)))
