@@ -1,26 +1,6 @@
 """Fit maps between two models' residual streams: `python train_align.py model@source=tiny-gpt2 alignment=lowrank`."""
 
-from __future__ import annotations
+from ioi_lab.cli.main import run_script
 
 if __name__ == "__main__":
-    from ioi_lab.cli.signals import end_on_signals
-
-    end_on_signals()  # before the imports below, which take a second
-
-import hydra
-from omegaconf import DictConfig
-
-from ioi_lab.cli.command import run_command, run_hydra_job
-from ioi_lab.config import CONFIG_FOLDER
-
-
-@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="train_align")
-def main(config: DictConfig) -> None:
-    """Align the composed models into Hydra's output folder."""
-    from ioi_lab.jobs.alignment import prepare_alignment
-
-    run_hydra_job(prepare_alignment(config))
-
-
-if __name__ == "__main__":
-    run_command(main, config_name="train_align")
+    run_script("align")

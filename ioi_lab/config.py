@@ -14,8 +14,13 @@ from ioi_lab.plugins import import_trusted, why_untrusted
 
 ConfigT = TypeVar("ConfigT", bound="LabConfig")
 
-CONFIG_FOLDER: Final = Path(__file__).resolve().parent.parent / "conf"
-"""The folder of Hydra's config groups."""
+_PACKAGE: Final = Path(__file__).resolve().parent
+
+CONFIG_FOLDER: Final = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
+"""The folder of the lab's config groups: in the package if it is installed, at the top of the repository in a clone."""
+
+_SHARED_ROOT: Final = "run_folder.yaml"
+"""A file of the lab's own folder of config groups."""
 
 _OLD_TARGETS: Final[Mapping[str, str]] = {
     f"ioi_lab.interventions.{module}.{name}": f"ioi_lab.interventions.{module}.config.{name}"
@@ -29,6 +34,21 @@ _OLD_TARGETS: Final[Mapping[str, str]] = {
     )
 }
 """Classes that have moved: the `config.yaml` of an earlier run names them by their old place."""
+
+
+def own_config_folder() -> Path | None:
+    """Return the folder of the user's own config groups: `conf/` in the current folder.
+
+    None if there is none, or if it is that of a clone of the lab.
+    """
+    own = Path("conf")
+    return own.absolute() if own.is_dir() and not (own / _SHARED_ROOT).is_file() else None
+
+
+def config_folders() -> list[Path]:
+    """Return the folders of all config groups, in the order in which an option is looked for."""
+    own = own_config_folder()
+    return [CONFIG_FOLDER] if own is None else [CONFIG_FOLDER, own]
 
 
 @dataclass(frozen=True)
@@ -90,7 +110,7 @@ def instantiate(values: Mapping[str, Any], group: str, base: type[ConfigT]) -> C
     _check_is_group(values, group)
     arguments = dict(values)
     target = arguments.pop("_target_", None)
-    cls, reason = _class_called(target, f"{group}._target_")
+    cls, reason = class_called(target, f"{group}._target_")
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise LabError(
             f"{group}._target_: got {target!r}, expected the full name of a class that inherits {base.__name__}{reason}"
@@ -109,7 +129,7 @@ def may_name_file(values: Mapping[str, Any], key: str) -> bool:
     Keys of earlier versions are none, nor are the names of keys that take a name or a path.
     """
     target = values.get("_target_")
-    cls = _class_called(target, "_target_")[0] if target is not None else None
+    cls = class_called(target, "_target_")[0] if target is not None else None
     if not (isinstance(cls, type) and issubclass(cls, LabConfig)):
         return True
     if key in cls.names_or_paths:
@@ -143,8 +163,11 @@ def _check_target(target: object, key: str) -> str:
     return _OLD_TARGETS.get(str(target), str(target))
 
 
-def _class_called(target: object, key: str) -> tuple[object, str]:
-    """Return the object of this full name, or None and the reason in brackets."""
+def class_called(target: object, key: str) -> tuple[object, str]:
+    """Return the object that a `_target_` names, or None and the reason in brackets.
+
+    Raises a `LabError` that names `key` for a name that `ioi_lab.plugins` does not accept.
+    """
     module, _, name = _check_target(target, key).rpartition(".")
     try:
         return getattr(import_trusted(module), name, None), ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Final, TypeVar
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
@@ -19,13 +20,24 @@ _NO_MEMORY: Final = re.compile(
 class LabError(Exception):
     """A mistake that the user can correct, as one line that names the key, the value and the choices.
 
-    The command line prints the line and exits with code 1; a traceback is printed only with `HYDRA_FULL_ERROR=1`.
+    The command line prints the line and exits with code 1; a traceback is printed only with `HYDRA_FULL_ERROR=1`. A
+    notebook shows the line too.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of a traceback."""
+        return [f"error: {self}"]
 
 
 def folded(error: BaseException) -> str:
     """Return the error's message in one line, without repeated blanks."""
     return " ".join(str(error).split())
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return ` (did you mean …?)` with the name that is most like `name`, or nothing if none is."""
+    close = get_close_matches(name, list(names), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def explained(error: ErrorT) -> ErrorT | LabError:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -45,7 +47,22 @@ def import_trusted(module: str) -> ModuleType:
     reason = why_untrusted(module)
     if reason is not None:
         raise ImportError(f"expected {reason}", name=module)
+    find_in_current_folder()
     return importlib.import_module(module)
+
+
+def find_in_current_folder() -> None:
+    """Make Python find the packages and modules that `IOI_LAB_PLUGINS` names if they are in the current folder.
+
+    An installed command, unlike a script, does not look there. The folder comes last on Python's path: no file in it
+    takes the place of an installed module.
+    """
+    tops = [name.partition(".")[0] for name in _named_packages()]
+    if not any(Path(f"{top}.py").is_file() or Path(top).is_dir() for top in tops):
+        return
+    folder = str(Path.cwd())
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.append(folder)
 
 
 def _named_packages() -> list[str]:

@@ -9,12 +9,18 @@ import logging
 import sys
 import unicodedata
 from functools import lru_cache
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from typing_extensions import override
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 _HARMLESS: Final = "\n\t\u200c\u200d"
 """Control and format characters that stay: line ends and tabs, and the joiners of Persian, Hindi and emoji."""
+
+_DELAY: Final = 1.0
+"""Seconds after which a progress bar appears."""
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories: control and format characters (such as bidirectional overrides), surrogates, line ends."""
@@ -39,6 +45,27 @@ def say(line: str, file: TextIO | None = None) -> None:
     from tqdm import tqdm
 
     tqdm.write(printable(line), file=file or sys.stdout)
+
+
+def progress_bar(
+    total: int | None, what: str, *, unit: str = "it", initial: int = 0, is_shown: bool = True
+) -> tqdm[NoReturn]:
+    """Return a progress bar with the rate and the time left, for work inside of a run that may take seconds or hours.
+
+    It appears after a second and leaves nothing behind. In a log, or anything else that is no terminal, there is none.
+
+    Args:
+        total: How much there is to do; None if that is not known, and then the time left is not either.
+        what: What is counted.
+        unit: The name of one of it.
+        initial: How much is done already.
+        is_shown: False for a part of other work that has a bar.
+
+    """
+    from tqdm import tqdm
+
+    hidden = None if is_shown else True  # None: unless there is a terminal
+    return tqdm(total=total, desc=what, unit=unit, initial=initial, disable=hidden, leave=False, delay=_DELAY)
 
 
 def print_early_logs_as_text() -> None:

@@ -6,6 +6,7 @@ import logging
 import pickle
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,22 +15,29 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_d
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.utils import JobReturn, JobStatus, configure_log, env_override
+from hydra.core.utils import JobReturn, JobStatus, env_override
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import AnyNode, DictConfig, Node, OmegaConf, open_dict, read_write
+
+from hydra_plugins.ioi_lab_batch_launcher._records import JobLog, JobRecords
 
 if TYPE_CHECKING:
     from ioi_lab.jobs.job import PreparedJob
 
 
 def run_job(
-    context: HydraContext, task_function: TaskFunction, config: DictConfig, prepared: PreparedJob | None
+    context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    prepared: PreparedJob | None,
+    job_log: JobLog,
+    records: JobRecords,
 ) -> JobReturn:
     """Do the same as `hydra.core.utils.run_job`, without copying the config, which belongs to this job alone.
 
     Hydra's function copies the config four times, which takes longer than a small job. The returned object does not
     have the config: no sweeper reads it, and those of thousands of jobs are many megabytes. A `prepared` job is
-    passed on to the task function.
+    passed on to the task function. `job_log` and `records` do what all jobs of a wave have in common once.
     """
     folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
     with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
@@ -39,7 +47,7 @@ def run_job(
         work = partial(work, prepared=prepared)
     before = HydraConfig.instance().cfg
     HydraConfig.instance().cfg = cast(Any, _hydra_node(config))
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    own = _without_hydra(config)
     result = JobReturn(
         overrides=list(config.hydra.overrides.task),
         working_dir=str(Path.cwd()),
@@ -47,9 +55,9 @@ def run_job(
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        configure_log(config.hydra.job_logging, config.hydra.verbose)
+        job_log.open(config)
         if config.hydra.output_subdir is not None:
-            _save(folder / config.hydra.output_subdir, own, HydraConfig.instance().cfg, config)
+            records.write(folder / config.hydra.output_subdir, own, config.hydra)
         with env_override(config.hydra.job.env_set):
             context.callbacks.on_job_start(config=config, task_function=task_function)
             try:
@@ -66,15 +74,15 @@ def run_job(
     return result
 
 
-def done_already(config: DictConfig) -> JobReturn:
+def done_already(overrides: Sequence[str], task_name: str) -> JobReturn:
     """Return what stands for a job that is done and leaves nothing to do: none of the work around a job is done for it.
 
     That work, such as setting up the log of the job, takes longer than finding out that it is done.
     """
     return JobReturn(
-        overrides=list(config.hydra.overrides.task),
+        overrides=list(overrides),
         working_dir=str(Path.cwd()),
-        task_name=config.hydra.job.name,
+        task_name=task_name,
         _return_value=None,
         status=JobStatus.COMPLETED,
     )
@@ -89,14 +97,15 @@ def _hydra_node(config: DictConfig) -> DictConfig:
     return node
 
 
-def _save(folder: Path, own: DictConfig, hydra: Any, config: DictConfig) -> None:
-    """Write Hydra's own record of a job (`.hydra/`)."""
-    from ioi_lab.storage.files import yaml_text
-
-    folder.mkdir(exist_ok=True)
-    for name, part in (("config", own), ("hydra", hydra), ("overrides", config.hydra.overrides.task)):
-        plain = OmegaConf.to_container(part, resolve=False, enum_to_str=True)
-        (folder / f"{name}.yaml").write_text(yaml_text(plain))
+def _without_hydra(config: DictConfig) -> DictConfig:
+    """Return the config without Hydra's node and without copying the others, whose parent it becomes."""
+    own = OmegaConf.create({})
+    content = cast(dict[Any, Node], config._content)
+    for key, node in content.items():
+        if key != "hydra":
+            cast(dict[Any, Node], own._content)[key] = node
+            node._set_parent(own)
+    return own
 
 
 def _set_items(items: Any, values: Sequence[str], before: Sequence[str]) -> None:
@@ -109,17 +118,40 @@ def _set_items(items: Any, values: Sequence[str], before: Sequence[str]) -> None
             items[index] = value
 
 
+@dataclass
+class _Composed:
+    """A composed config, of which each job has a copy apart from Hydra's node."""
+
+    pickled: bytes
+    """Unpickling takes a fifth of the time of a deepcopy."""
+
+    hydra: DictConfig
+    lines: list[str]
+    """The overrides in Hydra's node now."""
+
+    @classmethod
+    def of(cls, config: DictConfig, lines: list[str]) -> _Composed:
+        hydra = config._get_node("hydra")
+        config._content["hydra"] = AnyNode(None)  # type: ignore[index]
+        return cls(pickle.dumps(config), cast(DictConfig, hydra), lines)
+
+    def config(self) -> DictConfig:
+        """Return a new config, without Hydra's node in its place."""
+        return cast(DictConfig, pickle.loads(self.pickled))
+
+
 class JobConfigs:
     """A config loader that composes the config groups of a sweep's jobs once, and sets each job's values in a copy.
 
-    The configs of `job_config` equal those of Hydra's own loader, in a tenth of the time.
+    The configs of `job_config` equal those of Hydra's own loader, in a tenth of the time. Jobs with the same groups
+    share Hydra's node, by far the largest part: it belongs to the config that was made, or entered, last.
     """
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
         self._last: DictConfig
         self._shared: frozenset[str] = frozenset()
-        self._composed: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[bytes, list[str]]] = {}
+        self._composed: dict[tuple[tuple[str, ...], tuple[str, ...]], _Composed] = {}
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._tried: set[tuple[object, ...]] = set()
 
@@ -155,37 +187,56 @@ class JobConfigs:
         overrides = [override for override, _ in parsed]
         own = [override for override in overrides if not override.is_hydra_override()]
         lines = [str(override.input_line) for override in own]
-        config, its_lines = self._composed_once(master_config, parsed, lines)
+        composed = self._composed_once(master_config, parsed, lines)
+        config = composed.config()
         values = [override for override, sets_a_value in parsed if sets_a_value]
         ConfigLoaderImpl._apply_overrides_to_config(
             [one for one in values if one.input_line not in self._shared], config
         )
-        _set_items(config.hydra.overrides.task, lines, its_lines)
-        form = config.hydra.job.config.override_dirname
-        config.hydra.job.override_dirname = get_overrides_dirname(
-            overrides=own, kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
-        )
+        self._enter(composed, config, own)
         OmegaConf.copy_cache(from_config=master_config, to_config=config)  # such as the time in the folder's name
         return config
 
+    def enter(self, config: DictConfig, sweep_overrides: Sequence[str]) -> None:
+        """Let Hydra's node belong to the config of a job again, with the overrides of that job."""
+        parsed = [self._parse(line) for line in sweep_overrides]
+        own = [override for override, _ in parsed if not override.is_hydra_override()]
+        self._enter(self._composed[self._key(parsed)], config, own)
+
+    @staticmethod
+    def _enter(composed: _Composed, config: DictConfig, own: Sequence[Override]) -> None:
+        hydra = composed.hydra
+        config._content["hydra"] = hydra  # type: ignore[index]
+        hydra._set_parent(config)
+        OmegaConf.set_readonly(hydra, None)
+        lines = [str(override.input_line) for override in own]
+        if lines != composed.lines:
+            _set_items(hydra.overrides.task, lines, composed.lines)
+            composed.lines = lines
+        form = hydra.job.config.override_dirname
+        hydra.job.override_dirname = get_overrides_dirname(
+            overrides=list(own), kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
+        )
+
+    def _key(self, parsed: Sequence[tuple[Override, bool]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what is composed once: the choices of groups, and the values that all jobs share."""
+        groups = tuple(str(override.input_line) for override, sets_a_value in parsed if not sets_a_value)
+        return groups, tuple(str(override.input_line) for override in self._shared_values(parsed))
+
+    def _shared_values(self, parsed: Sequence[tuple[Override, bool]]) -> list[Override]:
+        return [one for one, sets_a_value in parsed if sets_a_value and one.input_line in self._shared]
+
     def _composed_once(
         self, master_config: DictConfig, parsed: Sequence[tuple[Override, bool]], lines: list[str]
-    ) -> tuple[DictConfig, list[str]]:
-        """Return a new config with the config groups of a job and the values that all jobs share.
-
-        Also return its list of overrides, which is that of the first of these jobs.
-        """
-        groups = tuple(str(override.input_line) for override, sets_a_value in parsed if not sets_a_value)
-        shared = [one for one, sets_a_value in parsed if sets_a_value and one.input_line in self._shared]
-        key = groups, tuple(str(override.input_line) for override in shared)
+    ) -> _Composed:
+        """Return the config groups of a job and the values that all jobs share."""
+        key = self._key(parsed)
         if key not in self._composed:
-            composed = self._loader.load_sweep_config(master_config, list(groups))
-            ConfigLoaderImpl._apply_overrides_to_config(shared, composed)
+            composed = self._loader.load_sweep_config(master_config, list(key[0]))
+            ConfigLoaderImpl._apply_overrides_to_config(self._shared_values(parsed), composed)
             composed.hydra.overrides.task = lines
-            self._composed[key] = pickle.dumps(composed), lines  # unpickling takes a fifth of the time of a deepcopy
-        pickled, its_lines = self._composed[key]
-        config: DictConfig = pickle.loads(pickled)
-        return config, its_lines
+            self._composed[key] = _Composed.of(composed, lines)
+        return self._composed[key]
 
     def _parse(self, line: str) -> tuple[Override, bool]:
         """Return an override, and whether it sets a value."""

@@ -19,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.ioi_lab_batch_launcher._core import JobConfigs, done_already, run_job
+from hydra_plugins.ioi_lab_batch_launcher._records import JobLog, JobRecords
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class BatchLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs with these overrides, which are numbered from `initial_job_idx`."""
         from ioi_lab.jobs.batch import measure_batch
+        from ioi_lab.storage.files import sync_file_system
 
         if self._config.hydra.job.chdir:
             raise HydraException("hydra.job.chdir: got True, expected False: the jobs of one process share its folder")
@@ -58,24 +60,34 @@ class BatchLauncher(Launcher):
         log.info("Launching %d jobs, at most %d of them measured together", len(job_overrides), self._wave)
         self._configs.share(job_overrides)
         returns: list[JobReturn] = []
+        records = JobRecords()
         for start in range(0, len(job_overrides), self._wave):
             wave = job_overrides[start : start + self._wave]
-            configs = [self._job_config(overrides, initial_job_idx + start + i) for i, overrides in enumerate(wave)]
-            measured = measure_batch(configs)
-            for config, job in zip(configs, measured, strict=True):
-                if job is not None and job.was_done:
-                    returns.append(done_already(config))
+            configs = (self._job_config(overrides, initial_job_idx + start + i) for i, overrides in enumerate(wave))
+            measured, job_log = measure_batch(configs), JobLog()
+            for place, (overrides, job) in enumerate(zip(wave, measured, strict=True), start):
+                if job is None:
+                    returns.append(done_already(overrides, self._config.hydra.job.name))
                 else:
-                    returns.append(run_job(self._context, self._task_function, config, job))
+                    self._configs.enter(job.config, overrides)
+                    self._number(job.config, initial_job_idx + place)
+                    job_return = run_job(self._context, self._task_function, job.config, job.prepared, job_log, records)
+                    returns.append(job_return)
             configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+            sync_file_system(Path(str(self._config.hydra.sweep.dir)))
         return returns
 
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
         config = self._configs.job_config(self._config, list(overrides))
+        self._number(config, number)
+        return config
+
+    @staticmethod
+    def _number(config: DictConfig, number: int) -> None:
         with open_dict(config):
             config.hydra.job.id = number
             config.hydra.job.num = number
             # There may be thousands of jobs: the messages of each are only in the log of its folder.
-            if config.hydra.job_logging.get("root"):
-                config.hydra.job_logging.root.handlers = ["file"]
-        return config
+            root = config.hydra.job_logging.get("root")
+            if root and list(root.handlers or ()) != ["file"]:
+                root.handlers = ["file"]

@@ -41,11 +41,17 @@ class Corpus(LabConfig):
     """The base of all corpora."""
 
     name: str
+    """The name in titles and figures."""
 
     @property
     def title(self) -> str:
         """The corpus's name in figures."""
         return self.name.replace("_", " ")
+
+    @property
+    def at_most(self) -> int | None:
+        """The number of texts, or a number that they do not exceed; None if that is not known before they are read."""
+        return None
 
     @abstractmethod
     def texts(self, tokens: Tokens) -> Iterator[str]:
@@ -61,6 +67,11 @@ class TinyEnglish(Corpus):
     name: str = "tiny_english"
     n: Count = 4000
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    @override
+    def at_most(self) -> int | None:
+        return self.n
 
     @override
     def texts(self, tokens: Tokens) -> Iterator[str]:
@@ -112,6 +123,11 @@ class TextFile(Corpus):
     @override
     def title(self) -> str:
         return Path(self.path).name
+
+    @property
+    @override
+    def at_most(self) -> int | None:
+        return None if self.n == "all" else self.n
 
     @override
     def texts(self, tokens: Tokens) -> Iterator[str]:
@@ -166,6 +182,11 @@ class HubDataset(Corpus):
     @override
     def title(self) -> str:
         return f"{self.path} ({self.split})"
+
+    @property
+    @override
+    def at_most(self) -> int | None:
+        return self.n
 
     @override
     def texts(self, tokens: Tokens) -> Iterator[str]:

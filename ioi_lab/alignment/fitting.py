@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
 from ioi_lab.alignment.maps import MAP_METHODS, AffineMap, FitSettings, Spectrum, cross_validated_penalty, mean_shift
@@ -20,6 +19,7 @@ from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import Chunk
 from ioi_lab.alignment.reading import CorpusMoments
 from ioi_lab.stats.metrics import Array
+from ioi_lab.terminal import progress_bar
 
 MAX_GROUPS: Final = 500
 """Held-out texts are resampled in at most this many groups, so that memory does not grow with the corpus."""
@@ -75,7 +75,7 @@ def fit_all(
     """Return the maps of all pairs of layers from the source to the target, or, if `backward`, the other way round."""
     layers = pairing.layers[::-1] if backward else pairing.layers
     fits = {}
-    with tqdm(total=len(layers[0]) * len(layers[1]), desc="fitting", unit=" maps", disable=None, leave=False) as bar:
+    with progress_bar(len(layers[0]) * len(layers[1]), "fitting", unit=" maps") as bar:
         for i, x_layer in enumerate(layers[0]):
             spectra: list[Spectrum] = []
             for j, y_layer in enumerate(layers[1]):

@@ -167,7 +167,7 @@ def in_other_model(pair: PromptPair, own: Tokens, other: Tokens) -> PromptPair |
         if label not in ("BOS", "END") and own_ends[place] in places
     }
     try:
-        built = PromptPair.build(other, pair.clean, pair.corrupted, pair.answer, pair.distractor, lambda _: labels)
+        built = PromptPair.build(other, pair.clean, pair.corrupted, pair.answers, pair.distractors, lambda _: labels)
     except LabError:
         return None
-    return replace(built, frame=pair.frame, group=pair.group)
+    return replace(built, frame=pair.frame, group=pair.group, topics=pair.topics)

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from pydantic import BaseModel, Json, NonNegativeInt
 from torch import Tensor
-from tqdm import tqdm
 
 from ioi_lab.alignment.config import AlignmentConfig
 from ioi_lab.alignment.corpora import Corpus
@@ -25,6 +24,7 @@ from ioi_lab.alignment.positions import HELD_OUT, Chunk, Split, chunks_of
 from ioi_lab.errors import LabError
 from ioi_lab.storage.files import write_bytes
 from ioi_lab.storage.tensors import Metadata, TensorKind
+from ioi_lab.terminal import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class Reader:
         config = self._config
         split = Split(config.held_out, config.folds, self._seed, last=config.positions == "last")
         texts = self._corpus.texts(self._pairing.models[0].tokens)
-        with tqdm(desc=what, unit=" texts", initial=start, disable=None, leave=False) as bar:
+        with progress_bar(self._corpus.at_most, what, unit=" texts", initial=start) as bar:
             for chunk in chunks_of(texts, self._pairing.models, split, start):
                 yield chunk
                 bar.update(chunk.texts_read - bar.n)

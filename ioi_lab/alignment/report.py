@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ioi_lab.alignment.measure import AlignmentDirection, AlignmentResult
+from ioi_lab.alignment.texts import with_texts
 from ioi_lab.reports import plots
+from ioi_lab.reports.charts import Curves
 from ioi_lab.reports.report import Report, precision_lines, precision_note, scalars, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
 
@@ -33,7 +35,7 @@ def alignment_report(result: AlignmentResult, maps_file: bytes, low_precision: S
 
     """
     note = precision_note(low_precision)
-    return Report(
+    report = Report(
         table=_table(result),
         metrics=_metrics(result),
         draw=lambda: {
@@ -44,7 +46,9 @@ def alignment_report(result: AlignmentResult, maps_file: bytes, low_precision: S
         summary=precision_lines(low_precision) + _summary(result),
         files={"maps.safetensors": maps_file},
         headline="forward_best_r2",
+        charts=[Curves("r2_by_layer", "layer", "r2", ("source_layer", "direction"))],
     )
+    return with_texts(report, result, low_precision)
 
 
 def _table(result: AlignmentResult) -> pd.DataFrame:
@@ -88,7 +92,7 @@ def _metrics(result: AlignmentResult) -> dict[str, float]:
 def _summary(result: AlignmentResult) -> list[str]:
     lines = [
         f"{result.corpus}: fitted on {result.n_positions:,} shared positions of {result.n_texts:,} texts, tried on "
-        f"{result.n_held_out:,} of {result.n_held_out_texts:,} others"
+        f"{result.n_held_out:,} positions of {result.n_held_out_texts:,} other texts"
     ]
     if result.is_underdetermined:
         lines.append(

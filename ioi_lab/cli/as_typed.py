@@ -27,18 +27,18 @@ def as_typed(override: str) -> str:
     if not equals or value in ("", "null") or _is_quoted(value):
         return override
     if key in TEXT_KEYS:
-        return f"{key}={_quoted(value)}"
+        return f"{key}={quoted(value)}"
     if key.lstrip("+").rpartition(".")[2] not in PATH_KEYS or _ORDINARY_PATH.fullmatch(value):
         return override
     if os.path.exists(os.path.expanduser(value)):
-        return f"{key}={_quoted(value)}"
+        return f"{key}={quoted(value)}"
     if _is_read(override):
         return override
     return f"{key}={','.join(_as_path(key, part) for part in value.split(','))}"
 
 
 def _as_path(key: str, value: str) -> str:
-    return value if _is_quoted(value) or _is_read(f"{key}={value}") else _quoted(value)
+    return value if _is_quoted(value) or _is_read(f"{key}={value}") else quoted(value)
 
 
 def _is_quoted(value: str) -> bool:
@@ -54,7 +54,8 @@ def _is_read(override: str) -> bool:
     return True
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """Return a text in quotes that Hydra reads as this very text."""
     # Hydra reads a backslash as itself, except in front of a quote.
     escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), value)
     return f'"{escaped}"'

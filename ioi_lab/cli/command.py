@@ -8,31 +8,28 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 
 from ioi_lab.cli.as_typed import as_typed
-from ioi_lab.cli.grammar import unreadable
 from ioi_lab.cli.messages import (
     USER_ERRORS,
     check_flag,
     check_override,
+    line_of,
     one_line,
-    unknown_key,
-    unknown_option,
     what_instead,
 )
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.cli.signals import check_not_interrupted, interruptible
 from ioi_lab.cli.stored import check_stored_config
 from ioi_lab.cli.workers import LOST_WORKER, has_lost_a_worker
-from ioi_lab.errors import LabError, explained
+from ioi_lab.errors import LabError, did_you_mean, explained
+from ioi_lab.plugins import find_in_current_folder
 from ioi_lab.runs.folder import TRACEBACK, discard_unless_begun
 from ioi_lab.runs.reading import is_done
 from ioi_lab.runs.table import is_bound
@@ -72,17 +69,12 @@ def _run_command(entry_point: Callable[[], Any], config_name: str) -> None:
     print_early_logs_as_text()
     Multirun.reset()
     try:
+        find_in_current_folder()
         sys.argv[1:] = _flags_first(sys.argv[1:])
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra prints no pages of its own: the error comes here
             entry_point()
-    except OverrideParseException as error:
-        _end(error, unreadable(error.override, sys.argv[1:]))
-    except MissingConfigException as error:
-        _end(error, unknown_option(error))
-    except ConfigCompositionException as error:
-        _end(error, unknown_key(error, config_name))
     except USER_ERRORS as error:
-        _end(error)
+        _end(error, line_of(error, sys.argv[1:], config_name))
     except Exception as error:
         if has_lost_a_worker(error):
             _end(error, f"{LOST_WORKER}: {Multirun.unfinished()}")
@@ -127,7 +119,7 @@ def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float |
             _end(error)  # before Hydra prints something of its own
         if not is_multirun or _show_traceback:
             raise
-        line = one_line(error) if is_mistake else f"{type(error).__name__}: {one_line(error)}"
+        line = ("" if is_mistake else f"{type(error).__name__}: ") + one_line(error, sys.argv[1:])
         Multirun.errors += 1
         say(f"error: job {hydra.job.num} ({hydra.job.override_dirname}): {line}", file=sys.stderr)
         if not is_mistake:
@@ -138,10 +130,8 @@ def run_hydra_job(prepared: PreparedJob, optimize: str | None = None) -> float |
 
 def _metric(metrics: Mapping[str, float], name: str) -> float:
     if name not in metrics:
-        close = get_close_matches(name, metrics, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
         choices = ", ".join(key for key in metrics if not is_bound(key, list(metrics)))
-        raise LabError(f"optimize: the run has no {name!r}{hint}; it has {choices}")
+        raise LabError(f"optimize: the run has no {name!r}{did_you_mean(name, metrics)}; it has {choices}")
     return metrics[name]
 
 
@@ -157,8 +147,10 @@ def _end(error: Exception, line: str | None = None) -> NoReturn:
     Multirun.print_how_to_resume()
     if _show_traceback:
         raise error
-    line = line or one_line(error)
-    say(f"error: {line}{what_instead(line, sys.argv[1:])}", file=sys.stderr)
+    if line is None:
+        line = one_line(error, sys.argv[1:])
+        line += what_instead(line, sys.argv[1:])
+    say(f"error: {line}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
-from ioi_lab.config import CONFIG_FOLDER
+from ioi_lab.config import config_folders
 
 _BRACKETS: Final = {"[": "]", "(": ")", "{": "}"}
 
@@ -42,13 +41,10 @@ def unreadable(override: str, arguments: Sequence[str]) -> str:
 def option_named(word: str) -> str | None:
     """Return the override that chooses the option that a word names: `model=tiny-gpt2`; None if none has the name."""
     group, _, option = word.rpartition("/")
-    found = sorted(CONFIG_FOLDER.glob(f"{group or '*'}/{option}.yaml")) if re.fullmatch(r"[\w-]+", option) else []
+    if not re.fullmatch(r"[\w-]+", option):
+        return None
+    found = [file for folder in config_folders() for file in sorted(folder.glob(f"{group or '*'}/{option}.yaml"))]
     return f"{found[0].parent.name}={option}" if found else None
-
-
-def config_groups() -> list[str]:
-    """Return the names of the config groups, without those of Hydra."""
-    return sorted(path.name for path in Path(CONFIG_FOLDER).iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def _without_value(word: str, following: Sequence[str]) -> str:

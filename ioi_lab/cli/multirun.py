@@ -51,6 +51,9 @@ class Multirun(Callback):
     folder: ClassVar[Path | None] = None
     """The folder of the multirun, until it has ended."""
 
+    ended_in: ClassVar[Path | None] = None
+    """The folder of the multirun, once it has ended."""
+
     resumes: ClassVar[bool] = False
     """Whether finished jobs are skipped."""
 
@@ -109,7 +112,7 @@ class Multirun(Callback):
         jobs = [Path(path) for path, below, _ in os.walk(config.hydra.sweep.dir) if ".hydra" in below]
         Multirun.failed = sum(_has_failed(job, config.get("optimize")) for job in jobs)
         Multirun.sum_up()
-        Multirun.folder = None
+        Multirun.folder, Multirun.ended_in = None, Multirun.folder
 
     @classmethod
     def sum_up(cls) -> None:
@@ -168,6 +171,7 @@ class Multirun(Callback):
     def reset(cls) -> None:
         """Forget the multirun of an earlier command in the same process."""
         cls.failed, cls.errors, cls.folder, cls.resumes, cls.progress, cls.empty = 0, 0, None, False, None, ()
+        cls.ended_in = None
 
 
 def _has_failed(job: Path, optimize: str | None) -> bool:

@@ -9,9 +9,14 @@ from typing import Any, Final
 from omegaconf import OmegaConf
 
 from ioi_lab.config import CONFIG_FOLDER
+from ioi_lab.programs import typed_name
 
-PROGRAMS: Final = {"sweep": "sweep.py", "train_align": "train_align.py"}
-"""The entry points by the names of their root configs."""
+PROGRAMS: Final = {"sweep": "sweep", "train_align": "align", "study": "study"}
+"""The subcommands by the names of their root configs."""
+
+_NOT_NAMED: Final = ("run_folder", "experiment", "hparams_search", "hydra")
+_MAX_NAMED: Final = 4
+"""The greatest number of places that a line names."""
 
 _HYDRA_GROUPS: Final = ("launcher", "sweeper")
 
@@ -32,13 +37,19 @@ def elsewhere(key: str, value: str, root: str) -> str | None:
         if needed := [option for full, option in places if full == key and option]:
             return f"{key}: this goes with {' or '.join(needed)} only; add it"
         near = [each for each in places if place and each[0].endswith(f".{place.rpartition('.')[2]}")] or places
-        return f"{key}: no such key; write {' or '.join(_written(full, value, option) for full, option in near)}"
+        written = [_written(full, value, option) for full, option in near]
+        return f"{key}: no such key; write {' or '.join(written[:_MAX_NAMED])}{', …' * (len(written) > _MAX_NAMED)}"
     top = key.partition(".")[0].partition("@")[0]
     for other, program in PROGRAMS.items():
         if other != root and top not in _top(root) and top in _top(other):
-            own = ", ".join(name for name in _top(root) if name not in ("run_folder", "experiment", "hparams_search"))
-            return f"{key}: this is a key of {program}; {PROGRAMS[root]} has {own}"
+            own = ", ".join(name for name in _top(root) if name not in _NOT_NAMED and "." not in name)
+            return f"{key}: this is a key of {typed_name(program)}; {typed_name(PROGRAMS[root])} has {own}"
     return None
+
+
+def groups_of(root: str) -> dict[str, str]:
+    """Return the config groups of a root config by their places: `source` stands for `model@source`."""
+    return {name.rpartition("@")[2]: name for name in _defaults(CONFIG_FOLDER / f"{root}.yaml")}
 
 
 def _places_of(group: str, root: str) -> list[tuple[str, str | None]]:

@@ -64,7 +64,7 @@ def stored_config(arguments: Sequence[str]) -> tuple[Path, str] | None:
 
     Raises a `LabError` for a name that leaves the folders of configs.
     """
-    values = _flag_values(arguments)
+    values = flag_values(arguments)
     name = values.get("--config-name", "")
     if not name:
         return None
@@ -90,7 +90,7 @@ def check_stored_config(arguments: Sequence[str]) -> None:
         say(f"{file}: ignored {', '.join(dropped)}; what is Hydra's is set on the command line alone")
 
 
-def _flag_values(arguments: Sequence[str]) -> dict[str, str]:
+def flag_values(arguments: Sequence[str]) -> dict[str, str]:
     """Return the values of `--config-name` and `--config-dir`, in any form in which they can be typed."""
     values: dict[str, str] = {}
     rest = iter(arguments)

@@ -20,7 +20,8 @@ from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import Component
 from ioi_lab.tasks.ioi_references import ReferencePrompts, abc_references
-from ioi_lab.tasks.prompts import ALL_BUT, PromptPairs
+from ioi_lab.tasks.positions import ALL_BUT
+from ioi_lab.tasks.prompts import PromptPairs
 
 AblationMethod = Literal["zero", "mean", "mean_by_position", "resample"]
 Reference = Literal["clean", "corrupted", "random", "abc"]
@@ -32,9 +33,9 @@ N_REFERENCE: Final = 64
 def ablation_edits(
     engine: Engine,
     site_sets: Sequence[Sequence[Site]],
-    method: AblationMethod,
-    reference: Reference,
-    base: Pass,
+    method: AblationMethod = "mean",
+    reference: Reference = "corrupted",
+    base: Pass = "clean",
     seed: int = 0,
     n_reference: int = N_REFERENCE,
 ) -> list[EditSet]:

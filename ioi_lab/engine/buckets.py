@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ioi_lab.engine.edits import Edit, FromPass, Pass
+from ioi_lab.engine.targets import Targets
 from ioi_lab.tasks.prompts import Position, PromptPairs
 
 Places = tuple[Int[Tensor, "place"], Int[Tensor, "place"]]
@@ -25,8 +26,8 @@ class Bucket:
     device: torch.device
     length: int = field(init=False)
     index: Int[Tensor, "row"] = field(init=False)
-    pair: Int[Tensor, "row 2"] = field(init=False)
-    """The tokens of each prompt's answer and distractor."""
+    targets: Targets = field(init=False)
+    """The tokens of each prompt's answers and distractors."""
 
     _tokens: dict[Pass, Int[Tensor, "row pos"]] = field(init=False)
     _places: dict[Position, Places] = field(init=False, default_factory=dict)
@@ -36,7 +37,7 @@ class Bucket:
         for name, value in {
             "length": len(pairs[0]),
             "index": self._tensor(list(self.rows)),
-            "pair": self._tensor([(pair.answer_id, pair.distractor_id) for pair in pairs]),
+            "targets": Targets.of(pairs, self.device),
             "_tokens": {
                 "clean": self._tensor([pair.clean_tokens for pair in pairs]),
                 "corrupted": self._tensor([pair.corrupted_tokens for pair in pairs]),

@@ -66,6 +66,50 @@ class MemoryBudget:
                 self._raise_too_small(f"the gradients of one prompt of {length} tokens need", needed)
             yield from self._split(rows, size)
 
+    def circuit_buckets(self, n_writers: int) -> Iterator[Bucket]:
+        """Yield buckets for passes of circuits: what `n_writers` write is kept in both passes and in each circuit.
+
+        Raises a `LabError` if not even one prompt and one circuit fit.
+        """
+        for length, rows in self._prompts.buckets().items():
+            needed = 2 * self._written_row(n_writers, length) + self._circuit_row(n_writers, length)
+            size = int(self._for_batches / needed)
+            if size == 0:
+                self._raise_too_small(
+                    f"one circuit on one prompt of {length} tokens needs", needed / (1 - RECORDINGS_SHARE)
+                )
+            yield from self._split(rows, size)
+
+    def max_circuits(self, bucket: Bucket, n_writers: int) -> int:
+        """Return how many circuits fit in a batch on a bucket."""
+        free = self._for_batches / len(bucket) - 2 * self._written_row(n_writers, bucket.length)
+        return max(1, int(free / self._circuit_row(n_writers, bucket.length)))
+
+    def edge_gradient_buckets(self, n_writers: int) -> Iterator[Bucket]:
+        """Yield buckets for passes with gradients at all readers; what `n_writers` write is kept in both passes.
+
+        Raises a `LabError` if not even one prompt fits.
+        """
+        for length, rows in self._prompts.buckets().items():
+            needed = self._footprint.backward_row(length) + 2 * self._circuit_row(n_writers, length)
+            size = int(self._for_batches / needed)
+            if size == 0:
+                self._raise_too_small(
+                    f"the gradients of one prompt of {length} tokens need", needed / (1 - RECORDINGS_SHARE)
+                )
+            yield from self._split(rows, size)
+
+    def _written_row(self, n_writers: int, length: int) -> float:
+        """Bytes of what the writers write in one prompt."""
+        return 4.0 * n_writers * length * self._model.shape.d_model
+
+    def _circuit_row(self, n_writers: int, length: int) -> float:
+        """Bytes of one prompt in one circuit: what writers write, what the readers of a block read, and the pass."""
+        shape = self._model.shape
+        read = 4.0 * (shape.n_heads + 2 * shape.n_kv_heads + 4) * length * shape.d_model
+        batch = self._footprint.batch_row(length, length, vocabulary=True)
+        return 2 * self._written_row(n_writers, length) + read + batch
+
     def max_slots(
         self, bucket: Bucket, edit_sets: Sequence[EditSet], capture: Sequence[Site], *, vocabulary: bool
     ) -> Callable[[int], int]:

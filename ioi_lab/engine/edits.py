@@ -71,11 +71,20 @@ class Site:
         return one if self.head is not None else shape.heads(self.component) * one
 
 
+def check_pass(which: str, name: str) -> None:
+    """Raise a `LabError` that begins with `name` unless `which` is one of the two passes."""
+    if which not in OTHER_PASS:
+        raise LabError(f"{name}: got {which!r}, expected one of {', '.join(OTHER_PASS)}")
+
+
 @dataclass(frozen=True)
 class FromPass:
     """The value of an edit: the site's activation in the clean or the corrupted pass of the same prompt."""
 
     which: Pass
+
+    def __post_init__(self) -> None:
+        check_pass(self.which, "FromPass")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ length are never padded into one batch. What a change cannot reach is not run ag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from copy import copy
 from functools import cached_property
@@ -15,15 +16,14 @@ from weakref import ref
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from ioi_lab.engine.batching import ReadoutKind, Work, batches, part_of, works
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.budget import MemoryBudget
-from ioi_lab.engine.edits import OTHER_PASS, EditSet, Pass, Site
+from ioi_lab.engine.edits import EditSet, Pass, Site, check_pass
 from ioi_lab.engine.exactness import proofs_of
 from ioi_lab.engine.forward import Part
-from ioi_lab.engine.gradients import INPUT, first_order, gradients, sites_of
+from ioi_lab.engine.gradients import estimated_changes, sites_of
 from ioi_lab.engine.memory import MemoryGb, keep_freed_memory
 from ioi_lab.engine.passes import BatchResult, Passes, whole_work
 from ioi_lab.engine.prompt_checks import check_prompts
@@ -33,8 +33,9 @@ from ioi_lab.errors import LabError
 from ioi_lab.models.loading import LabModel
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.stats.bootstrap import Bootstrap, Over
-from ioi_lab.stats.metrics import Readout
+from ioi_lab.stats.metrics import Extra, Readout
 from ioi_lab.tasks.prompts import PromptPairs
+from ioi_lab.terminal import progress_bar
 
 _MAX_SIBLINGS: Final = 8
 """How many engines on other prompts are kept, for callers that ask for the same prompts again."""
@@ -88,9 +89,9 @@ class Engine:
         self._executor = executor
         if model.device.type == "cpu":
             keep_freed_memory()
-        self._budget = MemoryBudget(model, prompts, memory_gb)
+        self.budget = MemoryBudget(model, prompts, memory_gb)
         self._baselines: dict[Pass, Readout] = {}
-        self._use_recordings(RecordingCache(self._budget.for_recordings))
+        self._use_recordings(RecordingCache(self.budget.for_recordings))
         self._siblings: dict[PromptPairs, Engine] = {}
         self._first = ref(self)  # the engine that keeps the siblings; weak, so that models are freed with their engines
 
@@ -113,10 +114,16 @@ class Engine:
         engine._executor = executor
         return engine
 
+    def also_reading(self, *extra: Extra) -> Engine:
+        """Return this engine, sharing recordings, whose readouts have more values."""
+        engine = copy(self)
+        engine.passes, engine._baselines = self.passes.also_reading(extra), {}
+        return engine
+
     @property
     def batch_key(self) -> Hashable:
         """Equal for engines whose edit sets may share a pass."""
-        return id(self.model), self.prompts, self.memory_gb, self._kind
+        return id(self.model), self.prompts, self.memory_gb, self._kind, self.passes.extra
 
     @cached_property
     def bootstrap(self) -> Bootstrap:
@@ -141,20 +148,21 @@ class Engine:
                 finite; or the memory bound is below what one prompt needs.
 
         """
+        check_pass(base, "base")
         self._check(edit_sets)
         return self._executor(self, edit_sets, base, progress)
 
     @torch.no_grad()
     def evaluate(self, edit_sets: Sequence[EditSet], base: Pass, *, progress: bool = True) -> Readout:
         """Evaluate edit sets that `run` has checked: what executors call."""
-        readout = Readout.empty(len(edit_sets), len(self.prompts), probabilities=not self._passes.pair_only)
-        total = len(edit_sets) * len(self.prompts)
-        with tqdm(total=total, desc="edits × prompts", disable=None if progress else True, leave=False) as bar:
+        size = len(edit_sets), len(self.prompts)
+        readout = Readout.empty(*size, probabilities=not self.passes.pair_only, extra=self.passes.extra)
+        with progress_bar(math.prod(size), "edits × prompts", is_shown=progress) as bar:
             for result in self._execute(edit_sets, base):
                 read_into(readout, result)
                 bar.update(len(result.indices) * len(result.bucket))
         if not readout.is_finite():
-            raise_first_bad_site(self._passes, self.prompts, edit_sets, base, readout)
+            raise_first_bad_site(self.passes, self.prompts, edit_sets, base, readout)
         return readout
 
     @torch.no_grad()
@@ -193,7 +201,7 @@ class Engine:
         """
         self._check([edits])
         self._check_sites(sites)
-        with tqdm(total=len(self.prompts), desc="prompts read", disable=None, leave=False) as bar:
+        with progress_bar(len(self.prompts), "prompts read") as bar:
             for result in self._execute([edits], which, sites):
                 activations = {site: activation[0].float() for site, activation in result.captured.items()}
                 yield result.bucket.rows, activations
@@ -204,9 +212,9 @@ class Engine:
     ) -> Iterator[tuple[Sequence[int], dict[Site, Float[Tensor, "row pos width"]]]]:
         """`stream` of an unedited pass, which keeps the activations for later callers if memory allows."""
         self._check_sites(sites)
-        if not self._budget.recordings_fit({site.whole for site in sites}, self._recordings.max_bytes):
+        if not self.budget.recordings_fit({site.whole for site in sites}, self._recordings.max_bytes):
             return self.stream(which, sites)
-        return self._passes.recorded_stream(self._budget.buckets([()], sites), which, sites)
+        return self.passes.recorded_stream(self.budget.buckets([()], sites), which, sites)
 
     def estimate(self, edit_sets: Sequence[EditSet], base: Pass, *, ig_steps: int = 0) -> Readout:
         """Estimate, to first order, the logit difference `[edit_set, prompt]` under each edit set; not exact.
@@ -222,25 +230,20 @@ class Engine:
         self._parts_are_exact(edit_sets)  # raises for what the model does not read
         readout = Readout(self.baseline(base).logit_diff.repeat(len(edit_sets), axis=0))
         sites = sites_of(edit_sets)
-        for bucket in self._budget.gradient_buckets(sites):
-            recorded = {
-                (which, site.hook): activation
-                for which in OTHER_PASS
-                for site, activation in self._passes.recording(bucket, which, {*sites, INPUT}).activations.items()
-            }
-            slopes = gradients(self._passes.forward, bucket, base, sites, recorded, ig_steps)
-            for index, edit_set in enumerate(edit_sets):
-                change = first_order(edit_set, base, bucket, recorded, slopes)
-                readout.logit_diff[index, bucket.rows] += to_array(change)
+        with progress_bar(len(self.prompts), "prompts, forward and back") as bar:
+            for bucket in self.budget.gradient_buckets(sites):
+                changes = estimated_changes(self.passes, bucket, edit_sets, base, sites, ig_steps)
+                readout.logit_diff[:, bucket.rows] += to_array(changes)
+                bar.update(len(bucket))
         if not readout.is_finite():
             raise LabError(f"model: gradients that are not finite in the {base} pass of {self.shape.name}")
         return readout
 
     def _execute(self, edit_sets: Sequence[EditSet], base: Pass, capture: Sequence[Site] = ()) -> Iterator[BatchResult]:
         """Run everything, batch by batch. Results come in any order, each edit set once per bucket."""
-        passes, indices = self._passes, range(len(edit_sets))
+        passes, indices = self.passes, range(len(edit_sets))
         in_parts = self._parts_are_exact(edit_sets, capture)
-        for bucket in self._budget.buckets(edit_sets, capture):
+        for bucket in self.budget.buckets(edit_sets, capture):
             if capture and not any(edit_sets):  # no base pass is needed
                 yield passes.unedited(bucket, base, list(indices), capture)
                 continue
@@ -249,17 +252,17 @@ class Engine:
             else:
                 todo = [whole_work(index, edit_set) for index, edit_set in enumerate(edit_sets)]
             untouched = sorted(set(indices) - {work.index for work in todo})
-            max_slots = self._budget.max_slots(bucket, edit_sets, capture, vocabulary=not passes.pair_only)
+            max_slots = self.budget.max_slots(bucket, edit_sets, capture, vocabulary=not passes.pair_only)
             batched = list(batches(todo, bucket, self.model.device.type, max_slots))
             parts = [self._part(batch, capture) if in_parts else None for batch in batched]
             base_pass, base_logits = passes.base_pass(bucket, todo, base, [part for part in parts if part])
-            base_log_probs = None if passes.pair_only else base_logits.log_softmax(dim=-1)
+            references = passes.references(bucket, base_logits)
             if untouched:  # they provably change nothing
                 logits = passes.selected(base_logits[None], bucket).expand(len(untouched), -1, -1)
-                yield BatchResult(bucket, untouched, logits, base_log_probs, {})
+                yield BatchResult(bucket, untouched, logits, references, {})
             for batch, part in zip(batched, parts, strict=True):
                 logits, captured = passes.run_batch(batch, part, base_pass, capture)
-                yield BatchResult(bucket, [work.index for work in batch], logits, base_log_probs, captured)
+                yield BatchResult(bucket, [work.index for work in batch], logits, references, captured)
 
     def _part(self, batch: Sequence[Work], capture: Sequence[Site]) -> Part:
         """Return the part that a batch needs; to capture activations, every position up to the last captured layer."""
@@ -271,18 +274,18 @@ class Engine:
     def _parts_are_exact(self, edit_sets: Sequence[EditSet], capture: Sequence[Site] = ()) -> bool:
         components = {edit.site.component for edit_set in edit_sets for edit in edit_set}
         proofs, one_prompt = proofs_of(self.model), Bucket(self.prompts, [0], self.model.device)
-        in_parts = proofs.hold(self._passes, one_prompt, components)
+        in_parts = proofs.hold(self.passes, one_prompt, components)
         if not in_parts or not capture or not any(edit_sets):
             return in_parts
-        return proofs.hold_for_captures(self._passes, one_prompt, {site.component for site in capture})
+        return proofs.hold_for_captures(self.passes, one_prompt, {site.component for site in capture})
 
     def stream_is_sum(self) -> bool:
         """Return whether each block adds what its attention and its MLP put out to the stream, and does no more."""
-        return proofs_of(self.model).stream_is_sum(self._passes, Bucket(self.prompts, [0], self.model.device))
+        return proofs_of(self.model).stream_is_sum(self.passes, Bucket(self.prompts, [0], self.model.device))
 
     def _use_recordings(self, recordings: RecordingCache) -> None:
         self._recordings = recordings
-        self._passes = Passes(
+        self.passes = Passes(
             self.model, self.memory_gb, recordings, self.prompts.longest, pair_only=self._kind == "logit_diff"
         )
 

@@ -22,6 +22,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import Pass, Site
 from ioi_lab.engine.hooks import Hook, Recorded, by_position
+from ioi_lab.engine.targets import Targets
 from ioi_lab.models.loading import LabModel
 
 KeysValues = tuple[Float[Tensor, "row kv_head pos d_head"], Float[Tensor, "row kv_head pos d_head"]]
@@ -141,27 +142,27 @@ class Forward:
         with ExitStack() as stack:
             for index, block in enumerate(blocks):
                 if index < part.first:
-                    stack.enter_context(_overridden(block, self._skipped))
+                    stack.enter_context(overridden(block, self._skipped))
                 if index == part.last + 1:
-                    stack.enter_context(_overridden(block, _stop))
+                    stack.enter_context(overridden(block, _stop))
             first, last = blocks[part.first], blocks[part.last]
             if part.attention == "from_z":
                 z = kept("z").flatten(2)
                 stack.enter_context(
-                    _overridden(first.attn, lambda *_, **__: (first.attn.hook_out(first.attn.o(z)), None))
+                    overridden(first.attn, lambda *_, **__: (first.attn.hook_out(first.attn.o(z)), None))
                 )
             elif part.attention == "keep":
                 attention = kept("attn_out")
-                stack.enter_context(_overridden(first.attn, lambda *_, **__: (first.attn.hook_out(attention), None)))
+                stack.enter_context(overridden(first.attn, lambda *_, **__: (first.attn.hook_out(attention), None)))
             if part.keep_mlp:
                 mlp = kept("mlp_out")
-                stack.enter_context(_overridden(first.mlp, lambda *_, **__: first.mlp.hook_out(mlp)))
+                stack.enter_context(overridden(first.mlp, lambda *_, **__: first.mlp.hook_out(mlp)))
             if part.end_only and tokens.shape[1] > 1:
                 kept_ones = [first.attn] if part.attention == "keep" else []
                 kept_ones += [first.mlp] if part.keep_mlp else []
                 for component in (last.attn.q, last.attn.o, last.mlp):
                     if component not in kept_ones:
-                        stack.enter_context(_overridden(component, _end_only(component.forward)))
+                        stack.enter_context(overridden(component, _end_only(component.forward)))
             resume: list[Hook] = []
             if part.first > 0:
                 residual = kept("resid_pre")
@@ -183,13 +184,14 @@ class Forward:
         end: Hook = ("unembed.hook_in", lambda residual, hook: _at_end(residual))
         with ExitStack() as stack:
             if pair_only:
-                stack.enter_context(_overridden(self._bridge.unembed, _unembed_pair(self._bridge.unembed, bucket.pair)))
+                unembed = self._bridge.unembed
+                stack.enter_context(overridden(unembed, _unembed_targets(unembed, bucket.targets)))
             else:
                 hooks = [*hooks, end]
             stack.enter_context(self._bridge.hooks(fwd_hooks=list(hooks)))
             logits: Tensor = self._bridge(tokens, past_key_values=cache)
         end_logits: Tensor = logits[:, -1].float().unflatten(0, (n_slots, len(bucket)))
-        return end_logits
+        return bucket.targets.joined(end_logits) if pair_only else end_logits
 
     def _prefix_cache(self, base: BasePass, part: Part) -> Cache:
         """Return the base pass's keys and values before `start`; layers that are not run only need their length."""
@@ -224,15 +226,20 @@ def _joined(prefix: Float[Tensor, "row head start d"], new: Float[Tensor, "batch
     return whole
 
 
-def _unembed_pair(unembed: Any, pair: Tensor) -> Callable[..., Tensor]:
-    """Return a forward function that gives the logits `[batch, 1, 2]` of each row's answer and distractor at END."""
+def _unembed_targets(unembed: Any, targets: Targets) -> Callable[..., Tensor]:
+    """Return a forward function that gives the logits `[batch, 1, token]` of each row's targets at END."""
+    ids = targets.ids
     weight, bias = unembed.original_component.weight, getattr(unembed.original_component, "bias", None)
-    directions = weight[pair]  # [row, 2, d_model]
+    # Sets of answers are often the same in all rows: the directions of each row would fill memory.
+    tokens, places = (ids, None) if targets.are_single else ids.unique(return_inverse=True)
+    directions = weight[tokens]  # [row, 2, d_model] or [token, d_model]
 
     def forward(residual: Tensor, *_: Any, **__: Any) -> Tensor:
-        rows: Tensor = unembed.hook_in(_at_end(residual)).unflatten(0, (-1, len(pair)))
-        logits: Tensor = rows @ directions.transpose(1, 2)
-        logits = logits if bias is None else logits + bias[pair][:, None]
+        rows: Tensor = unembed.hook_in(_at_end(residual)).unflatten(0, (-1, len(ids)))
+        logits: Tensor = rows @ directions.mT
+        if places is not None:
+            logits = logits.gather(-1, places[:, None].expand(len(logits), -1, -1, -1))
+        logits = logits if bias is None else logits + bias[ids][:, None]
         return logits.flatten(0, 1)
 
     return forward
@@ -269,7 +276,7 @@ def _stop(hidden_states: Tensor, *_: Any, **__: Any) -> NoReturn:
 
 
 @contextmanager
-def _overridden(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def overridden(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Replace the forward function of `module` inside the context."""
     # Into the instance's own dictionary: TransformerBridge's components pass other attributes on to what they wrap.
     module.__dict__["forward"] = forward

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import OTHER_PASS, EditSet, Pass, Site
 from ioi_lab.engine.forward import Forward
 from ioi_lab.engine.hooks import Hook, Recorded, apply, by_position
+from ioi_lab.engine.passes import Passes
 
 INPUT = Site("resid_pre", 0)
 """The site along which integrated gradients go from one pass to the other: the embedded prompt."""
+
+
+def estimated_changes(
+    passes: Passes, bucket: Bucket, edit_sets: Sequence[EditSet], base: Pass, sites: Sequence[Site], ig_steps: int
+) -> Float[Tensor, "edit_set row"]:
+    """Return the estimated change of each row's logit difference by each edit set, which touch the whole `sites`."""
+    recorded = {
+        (which, site.hook): activation
+        for which in OTHER_PASS
+        for site, activation in passes.recording(bucket, which, {*sites, INPUT}).activations.items()
+    }
+    slopes = gradients(passes.forward, bucket, base, sites, recorded, ig_steps)
+    return torch.stack([first_order(edit_set, base, bucket, recorded, slopes) for edit_set in edit_sets])
 
 
 def gradients(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from ioi_lab.engine.memory import MemoryGb
 from ioi_lab.engine.recordings import RecordingCache
 from ioi_lab.errors import LabError
 from ioi_lab.models.loading import LabModel
+from ioi_lab.stats.metrics import Extra
 
 ALL_LAYERS: Final = sys.maxsize
 """The first layer of work without edits: none has to be run again."""
@@ -33,8 +34,9 @@ class BatchResult:
     bucket: Bucket
     indices: list[int]
     logits: Tensor
-    base_log_probs: Tensor | None
-    """Log-probabilities of the unedited pass over the whole vocabulary, if these are read."""
+    references: Mapping[str, Tensor]
+    """By the KL that is measured from it (`kl`, `kl_clean`): the log-probabilities `[row, vocab]` of an unedited pass;
+    empty if the logits are those of answer and distractor alone."""
 
     captured: dict[Site, Tensor]
 
@@ -43,11 +45,18 @@ class Passes:
     """Runs passes of one model over buckets of prompts.
 
     `pair_only`: compute the logits of answer and distractor alone. `longest`: the length of the longest prompt, to
-    whose size captured patterns are padded.
+    whose size captured patterns are padded. `extra`: what is read in addition, if the logits are those of all tokens.
     """
 
     def __init__(
-        self, model: LabModel, memory_gb: MemoryGb, cache: RecordingCache, longest: int, *, pair_only: bool
+        self,
+        model: LabModel,
+        memory_gb: MemoryGb,
+        cache: RecordingCache,
+        longest: int,
+        *,
+        pair_only: bool,
+        extra: tuple[Extra, ...] = (),
     ) -> None:
         self.model = model
         self.forward = Forward(model)
@@ -55,6 +64,11 @@ class Passes:
         self._memory_gb = memory_gb
         self._cache = cache
         self._longest = longest
+        self.extra = extra
+
+    def also_reading(self, extra: tuple[Extra, ...]) -> Passes:
+        """Return passes, with the same recordings, of which more is read."""
+        return Passes(self.model, self._memory_gb, self._cache, self._longest, pair_only=self.pair_only, extra=extra)
 
     @torch.no_grad()
     def recording(self, bucket: Bucket, which: Pass, sites: set[Site], cached_from: int | None = None) -> Recording:
@@ -110,11 +124,20 @@ class Passes:
         """Run whole unedited passes, one per index, and capture activations."""
         works = [whole_work(index, ()) for index in indices]
         logits, captured = self.run_batch(works, None, BasePass(bucket, which, {}, {}), capture)
-        return BatchResult(bucket, indices, logits, None, captured)
+        return BatchResult(bucket, indices, logits, {}, captured)
 
     def selected(self, logits: Float[Tensor, "slot row vocab"], bucket: Bucket) -> Float[Tensor, "slot row token"]:
         """Return the logits that are read: all, or those of answer and distractor."""
-        return pair_of(logits, bucket) if self.pair_only else logits
+        return bucket.targets.read(logits) if self.pair_only else logits
+
+    def references(self, bucket: Bucket, base_logits: Float[Tensor, "row vocab"]) -> dict[str, Tensor]:
+        """Return the log-probabilities that KLs are measured from, given the base pass's logits: see `BatchResult`."""
+        if self.pair_only:
+            return {}
+        logits = {"kl": base_logits}
+        if "kl_clean" in self.extra:
+            logits["kl_clean"] = self.recording(bucket, "clean", set()).end_logits
+        return {name: values.log_softmax(dim=-1) for name, values in logits.items()}
 
     def recorded_stream(
         self, buckets: Iterator[Bucket], which: Pass, sites: Sequence[Site]
@@ -158,8 +181,3 @@ def at_site(whole: Tensor, site: Site, longest: int) -> Float[Tensor, "row pos w
     if site.component == "pattern":
         whole = functional.pad(whole, (0, longest - whole.shape[-1]))
     return whole[:, :, site.head] if site.head is not None else whole.flatten(2)
-
-
-def pair_of(values: Float[Tensor, "slot row vocab"], bucket: Bucket) -> Float[Tensor, "slot row 2"]:
-    """Return, of values over the vocabulary, those of each row's answer and distractor."""
-    return values.gather(-1, bucket.pair.expand(len(values), -1, -1))

@@ -32,8 +32,8 @@ Changes = Float[Tensor, "sender prompt pos d_model"]
 def path_patch_edits(
     engine: Engine,
     senders: Sequence[Sequence[Site]],
-    receivers: Sequence[Site],
-    base: Pass,
+    receivers: Sequence[Site] = (),
+    base: Pass = "corrupted",
     mlps: Mlps = "frozen",
 ) -> list[EditSet]:
     """Return, for each sender, the edits that patch its direct paths into the receivers.

@@ -15,7 +15,7 @@ def check_prompts(model: LabModel, prompts: PromptPairs) -> None:
     name, n_tokens = model.shape.name, model.bridge.cfg.d_vocab
     model.shape.check_length(prompts.longest)
     for pair in prompts:
-        largest = max(*pair.clean_tokens, *pair.corrupted_tokens, pair.answer_id, pair.distractor_id)
+        largest = max(*pair.clean_tokens, *pair.corrupted_tokens, *pair.answer_ids, *pair.distractor_ids)
         if largest >= n_tokens:
             raise LabError(
                 f"model: token {largest} ({model.tokens.strings((largest,))[0]!r}) of a prompt has no embedding, as "

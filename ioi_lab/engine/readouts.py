@@ -11,7 +11,7 @@ from torch import Tensor
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import EditSet, Pass, Site
 from ioi_lab.engine.hooks import Hook, edit_hooks
-from ioi_lab.engine.passes import BatchResult, Passes, pair_of, whole_work
+from ioi_lab.engine.passes import BatchResult, Passes, whole_work
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import COMPONENTS
 from ioi_lab.stats.metrics import Array, Readout
@@ -22,12 +22,16 @@ def read_into(readout: Readout, result: BatchResult) -> None:
     """Write the metrics of a batch's logits into their rows of `readout`."""
     where = np.ix_(result.indices, result.bucket.rows)
     logits = result.logits
-    if (base := result.base_log_probs) is not None:
-        log_probs = logits.log_softmax(dim=-1)
-        p_answer, p_distractor = pair_of(log_probs, result.bucket).exp().unbind(-1)
-        kl = (base.exp() * (base - log_probs)).sum(dim=-1).clamp_min(0)
-        readout.write(where, p_answer=to_array(p_answer), p_distractor=to_array(p_distractor), kl=to_array(kl))
-        logits = pair_of(logits, result.bucket)
+    if result.references:
+        targets, log_probs = result.bucket.targets, logits.log_softmax(dim=-1)
+        p_answer, p_distractor = targets.read(log_probs).exp().unbind(-1)
+        readout.write(where, p_answer=to_array(p_answer), p_distractor=to_array(p_distractor))
+        for name, reference in result.references.items():
+            kl = (reference.exp() * (reference - log_probs)).sum(dim=-1).clamp_min(0)
+            readout.write(where, **{name: to_array(kl)})
+        if readout.rank is not None:
+            readout.write(where, rank=to_array(targets.rank(log_probs)))
+        logits = targets.read(logits)
     answer, distractor = logits.unbind(-1)
     readout.write(
         where,

@@ -17,7 +17,8 @@ from ioi_lab.config import Renamed
 from ioi_lab.engine.edits import OTHER_PASS, EditSet, Pass
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.grid import GridIntervention
-from ioi_lab.interventions.grid_result import Row
+from ioi_lab.interventions.grid_result import Row, activation_of
+from ioi_lab.reports.definitions import Method
 from ioi_lab.reports.wording import plain
 
 if TYPE_CHECKING:
@@ -85,6 +86,43 @@ class Ablate(GridIntervention):
             "resample": f"{self.reference} {'other prompt' if self.reference == 'random' else 'twin'}",
         }[self.method]
         return f"{what} → {self.prompts}"
+
+    @property
+    @override
+    def how(self) -> str:
+        where = "" if self.prompts == "clean" else " on the corrupted prompts"
+        return f"their {activation_of(self.component)}{where} is replaced by {self._replacement}"
+
+    @property
+    def _replacement(self) -> str:
+        """What is written instead of an activation, in a sentence."""
+        return {
+            "zero": "zeros",
+            "mean": f"its mean over prompts and positions of the {self.reference} prompts",
+            "mean_by_position": f"its {self._means_by_position}",
+            "resample": f"that of {'a random other prompt' if self.reference == 'random' else 'the other pass'}",
+        }[self.method]
+
+    @property
+    @override
+    def methods(self) -> Sequence[Method]:
+        left = {"zero": "nothing of it is left", "resample": "what it says is about another prompt"}
+        what = left.get(self.method, "what it says about this prompt is gone, and what it is on average stays")
+        return [
+            Method(
+                f"Ablation ({plain(self.method)})",
+                f"The activation at a site in the {self.prompts} pass is replaced by {self._replacement}, and "
+                f"everything after it is computed anew: {what}.",
+                "Wang et al. 2022, arXiv 2211.00593; Chan et al. 2022 (causal scrubbing)",
+            )
+        ]
+
+    @property
+    @override
+    def limits(self) -> Sequence[str]:
+        if self.method != "zero":
+            return []
+        return ["After zeros, activations are far from any that the model was trained on: part of the effect is that."]
 
     @property
     def _means_by_position(self) -> str:

@@ -7,21 +7,34 @@ with `check`, the exact grid is measured as well and the rank correlation of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import override
 
+from ioi_lab.errors import LabError
 from ioi_lab.interventions.baselines import Baselines, estimates_of
 from ioi_lab.interventions.grid_measure import grid_result
 from ioi_lab.interventions.grid_result import GridResult
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.interventions.self_checks import checked_run
+from ioi_lab.reports.definitions import Method
+from ioi_lab.reports.wording import sentence
 from ioi_lab.stats.bootstrap import Estimate
 
 ESTIMATED: Final = "estimates to first order, of which all intervals and tests are; the exact effects may differ:"
+
+_LIMIT: Final = (
+    "All effects, intervals and tests are of estimates from gradients, to first order: where the model is not linear "
+    "between the two passes, the effects of patching itself differ."
+)
+_CAPTION: Final = (
+    "Each point is one row of the grid: its exact recovery, measured by patching, along the horizontal axis, and its "
+    "estimate along the vertical one. On the line, the estimate is exact; points with a name are the largest."
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,6 +77,15 @@ class AttributionPatch(Patch):
     ig_steps: int = Field(0, ge=0)
     check_exact: bool = Field(True, alias="check")
 
+    @model_validator(mode="after")
+    def _metric_is_estimated(self) -> Self:
+        if self.metric != "logit_diff":
+            raise LabError(
+                f"intervention.metric: got {self.metric!r}, but attribution patching estimates the logit difference "
+                "alone; expected logit_diff, or intervention=patch"
+            )
+        return self
+
     @property
     @override
     def title(self) -> str:
@@ -74,6 +96,27 @@ class AttributionPatch(Patch):
     def details(self) -> str:
         gradient = f"{self.ig_steps} integrated-gradient steps" if self.ig_steps else f"gradient at {self.base}"
         return f"{super().details}\nattribution patching, {gradient}"
+
+    @property
+    @override
+    def how(self) -> str:
+        return f"{super().how}, as estimated from gradients"
+
+    @property
+    @override
+    def methods(self) -> Sequence[Method]:
+        gradient = f"the gradient at the {self.base} pass"
+        if self.ig_steps:
+            gradient = f"the mean gradient at {self.ig_steps} points between the passes (integrated gradients)"
+        return [
+            *super().methods,
+            Method(
+                "Attribution patching",
+                f"The effect of patching is estimated to first order: the difference between the activations of the "
+                f"two passes, times {gradient} of the logit difference, summed over the site.",
+                "Nanda 2023; Syed et al. 2023, arXiv 2310.10348; Hanna et al. 2024, arXiv 2403.17806",
+            ),
+        ]
 
     @override
     def measure(self, engine: Engine) -> AttributionResult:
@@ -96,7 +139,7 @@ class AttributionPatch(Patch):
         grid = GridReport(result, self._grid_title, context)
         report = grid.report()
         assert isinstance(result, AttributionResult)
-        report = replace(report, summary=[ESTIMATED, *report.summary])
+        report = replace(report, summary=[ESTIMATED, *report.summary], limits=[_LIMIT, *report.limits])
         if (exact := result.exact) is None:
             return report
         table = report.table.assign(
@@ -117,6 +160,8 @@ class AttributionPatch(Patch):
             metrics=report.metrics | {name: value for name, value in scores.items() if np.isfinite(value)},
             draw=lambda: report.draw() | {"estimate_against_exact": _scatter(grid, estimate, exact)},
             summary=[*report.summary, line],
+            answer=[*report.answer, sentence(line)],
+            captions={**report.captions, "estimate_against_exact": _CAPTION},
         )
 
 

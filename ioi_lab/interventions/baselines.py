@@ -95,6 +95,8 @@ def estimates_of(engine: Engine, readout: Readout) -> dict[str, Estimate]:
     values = {
         "p_answer": readout.p_answer,
         "p_distractor": readout.p_distractor,
+        "rank": readout.rank,
+        "kl_clean": readout.kl_clean,
     }
     estimates = {
         "logit_diff": engine.bootstrap.mean(readout.logit_diff),

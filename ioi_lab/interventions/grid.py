@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Self
 from pydantic import model_validator
 from typing_extensions import override
 
+from ioi_lab.circuits.files import CircuitFile, cells_of_circuit
 from ioi_lab.engine.edits import EditSet, Pass, Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.grid_measure import grid_result
-from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row, Sets
+from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row, Sets, activation_of
+from ioi_lab.interventions.recovery import MetricName, engine_for
 from ioi_lab.interventions.self_checks import checked_run
 from ioi_lab.models.selectors import (
+    Cell,
     IndexSelector,
     PlacedHeadSelector,
     PositionSelector,
@@ -30,6 +33,7 @@ from ioi_lab.models.selectors import (
     cell_name,
     cells_of,
     check_selectors,
+    check_with_circuit,
     placed_cells_of,
     placed_name,
     positions_of,
@@ -39,6 +43,7 @@ from ioi_lab.tasks.prompts import PromptPairs
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
+    from ioi_lab.reports.definitions import Method
     from ioi_lab.reports.report import Report, ReportContext
 
 
@@ -48,25 +53,41 @@ class GridIntervention(Intervention[GridResult]):
     `layer` and `head` take an index, a list or `all`; `head` also takes names (`"9.9"`), with `layer: all`, and names
     with positions (`"9.9@END"`), with `position: all`. Heads of `k` and `v` are key/value heads. `position` takes `all`
     (together), `each` (a position axis), a label, a token index, or a list of these. `sets`: edit each selected site
-    alone, all `together`, or all of the component `except` them.
+    alone, all `together`, or all of the component `except` them. `circuit`: instead of layers and heads, the
+    `circuit.json` or the run folder of a circuit, whose heads (or, for `mlp_out`, MLPs) are selected. `metric`: what
+    recovery is taken of (see `recovery`).
     """
 
     shares_passes = True
 
     component: Component = "z"
     layer: IndexSelector = "all"
+    """An index, a list of indices, or all layers."""
+
     head: PlacedHeadSelector = "all"
     position: PositionSelector = "all"
     sets: Sets = "each"
+    circuit: str | None = None
+    """A circuit file, or a run folder with one, whose heads (or MLPs) are selected."""
+
+    metric: MetricName = "logit_diff"
+    """What effects are measured in: the logit difference, P(answer) − P(distractor), the KL from the clean pass, or the
+    log of the answer's rank. Recovery is 1 in the clean pass and 0 in the corrupted one."""
 
     @model_validator(mode="after")
     def _selectors_fit(self) -> Self:
         check_selectors(self.component, self.layer, self.head)
+        check_with_circuit(self.circuit, self.layer, self.head)
         if are_placed(self.head) and self.position != "all":
             raise LabError(
                 f"intervention.position: got {self.position}, but head names positions already; expected 'all'"
             )
         return self
+
+    @override
+    def check(self) -> None:
+        if self.circuit is not None:
+            CircuitFile.read(self.circuit, "intervention.circuit")
 
     @property
     @abstractmethod
@@ -93,6 +114,21 @@ class GridIntervention(Intervention[GridResult]):
         """What all heads but the selected ones are replaced by, if this leaves a circuit of heads; None otherwise."""
         return None
 
+    @property
+    def how(self) -> str:
+        """What is done, for the question of the report: `their clean output is written into the corrupted prompt`."""
+        return f"their {activation_of(self.component)} is edited ({self.details.partition(chr(10))[0]})"
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """The definition of the edit and its source, for the report."""
+        return ()
+
+    @property
+    def limits(self) -> Sequence[str]:
+        """What effects of this edit do not show, in sentences, for the report."""
+        return ()
+
     @abstractmethod
     def plan(self, rows: Sequence[Row], engine: Engine) -> list[EditSet]:
         """Return the edit set of each row."""
@@ -102,7 +138,7 @@ class GridIntervention(Intervention[GridResult]):
         shape.check_component(self.component, "intervention.component")
         if are_placed(self.head):
             return self._placed_rows(shape, prompts)
-        cells = cells_of(self.component, self.layer, self.head, shape)
+        cells = self._cells(shape)
         positions = positions_of(self.position, prompts)
         if self.sets == "each":
             pairs = product(cells, positions)
@@ -113,6 +149,11 @@ class GridIntervention(Intervention[GridResult]):
             label = f"all but {label}"
         _check_not_empty(cells)
         return [Row([Site(self.component, *cell, position) for cell in cells], label) for position in positions]
+
+    def _cells(self, shape: ModelShape) -> list[Cell]:
+        if self.circuit is None:
+            return cells_of(self.component, self.layer, self.head, shape)
+        return cells_of_circuit(self.circuit, self.component, shape, "intervention.circuit")
 
     def _placed_rows(self, shape: ModelShape, prompts: PromptPairs) -> list[Row]:
         """Return the rows of heads at positions of their own."""
@@ -127,11 +168,16 @@ class GridIntervention(Intervention[GridResult]):
         return [Row([Site(self.component, *cell) for cell in cells], label)]
 
     @override
+    def n_edit_sets(self, shape: ModelShape, prompts: PromptPairs) -> int:
+        return len(self.rows(shape, prompts))
+
+    @override
     def measure(self, engine: Engine) -> GridResult:
+        engine = engine_for(engine, self.metric)
         baselines = Baselines.measure(engine)
         rows = self.rows(engine.shape, engine.prompts)
         readout, checks = checked_run(engine, self.plan(rows, engine), self.base)
-        return grid_result(engine, baselines, rows, readout, checks, self.base, self._noun(engine.shape))
+        return grid_result(engine, baselines, rows, readout, checks, self.base, self._noun(engine.shape), self.metric)
 
     @override
     def report(self, result: GridResult, context: ReportContext) -> Report:
@@ -142,7 +188,16 @@ class GridIntervention(Intervention[GridResult]):
     @property
     def _grid_title(self) -> GridTitle:
         return GridTitle(
-            self.action, self.component, self.details, self.base, self.sets, self.others_are, self.definition
+            self.action,
+            self.component,
+            self.details,
+            self.base,
+            self.sets,
+            self.others_are,
+            self.definition,
+            self.how,
+            self.methods,
+            self.limits,
         )
 
     def _noun(self, shape: ModelShape) -> str:

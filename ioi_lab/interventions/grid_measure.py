@@ -9,8 +9,9 @@ import numpy as np
 from ioi_lab.engine.edits import Pass
 from ioi_lab.interventions.baselines import Baselines, estimates_of
 from ioi_lab.interventions.grid_result import GridResult, Row
+from ioi_lab.interventions.recovery import MEASURES, MetricName, check_recoverable, column_of, read
 from ioi_lab.interventions.self_checks import SelfChecks
-from ioi_lab.stats.discoveries import ROUNDING, discover
+from ioi_lab.stats.discoveries import discover
 from ioi_lab.stats.metrics import Readout
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def grid_result(
     checks: SelfChecks,
     base: Pass,
     noun: str,
+    metric: MetricName = "logit_diff",
 ) -> GridResult:
     """Return the result of a grid.
 
@@ -36,11 +38,19 @@ def grid_result(
         checks: The self-checks of the measurement.
         base: The pass that was edited.
         noun: What a row is: a head, a key/value head, a site or a set.
+        metric: What effects are measured in.
+
+    Raises a `LabError` if the metric was not read, or is the same in both passes.
 
     """
     estimates = estimates_of(engine, readout)
+    column = column_of(metric)
+    edited, clean, corrupted = (read(each, metric) for each in (readout, baselines.clean, baselines.corrupted))
+    if column not in estimates:
+        check_recoverable(clean, corrupted, metric)
+        estimates[column] = engine.bootstrap.recovery(edited, clean, corrupted)
     # An edit without effect leaves the base pass, whose recovery is 0 if it is the corrupted one and 1 if clean.
-    effect = estimates["recovery"].minus(0.0 if base == "corrupted" else 1.0)
+    effect = estimates[column].minus(0.0 if base == "corrupted" else 1.0)
     return GridResult(
         baselines=baselines,
         checks=checks,
@@ -49,11 +59,12 @@ def grid_result(
         estimates=estimates,
         effect=effect,
         discoveries=discover(
-            readout.logit_diff - engine.baseline(base).logit_diff,
-            baselines.clean.logit_diff - baselines.corrupted.logit_diff,
+            edited - (corrupted if base == "corrupted" else clean),
+            clean - corrupted,
             engine.bootstrap,
-            ROUNDING,
+            MEASURES[metric].rounding,
         ),
         ranking=np.argsort(-np.abs(effect.value), kind="stable").tolist(),
         noun=noun,
+        metric=metric,
     )

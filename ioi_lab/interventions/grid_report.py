@@ -11,8 +11,11 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row
+from ioi_lab.interventions.grid_texts import GridTexts
+from ioi_lab.interventions.recovery import MEASURES, column_of
 from ioi_lab.models.selectors import label_at, shared_position
 from ioi_lab.reports import plots
+from ioi_lab.reports.charts import Chart, Curves, Map, Ranking
 from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
 from ioi_lab.reports.wording import counted, interval, interval_column, intervals_over, map_note, test_over
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
@@ -32,7 +35,7 @@ OUTLINED: Final = 3
 """The greatest number of cells of a head map that are outlined."""
 
 SUMMARY_ROWS: Final = 5
-RECOVERY: Final = "recovery of the logit difference\n(0 = corrupted, 1 = clean)"
+RECOVERY: Final = "recovery of the {measure}\n(0 = corrupted, 1 = clean)"
 
 
 class GridReport:
@@ -42,11 +45,13 @@ class GridReport:
         self._result = result
         self._title = title
         self._over = context.over
+        self._column = column_of(result.metric)
         self._where = shared_position([row.position for row in result.rows], result.prompts)
         what = f"{title.action} {title.component}{self._where}, {title.details}"
         self.title = f"{what}\n{context.data_title(len(result.prompts))}"
         positions = list(dict.fromkeys(row.position for row in result.rows))
         self.labels = [label_at(row.label, row.position, positions, result.prompts) for row in result.rows]
+        self._texts = GridTexts(result, title, self.labels, context)
 
     def report(self) -> Report:
         """Return the whole report."""
@@ -60,7 +65,13 @@ class GridReport:
                 self._result.baselines.clean.logit_diff[0],
                 self._result.baselines.corrupted.logit_diff[0],
             ),
-            headline="best_recovery",
+            headline=f"best_{self._column}",
+            charts=_charts(self._column),
+            question=self._texts.question,
+            answer=self._texts.answer,
+            captions=self._texts.captions,
+            methods=self._texts.methods,
+            limits=self._texts.limits,
         )
 
     def figures(self) -> dict[str, Figure]:
@@ -219,13 +230,25 @@ class GridReport:
     def _scale_label(self) -> str:
         """The values of all figures."""
         if self._title.base == "corrupted":
-            return RECOVERY
-        return "change of recovery\n(0 = clean, −1 = corrupted)"
+            return RECOVERY.format(measure=MEASURES[self._result.metric].name)
+        of = "" if self._result.metric == "logit_diff" else f" of the {MEASURES[self._result.metric].name}"
+        return f"change of recovery{of}\n(0 = clean, −1 = corrupted)"
 
 
 def cells_of_row(grid: Grid, row: int) -> list[tuple[int, int]]:
     """Return the cells of a map that show a row of the results."""
     return [(int(layer), int(column)) for layer, column in np.argwhere(grid == row)]
+
+
+def _charts(column: str) -> Sequence[Chart]:
+    """Return those that the rows of the grid may make: a chart without several steps, bars or cells is left out."""
+    return (
+        Curves("recovery_by_layer", "layer", column, ("head", "position")),
+        Curves("recovery_by_position", "position", column, ("layer", "head")),
+        Ranking("top_effects", column, ("layer", "head", "position", "sites")),
+        Map("recovery_by_head", column, "layer", "head"),
+        Map("recovery_by_layer_and_position", column, "layer", "position"),
+    )
 
 
 def _axis(label: str, ticks: Sequence[object]) -> plots.Axis:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ioi_lab.engine.edits import Pass, Site
 from ioi_lab.interventions.base import Result
+from ioi_lab.interventions.recovery import MetricName
 from ioi_lab.models.selectors import MIXED
 from ioi_lab.models.shape import Component
 from ioi_lab.stats.bootstrap import Estimate
@@ -15,7 +16,29 @@ from ioi_lab.stats.discoveries import Discoveries
 from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import Position, PromptPairs
 
+if TYPE_CHECKING:
+    from ioi_lab.reports.definitions import Method
+
 Sets = Literal["each", "together", "except"]
+
+_ACTIVATIONS: Final[Mapping[str, str]] = {
+    "z": "output",
+    "q": "queries",
+    "k": "keys",
+    "v": "values",
+    "pattern": "attention pattern",
+    "attn_out": "attention output",
+    "mlp_out": "MLP output",
+    "resid_pre": "residual stream before a layer",
+    "resid_mid": "residual stream between attention and MLP",
+    "resid_post": "residual stream after a layer",
+}
+"""The names of components in sentences."""
+
+
+def activation_of(component: str) -> str:
+    """Return what the activation of a component is called in a sentence: `output` of a head for `z`."""
+    return _ACTIVATIONS.get(component, component)
 
 
 @dataclass(frozen=True)
@@ -49,7 +72,8 @@ class GridResult(Result):
     """Each metric of `results.csv`, row by row."""
 
     effect: Estimate
-    """The change of recovery by the edits: recovery itself if the corrupted pass is edited, else recovery − 1."""
+    """The change of recovery, of `metric`, by the edits: recovery itself if the corrupted pass is edited, else
+    recovery − 1."""
 
     ranking: list[int]
     """The rows, from the largest effect (by absolute value) to the smallest."""
@@ -59,6 +83,9 @@ class GridResult(Result):
 
     noun: str
     """What a row is: a head, a key/value head, a site or a set."""
+
+    metric: MetricName
+    """What effects and their tests are measured in."""
 
     @property
     def top(self) -> list[int]:
@@ -91,3 +118,12 @@ class GridTitle:
 
     definition: Mapping[str, str] = field(default_factory=dict)
     """The choices that define what an effect is, which every row of `results.csv` repeats in columns of their own."""
+
+    how: str = "their activation is edited"
+    """What is done, as a part of the report's question: `their clean output is written into the corrupted prompt`."""
+
+    methods: Sequence[Method] = ()
+    """The definition of the edit, for the report."""
+
+    limits: Sequence[str] = ()
+    """What effects of this edit do not show, for the report."""

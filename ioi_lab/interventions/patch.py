@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass
 from ioi_lab.interventions.grid import GridIntervention
-from ioi_lab.interventions.grid_result import Row
+from ioi_lab.interventions.grid_result import Row, activation_of
+from ioi_lab.reports.definitions import Method
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
@@ -39,6 +40,26 @@ class Patch(GridIntervention):
     @override
     def details(self) -> str:
         return f"{self.direction}: {self.source} → {self.base}"
+
+    @property
+    @override
+    def how(self) -> str:
+        return f"their {activation_of(self.component)} on the {self.source} prompt is written into the {self.base} one"
+
+    @property
+    @override
+    def methods(self) -> Sequence[Method]:
+        return [
+            Method(
+                "Activation patching",
+                f"The activation at a site in the {self.base} pass is replaced by that of the {self.source} pass of "
+                "the same pair of prompts, and everything after it is computed anew. Writing clean activations into "
+                "the corrupted pass (denoising) shows what is enough to restore the behaviour; writing corrupted ones "
+                "into the clean pass (noising) shows what it depends on.",
+                "Meng et al. 2022, arXiv 2202.05262; Wang et al. 2022, arXiv 2211.00593; Heimersheim & Nanda 2024, "
+                "arXiv 2404.15255",
+            )
+        ]
 
     @property
     @override

@@ -13,11 +13,12 @@ from typing_extensions import override
 
 from ioi_lab.engine.edits import EditSet, Site, precedes
 from ioi_lab.errors import LabError
-from ioi_lab.interventions.grid_result import Row
+from ioi_lab.interventions.grid_result import Row, activation_of
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.models.heads import HeadName, heads_of
 from ioi_lab.models.selectors import Index, cell_name, head_names_in, placed_name
 from ioi_lab.models.shape import ModelShape
+from ioi_lab.reports.definitions import Method
 from ioi_lab.tasks.prompts import PromptPairs
 
 if TYPE_CHECKING:
@@ -77,6 +78,34 @@ class PathPatch(Patch):
     @override
     def details(self) -> str:
         return f"direct paths into {self._receiver_name} with {self.mlps} MLPs\n{super().details}"
+
+    @property
+    @override
+    def how(self) -> str:
+        return (
+            f"their {activation_of(self.component)} on the {self.source} prompt reaches {self._receiver_name} alone, "
+            f"in the {self.base} one"
+        )
+
+    @property
+    @override
+    def methods(self) -> Sequence[Method]:
+        mlps = "MLPs in between are computed anew" if self.mlps == "free" else "MLPs in between keep their outputs too"
+        return [
+            Method(
+                "Path patching",
+                f"The sender's activation is replaced by that of the {self.source} pass while all other heads keep "
+                f"their outputs of the {self.base} pass; {mlps}. What then changes in the receiver alone "
+                f"({self._receiver_name}) is written into a {self.base} pass whose later parts run freely: the effect "
+                "of the direct path.",
+                "Wang et al. 2022, arXiv 2211.00593; Goldowsky-Dill et al. 2023, arXiv 2304.05969",
+            )
+        ]
+
+    @property
+    @override
+    def limits(self) -> Sequence[str]:
+        return ["Only direct paths count: what a sender does through other heads is not in its effect."]
 
     @property
     @override

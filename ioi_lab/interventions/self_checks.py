@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -32,8 +33,9 @@ class SelfChecks:
     """With every touched component patched by its own activation."""
 
     def metrics(self) -> dict[str, float]:
-        """Return both as scalars."""
-        return {"check_everything": self.everything, "check_nothing": self.nothing}
+        """Return both as scalars; NaN, for checks that are impossible without anything to recover, is left out."""
+        checks = {"check_everything": self.everything, "check_nothing": self.nothing}
+        return {name: share for name, share in checks.items() if math.isfinite(share)}
 
     @classmethod
     def worst(cls, checks: Sequence[SelfChecks]) -> SelfChecks:

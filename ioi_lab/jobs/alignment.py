@@ -1,9 +1,10 @@
-"""The job of train_align.py: fit maps between two models' residual streams and try them on held-out texts."""
+"""The job of `ioi-lab align`: fit maps between two models' residual streams and try them on held-out texts."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,9 +18,11 @@ from ioi_lab.alignment.corpora import Corpus
 from ioi_lab.config import LabConfig, instantiate
 from ioi_lab.errors import LabError, called
 from ioi_lab.jobs.experiment import EngineMemory
+from ioi_lab.jobs.figure_files import FigureFiles, Figures
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob
 from ioi_lab.models.loading import ModelConfig, load_model
 from ioi_lab.models.precision import in_low_precision
+from ioi_lab.programs import typed_command
 from ioi_lab.runs.tracking import TrackerConfig
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ class AlignmentKeys(LabConfig):
     seed: int = Field(0, ge=0)
     resume: bool = True
     resume_from: str | None = None
+    figures: Figures = FigureFiles()
     engine: EngineMemory = EngineMemory()
 
     def check(self) -> None:
@@ -49,7 +53,7 @@ class AlignmentKeys(LabConfig):
 class AlignmentJob(Job):
     """A checked config: source × target × corpus × alignment."""
 
-    COMMAND = "train_align.py"
+    COMMAND = "align"
 
     keys: AlignmentKeys
     source: ModelConfig
@@ -57,19 +61,21 @@ class AlignmentJob(Job):
     corpus: Corpus
     alignment: AlignmentConfig
     tracker: TrackerConfig
-    figures: bool = True
+    figures: FigureFiles
 
     @classmethod
     @override
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any], given: Mapping[str, ModelConfig]) -> Self:
         groups = {key: config.get(key) or {} for key in ("source", "target", "corpus", "alignment", "tracker")}
+        keys = AlignmentKeys.from_config({key: value for key, value in config.items() if key not in groups}, "")
         job = cls(
-            keys=AlignmentKeys.from_config({key: value for key, value in config.items() if key not in groups}, ""),
-            source=ModelConfig.from_config(groups["source"], "source"),
-            target=ModelConfig.from_config(groups["target"], "target"),
+            keys=keys,
+            source=given.get("source") or ModelConfig.from_config(groups["source"], "source"),
+            target=given.get("target") or ModelConfig.from_config(groups["target"], "target"),
             corpus=instantiate(groups["corpus"], "corpus", Corpus),
             alignment=AlignmentConfig.from_config(groups["alignment"], "alignment"),
             tracker=TrackerConfig.from_config(groups["tracker"], "tracker"),
+            figures=keys.figures,
         )
         for key in ("source", "target"):
             with called("model", key):
@@ -123,7 +129,10 @@ class AlignmentJob(Job):
             if checkpoint.is_file():
                 where = os.path.relpath(folder)
                 log.warning(
-                    "to go on: python train_align.py --config-dir %s --config-name config resume_from=%s", where, where
+                    "to go on: %s --config-dir %s --config-name config resume_from=%s",
+                    typed_command(self.COMMAND),
+                    where,
+                    where,
                 )
             raise
         checkpoint.unlink(missing_ok=True)
@@ -135,6 +144,6 @@ class AlignmentJob(Job):
         return Outcome(report, {"source": source.provenance, "target": target.provenance, "seed": self.keys.seed})
 
 
-def prepare_alignment(config: DictConfig) -> PreparedJob:
-    """Return the alignment that a composed config asks for."""
-    return PreparedJob(config, AlignmentJob)
+def prepare_alignment(config: DictConfig, given: Mapping[str, ModelConfig] | None = None) -> PreparedJob:
+    """Return the alignment that a composed config asks for; `given`: see `Job.from_config`."""
+    return PreparedJob(config, AlignmentJob, given)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from omegaconf import DictConfig
 from typing_extensions import override
@@ -27,6 +28,7 @@ class BatchedJob(PreparedJob):
     """An experiment that is measured before it is run: then only its report is missing."""
 
     job: Experiment
+    syncs_files = False  # the launcher waits for the files of a whole wave; a file that is lost makes its run damaged
 
     def __init__(self, config: DictConfig) -> None:
         super().__init__(config, Experiment)
@@ -44,21 +46,32 @@ class BatchedJob(PreparedJob):
         return super().outcome(folder, identity)
 
 
-def measure_batch(configs: Sequence[DictConfig]) -> list[PreparedJob | None]:
+class WaveJob(NamedTuple):
+    """A job that is still to be run."""
+
+    config: DictConfig
+    prepared: PreparedJob | None
+    """None for a job whose config is wrong, which it will report itself."""
+
+
+def measure_batch(configs: Iterable[DictConfig]) -> list[WaveJob | None]:
     """Measure jobs, given their configs as Hydra composes them, with passes shared by those on the same prompts.
 
     Returns:
-        The jobs, in order; those that are done, or that do not gain by sharing passes, are not measured. None stands
-        for a job whose config is wrong, which it will report itself.
+        The jobs, in order; those that do not gain by sharing passes are not measured. None stands for a job that is
+        done and leaves nothing to do, whose config is not kept: a sweep can have thousands of them.
 
     """
     again: Counter[str] = Counter()
-    jobs = [_prepared(config) for config in configs]
+    jobs: list[WaveJob | None] = []
     groups: dict[str, list[BatchedJob]] = defaultdict(list)
-    for config, job in zip(configs, jobs, strict=True):
-        if job is not None and _is_to_be_measured(job, config, again):
-            groups[repr((job.job.model, job.job.task, job.job.keys.engine))].append(job)
-    if n_done := sum(job is not None and job.was_done for job in jobs):
+    for config in configs:
+        prepared = _prepared(config)
+        step = "run" if prepared is None else _next_step(prepared, config, again)
+        jobs.append(None if step == "nothing" else WaveJob(config, prepared))
+        if prepared is not None and step == "measure":
+            groups[repr((prepared.job.model, prepared.job.task, prepared.job.keys.engine))].append(prepared)
+    if n_done := sum(job is None for job in jobs):
         log.info("%d of %d jobs are done already", n_done, len(jobs))
     for reason, count in again.items():  # the message of each job is in the log of its folder alone
         log.warning("%d of the jobs that are done are run again: %s", count, reason)
@@ -67,7 +80,7 @@ def measure_batch(configs: Sequence[DictConfig]) -> list[PreparedJob | None]:
         _measure_together(group)
         seconds = time.perf_counter() - started
         log.info("measured %d jobs on %s together in %.1f s", len(group), group[0].job.model.label, seconds)
-    return list(jobs)
+    return jobs
 
 
 def _prepared(config: DictConfig) -> BatchedJob | None:
@@ -82,21 +95,19 @@ def _prepared(config: DictConfig) -> BatchedJob | None:
         return None  # the job will report its mistake itself, in its own folder
 
 
-def _is_to_be_measured(prepared: BatchedJob, config: DictConfig, again: Counter[str]) -> bool:
-    """Return whether a job is still to be measured with others; `again` counts why finished ones are measured again."""
-    if not prepared.job.intervention.shares_passes:
-        return False
-    if not prepared.job.keys.resume:
-        return True
+def _next_step(prepared: BatchedJob, config: DictConfig, again: Counter[str]) -> Literal["nothing", "measure", "run"]:
+    """Return what is still to be done for a job; `again` counts why finished ones are measured again."""
     sweep = Path(config.hydra.sweep.dir).absolute()
-    earlier = read_run(sweep / config.hydra.sweep.subdir, contents=True)
-    if earlier.status.get("status") == "done":
-        reason = why_again(earlier, prepared.identity_before)
-        if reason is None:
-            prepared.was_done = _leaves_nothing_to_do(prepared, earlier.folder, config)
-            return False
-        again[reason] += 1
-    return earlier_run(sweep, prepared.identity_before) is None
+    if prepared.job.keys.resume:
+        earlier = read_run(sweep / config.hydra.sweep.subdir, contents=True)
+        if earlier.status.get("status") == "done":
+            reason = why_again(earlier, prepared.identity_before)
+            if reason is None:
+                return "nothing" if _leaves_nothing_to_do(prepared, earlier.folder, config) else "run"
+            again[reason] += 1
+        if earlier_run(sweep, prepared.identity_before) is not None:
+            return "run"
+    return "measure" if prepared.job.intervention.shares_passes else "run"
 
 
 def _leaves_nothing_to_do(prepared: BatchedJob, folder: Path, config: DictConfig) -> bool:

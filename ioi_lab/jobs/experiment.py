@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing_extensions import override
 from ioi_lab.config import LabConfig, instantiate
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Result
+from ioi_lab.jobs.figure_files import FigureFiles, Figures
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob
+from ioi_lab.jobs.texts import with_common_texts
 from ioi_lab.models.loading import ModelConfig
 from ioi_lab.models.precision import in_low_precision, title_of
 from ioi_lab.runs.identity import sha256_of_named_files
@@ -52,7 +55,7 @@ class ExperimentKeys(LabConfig):
     name: str = Field(min_length=1)
     seed: int = Field(0, ge=0)
     resume: bool = True
-    figures: bool = True
+    figures: Figures = FigureFiles()
     optimize: str | None = None
     engine: EngineConfig = EngineConfig()
     stats: StatsConfig = StatsConfig()
@@ -72,7 +75,7 @@ class Measured:
 class Experiment(Job):
     """A checked config: model × task × intervention, and how to run and track them."""
 
-    COMMAND = "sweep.py"
+    COMMAND = "sweep"
     MODULES = frozenset({"ioi_lab.jobs.shared_passes"})
 
     keys: ExperimentKeys
@@ -80,16 +83,16 @@ class Experiment(Job):
     task: Task
     intervention: Intervention[Any]
     tracker: TrackerConfig
-    figures: bool = True
+    figures: FigureFiles
 
     @classmethod
     @override
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any], given: Mapping[str, ModelConfig]) -> Self:
         groups = {key: config.get(key) or {} for key in ("model", "task", "intervention", "tracker")}
         keys = ExperimentKeys.from_config({key: value for key, value in config.items() if key not in groups}, "")
         experiment = cls(
             keys=keys,
-            model=ModelConfig.from_config(groups["model"], "model"),
+            model=given.get("model") or ModelConfig.from_config(groups["model"], "model"),
             task=instantiate(groups["task"], "task", Task),
             intervention=instantiate(groups["intervention"], "intervention", Intervention),
             tracker=TrackerConfig.from_config(groups["tracker"], "tracker"),
@@ -102,7 +105,12 @@ class Experiment(Job):
     @property
     @override
     def title(self) -> str:
-        return f"{self.intervention.title} · {self.model.label} · {self.task.name}"
+        return f"{self.subject} · {self.task.name}"
+
+    @property
+    @override
+    def subject(self) -> str:
+        return f"{self.intervention.title} · {self.model.label}"
 
     @property
     @override
@@ -120,12 +128,23 @@ class Experiment(Job):
         others = {f"intervention.{key}": model for key, model in self.intervention.models.items()}
         return {"model": self.model} | others
 
+    @property
+    @override
+    def named(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.intervention.named
+
     @override
     def measure(self, folder: Path) -> Outcome:
-        return self.outcome(self.measured())
+        return self.outcome(self.measured(folder=folder))
 
-    def measured(self, executor: Executor | None = None) -> Measured:
-        """Load the model and measure; `executor` evaluates the edit sets, by default at once."""
+    def measured(self, executor: Executor | None = None, folder: Path | None = None) -> Measured:
+        """Load the model and measure.
+
+        Args:
+            executor: Evaluates the edit sets, by default at once.
+            folder: The run's folder, for what must outlive an interruption.
+
+        """
         from ioi_lab.models.loading import load_model
 
         model = load_model(self.model)
@@ -137,7 +156,7 @@ class Experiment(Job):
         if executor is not None:
             engine = engine.with_executor(executor)
         notes = (*engine.prompts.notes, *length_notes(engine.prompts, model.shape))
-        return Measured(self.intervention.measure(engine), model.provenance, notes)
+        return Measured(self.intervention.measure_in(engine, folder), model.provenance, notes)
 
     def outcome(self, measured: Measured) -> Outcome:
         """Report on a measured experiment."""
@@ -152,12 +171,12 @@ class Experiment(Job):
             prompts=result.baselines.prompt_table() if report.prompts is None else report.prompts,
             summary=[*precision_lines(low_precision), *measured.notes, *result.baselines.lines(), *report.summary],
         )
-        return Outcome(report, {"model": measured.model, "seed": self.keys.seed})
+        return Outcome(with_common_texts(report, result, context), {"model": measured.model, "seed": self.keys.seed})
 
 
-def prepare_experiment(config: DictConfig) -> PreparedJob:
-    """Return the experiment that a composed config asks for."""
-    return PreparedJob(config, Experiment)
+def prepare_experiment(config: DictConfig, given: Mapping[str, ModelConfig] | None = None) -> PreparedJob:
+    """Return the experiment that a composed config asks for; `given`: see `Job.from_config`."""
+    return PreparedJob(config, Experiment, given)
 
 
 def length_notes(prompts: PromptPairs, shape: ModelShape) -> tuple[str, ...]:

@@ -8,28 +8,30 @@ from __future__ import annotations
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import DictConfig
 
-from ioi_lab.config import check_targets, may_name_file
 from ioi_lab.errors import LabError, called, explained
+from ioi_lab.jobs.figure_files import FigureFiles
+from ioi_lab.jobs.resolving import resolve
+from ioi_lab.models.libraries import import_libraries
 from ioi_lab.models.loading import ModelConfig, model_files_of, weights_of
+from ioi_lab.programs import typed_command
 from ioi_lab.runs.code import modules_named_in
 from ioi_lab.runs.folder import RunFolder
-from ioi_lab.runs.identity import PATH_KEYS, check_unchanged, identity_of, why_again
+from ioi_lab.runs.identity import check_unchanged, identity_of, why_again
+from ioi_lab.runs.job_tracking import TrackedJob
 from ioi_lab.runs.provenance import environment
-from ioi_lab.runs.reading import read_run
+from ioi_lab.runs.reading import read_run, read_status
 from ioi_lab.runs.resume import earlier_run
-from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, track
+from ioi_lab.runs.tracking import TrackerConfig, import_client, track
 from ioi_lab.storage.files import yaml_text
-from ioi_lab.terminal import printable
 
 if TYPE_CHECKING:
     from ioi_lab.reports.report import Report
@@ -43,30 +45,40 @@ class Outcome:
 
     report: Report
     provenance: dict[str, Any]
+    failure: LabError | None = None
+    """An error that is raised once the report has been written: a part of the job has failed, and the run with it."""
 
 
 class Job(ABC):
     """The checked config of an entry point, and the work that it asks for."""
 
     COMMAND: ClassVar[str]
-    """The script of the entry point."""
+    """The subcommand of `ioi-lab` that runs such jobs."""
 
     MODULES: ClassVar[frozenset[str]] = frozenset()
     """Modules that take part in measuring and are imported by none of the job's own."""
 
     tracker: TrackerConfig
-    figures: bool
-    """Whether figures are drawn."""
+    figures: FigureFiles
+    """Whether figures are drawn, and the formats of their files."""
 
     @classmethod
     @abstractmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Check a resolved config; raises a `LabError` that names the first wrong key."""
+    def from_config(cls, config: dict[str, Any], given: Mapping[str, ModelConfig]) -> Self:
+        """Check a resolved config; raises a `LabError` that names the first wrong key.
+
+        `given` has models that are loaded already, by the config group that they stand for.
+        """
 
     @property
     @abstractmethod
     def title(self) -> str:
         """The name of the run, such as `patch z · tiny-gpt2 · ioi`."""
+
+    @property
+    def subject(self) -> str:
+        """The title without the task, such as `patch z · tiny-gpt2`."""
+        return self.title
 
     @property
     @abstractmethod
@@ -83,6 +95,11 @@ class Job(ABC):
     def models(self) -> Mapping[str, ModelConfig]:
         """All models that the job needs, by their keys in the config."""
 
+    @property
+    def named(self) -> Mapping[str, Mapping[str, Any]]:
+        """The configs of options that the job's own config has by their names alone: results depend on them."""
+        return {}
+
     @abstractmethod
     def measure(self, folder: Path) -> Outcome:
         """Do the work; `folder` is for files that must outlive an interruption."""
@@ -91,11 +108,20 @@ class Job(ABC):
 class PreparedJob:
     """A job before it is run: its config is resolved and checked when it is first asked for."""
 
-    def __init__(self, config: DictConfig, kind: type[Job]) -> None:
+    syncs_files: ClassVar[bool] = True
+    """Whether each file of the run is on the device before the next is written."""
+
+    def __init__(self, config: DictConfig, kind: type[Job], given: Mapping[str, ModelConfig] | None = None) -> None:
         self._config = config
+        self._given = given or {}
         self.kind = kind
-        self.was_done = False
-        """Whether all that it would do was done when it was prepared."""
+
+    @classmethod
+    def of(cls, resolved: dict[str, Any], kind: type[Job], given: Mapping[str, ModelConfig]) -> Self:
+        """Return the job of a config that is resolved already, as `resolve` does."""
+        prepared = cls(DictConfig({}), kind, given)
+        prepared.resolved = resolved
+        return prepared
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
@@ -105,13 +131,14 @@ class PreparedJob:
     @cached_property
     def job(self) -> Job:
         """The checked job; raises a `LabError` that names the first wrong key."""
-        return self.kind.from_config(self.resolved)
+        return self.kind.from_config(self.resolved, self._given)
 
     @cached_property
     def modules(self) -> frozenset[str]:
         """The modules of the job, of its parts, and of the classes and functions that its config names."""
         own = {type(part).__module__ for part in (self.job, *vars(self.job).values())}
-        return frozenset({*own, *self.kind.MODULES, *modules_named_in(self.resolved)})
+        named = modules_named_in([self.resolved, dict(self.job.named)])
+        return frozenset({*own, *self.kind.MODULES, *named})
 
     def identity(self) -> dict[str, str]:
         """Return checksums of everything that results depend on, as it is now."""
@@ -120,20 +147,25 @@ class PreparedJob:
             with called("model", key):
                 weights.append(weights_of(model))
                 model_files.append(model_files_of(model))
-        return identity_of(self.resolved, self.modules, " ".join(weights), " ".join(model_files))
+        config = self.resolved | {"figures": list(self.job.figures.written)}  # however they are asked for
+        config |= {"named": dict(named)} if (named := self.job.named) else {}
+        return identity_of(config, self.modules, " ".join(weights), " ".join(model_files))
 
     def outcome(self, folder: Path, identity: Mapping[str, str]) -> Outcome:
         """Do the work of the job with this identity."""
         return self.job.measure(folder)
 
 
-def run_job(prepared: PreparedJob, folder: Path, sweep: Path | None = None) -> dict[str, float]:
+def run_job(
+    prepared: PreparedJob, folder: Path, sweep: Path | None = None, *, announce: bool = True
+) -> dict[str, float]:
     """Run a job into `folder`, unless it is done already, and track it; returns its metrics.
 
     Args:
         prepared: The job.
         folder: The run folder.
-        sweep: The folder of the sweep that the run belongs to.
+        sweep: The folder of the sweep, or of the study, that the run belongs to.
+        announce: Whether the summary is printed.
 
     Raises:
         Exception: Any error of the work is raised again after the folder has been marked as failed.
@@ -141,14 +173,17 @@ def run_job(prepared: PreparedJob, folder: Path, sweep: Path | None = None) -> d
     """
     if sweep is None:
         prepared.job  # noqa: B018  # a mistake in the config of a single run leaves no folder
-    run = RunFolder(folder)
+    run = RunFolder(folder, sync=prepared.syncs_files)
     with run.locked():
-        with _failures_marked(run):
-            identity = _claim(run, prepared, sweep if prepared.resolved.get("resume") is True else None)
+        with _failures_marked(run, lambda: _track_failure(run, prepared, sweep)):
+            identity = _claim(run, prepared, sweep if prepared.resolved.get("resume") is True else None, announce)
             if identity is not None:
+                if is_to_be_tracked(prepared.job, run, sweep):
+                    import_client(prepared.job.tracker)
+                import_libraries()
                 outcome = prepared.outcome(run.path, identity)
                 check_unchanged(identity, prepared.identity())
-                _write(run, prepared, outcome, identity)
+                _write(run, prepared, outcome, identity, announce)
         if is_to_be_tracked(prepared.job, run, sweep):
             _track(run, prepared, sweep)
         return run.metrics()
@@ -161,18 +196,19 @@ def is_to_be_tracked(job: Job, run: RunFolder, sweep: Path | None) -> bool:
 
 
 @contextmanager
-def _failures_marked(run: RunFolder) -> Iterator[None]:
+def _failures_marked(run: RunFolder, track_failure: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
         failure = explained(error)
         run.fail(failure)
+        track_failure()
         if failure is error:
             raise
         raise failure from error
 
 
-def _claim(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> dict[str, str] | None:
+def _claim(run: RunFolder, prepared: PreparedJob, sweep: Path | None, announce: bool) -> dict[str, str] | None:
     """Start the run in its folder and return the job's identity; None if the folder has its results already.
 
     They are there if this job is done, or if an earlier run of the `sweep`'s name that did the same is taken over.
@@ -186,7 +222,7 @@ def _claim(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> dict[st
     if there is not None and was_done:
         reason = why_again(there, identity)
         if reason is None:
-            log.info("%s is done already", where)
+            log.log(_level(announce), "%s is done already", where)
             return None
         log.warning("%s: %s, so it is run again", where, reason)
         _start(run, prepared)
@@ -198,67 +234,48 @@ def _claim(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> dict[st
 
 
 def _start(run: RunFolder, prepared: PreparedJob) -> None:
-    run.start(yaml_text(prepared.resolved), prepared.kind.COMMAND)
+    run.start(yaml_text(prepared.resolved), typed_command(prepared.kind.COMMAND))
 
 
-def _write(run: RunFolder, prepared: PreparedJob, outcome: Outcome, identity: Mapping[str, str]) -> None:
-    """Write the report into the run folder, mark it as done and print the summary."""
-    job, report = prepared.job, outcome.report
-    run.write_report(report, figures=job.figures)
+def _write(
+    run: RunFolder, prepared: PreparedJob, outcome: Outcome, identity: Mapping[str, str], announce: bool
+) -> None:
+    """Write the report into the run folder, mark it as done and print the summary.
+
+    Raises the failure of the outcome instead of marking the folder as done, if it has one.
+    """
+    job = prepared.job
+    report = replace(outcome.report, summary=[job.title, *outcome.report.summary])
+    run.write_report(report, figures=job.figures.written)
     own = {"identity": identity, "modules": sorted(prepared.modules)}
-    run.finish({**outcome.provenance, **report.provenance, **environment(), **own})
-    for line in [job.title, *report.summary, f"results: {os.path.relpath(run.path)}"]:
-        log.info(line)
+    run.finish({**outcome.provenance, **report.provenance, **environment(), **own}, is_done=outcome.failure is None)
+    for line in [*report.summary, f"results: {os.path.relpath(run.path)}"]:
+        log.log(_level(announce), line)
+    if outcome.failure is not None:
+        raise outcome.failure
+
+
+def _level(announce: bool) -> int:
+    return logging.INFO if announce else logging.DEBUG
 
 
 def _track(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> None:
-    job = prepared.job
-    finished = FinishedRun(
-        folder=run.path,
-        title=printable(job.title),  # W&B prints it
-        job_type=job.kind,
-        sweep=sweep,
-        tags=job.tags,
-        config=prepared.resolved,
-        metrics=run.metrics(),
-        table=run.table(),
-        media=run.media(),
-    )
-    where = track(finished, job.tracker)
+    where = track(_as_tracked(prepared, sweep).finished(run), prepared.job.tracker)
     if where is not None:
         run.record_tracked(where)
 
 
-def resolve(config: DictConfig) -> dict[str, Any]:
-    """Return a config, without Hydra's own part, as plain values with every interpolation resolved.
-
-    Raises a `LabError` for a key that has no value yet, and for a `_target_` that may not be used.
-    """
+def _track_failure(run: RunFolder, prepared: PreparedJob, sweep: Path | None) -> None:
+    """Show a job that has failed on the dashboard; one whose config is wrong has no tracker yet."""
+    status = read_status(run.path)
     try:
-        resolved = {str(key): _as_plain(config[key]) for key in config if key != "hydra"}
-    except MissingMandatoryValue as error:
-        raise LabError(f"{error.full_key}: this key has no value yet; give one with {error.full_key}=…") from error
-    except OmegaConfBaseException as error:
-        raise LabError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
-    check_targets(resolved)
-    _make_paths_absolute(resolved)
-    return resolved
+        job = prepared.job
+    except Exception:
+        return
+    if status.get("status") == "failed" and is_to_be_tracked(job, run, sweep):
+        track(_as_tracked(prepared, sweep).failed(run, str(status.get("error"))), job.tracker)
 
 
-def _as_plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
-
-
-def _make_paths_absolute(group: dict[Any, Any]) -> None:
-    """Make paths absolute, so that the config in the run folder can be run again from anywhere."""
-    for key, value in group.items():
-        if isinstance(value, dict):
-            _make_paths_absolute(value)
-        elif key in PATH_KEYS and isinstance(value, str) and _names_file(group, key):
-            path = os.path.expanduser(value)
-            group[key] = os.path.realpath(path) if os.path.exists(path) else value
-
-
-def _names_file(group: dict[Any, Any], key: str) -> bool:
-    """Whether a key names a file or folder, and not something on the hub, in the package, or of an earlier version."""
-    return group.get("source") not in ("hub", "tiny") and may_name_file(group, key)
+def _as_tracked(prepared: PreparedJob, sweep: Path | None) -> TrackedJob:
+    job = prepared.job
+    return TrackedJob(job.title, job.subject, job.kind, job.tags, prepared.resolved, sweep)

@@ -21,7 +21,7 @@ ELSEWHERE: Final = "elsewhere"
 
 
 def attention_to(
-    engine: Engine, which: Pass, query: Position, keys: Sequence[Position]
+    engine: Engine, which: Pass = "clean", query: Position = "END", keys: Sequence[Position] = ("IO", "S1", "S2")
 ) -> Float[Array, "layer head key prompt"]:
     """Return the attention weights from `query` to each of `keys` and, as the last key, to all other positions.
 
@@ -45,7 +45,7 @@ def attention_to(
     return weights
 
 
-def patterns_of(engine: Engine, which: Pass, prompt: int) -> Float[Array, "layer head query_pos key_pos"]:
+def patterns_of(engine: Engine, which: Pass = "clean", prompt: int = 0) -> Float[Array, "layer head query_pos key_pos"]:
     """Return the patterns of all heads for one prompt, given by its index; zeros in layers without attention."""
     shape, sites = engine.shape, _pattern_sites(engine.shape)
     activations = engine.on(engine.prompts.only(prompt)).record(which, sites)

@@ -91,6 +91,7 @@ class Lens(LabConfig, Generic[StateT]):
     """
 
     name: str
+    """The name in titles and tables."""
 
     @property
     def title(self) -> str:

@@ -3,19 +3,23 @@
 The residual stream at END is the sum of the outputs of all components. With the scales of the final norm, and of norms
 on these outputs, fixed at their values in the pass, the logits are linear in it, so the logit difference is a sum with
 one term per component (Elhage et al. 2021; Wang et al. 2022, arXiv 2211.00593). If the model bounds its logits by a
-soft cap (Gemma 2), which is not linear, the terms are those of the logit difference before the cap. TransformerLens'
+soft cap (Gemma 2), which is not linear, the terms are those of the logit difference before the cap. For sets of answers
+or distractors the weights of the tokens of a set are held too: log Σ exp(logit) = Σ weight · logit + entropy, with the
+softmax of the logits as weights; the entropy is part of the constant. TransformerLens'
 function of that name needs weights folded in its compatibility mode; this module reads the raw weights that everything
 else in the lab runs on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from torch.nn.utils.rnn import pad_sequence
 
 from ioi_lab.engine.edits import EditSet, Pass, Site
 from ioi_lab.engine.readouts import to_array
@@ -81,7 +85,7 @@ class DirectEffects:
 
 
 @torch.no_grad()
-def direct_effects(engine: Engine, base: Pass, edits: EditSet = ()) -> DirectEffects:
+def direct_effects(engine: Engine, base: Pass = "clean", edits: EditSet = ()) -> DirectEffects:
     """Return the terms in an unedited pass over the engine's prompts, or in the `base` pass under one edit set.
 
     Raises a `LabError` if what lies between the components and the logits of the model is not affine with the scales of
@@ -96,8 +100,8 @@ def direct_effects(engine: Engine, base: Pass, edits: EditSet = ()) -> DirectEff
         end = {site: activation[:, -1] for site, activation in activations.items()}
         mean_logit[list(rows)] = to_array(path.mean_logit(path.final_stream(end)[0]))
         for name, of_token in terms.items():
-            tokens = torch.tensor([getattr(engine.prompts[row], f"{name}_id") for row in rows], device=model.device)
-            _fill(of_token, list(rows), path, end, tokens)
+            ids = [getattr(engine.prompts[row], f"{name}_ids") for row in rows]
+            _fill(of_token, list(rows), path, end, ids)
     answer, distractor = (path.capped(of_token.sum + mean_logit) for of_token in terms.values())
     error = float(np.abs(answer - distractor - readout.logit_diff[0]).max())
     tolerance = max(TOLERANCE, 10 * model.rounding * readout.largest_logit)
@@ -119,7 +123,7 @@ def cap_note(name: str, cap: float) -> str:
     )
 
 
-def _fill(terms: DirectTerms, rows: list[int], path: DirectPath, end: AtEnd, tokens: Int[torch.Tensor, "row"]) -> None:
+def _fill(terms: DirectTerms, rows: list[int], path: DirectPath, end: AtEnd, ids: Sequence[Sequence[int]]) -> None:
     """Fill in the terms of some prompts, from the last layer to the first.
 
     Args:
@@ -127,11 +131,14 @@ def _fill(terms: DirectTerms, rows: list[int], path: DirectPath, end: AtEnd, tok
         rows: The indices of the prompts.
         path: The path from components to logits.
         end: The activations of the components at END.
-        tokens: The token of each prompt whose logit the terms add up to.
+        ids: The tokens of each prompt whose logit, or log Σ exp(logit), the terms add up to.
 
     """
     final, norms = path.final_stream(end)
-    direction, constant = path.readout(final, tokens)
+    tokens = pad_sequence([torch.tensor(own, device=final.device) for own in ids], batch_first=True, padding_value=-1)
+    weights, entropy = path.weights_in_sets(final, tokens.clamp_min(0), tokens < 0)
+    direction, constant = path.readout(final, tokens.clamp_min(0), weights)
+    constant = constant + entropy
     for layer, (after_attention, after_mlp) in reversed(list(enumerate(norms))):
         if after_mlp is not None:
             direction, constant = after_mlp.pulled_back(direction), constant + after_mlp.constant(direction)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ioi_lab.engine.edits import Pass, Site
@@ -97,21 +97,41 @@ class DirectPath:
         return stream, held
 
     def readout(
-        self, final: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row"]
+        self, final: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row token"], weights: Float[Tensor, "row token"]
     ) -> tuple[Float[Tensor, "row d_model"], Float[Tensor, "row"]]:
-        """Return direction and constant of a token's logit, before a cap: direction · stream + constant.
+        """Return direction and constant of a weighted mean of logits, before a cap: direction · stream + constant.
 
         Both are less those of the vocabulary's mean logit.
 
         Args:
             final: The residual stream after the last layer, at which the scale of the final norm is held.
-            tokens: The token of each row.
+            tokens: The tokens of each row.
+            weights: Their weights, which add up to 1 in each row.
 
         """
         bridge = self.model.bridge
         unembedding, bias = bridge.W_U.float(), bridge.b_U.float()
-        direction = (unembedding[:, tokens] - unembedding.mean(dim=1, keepdim=True)).T
-        return self._through_readout(final, direction, bias[tokens] - bias.mean())
+        direction = torch.einsum("drt,rt->rd", unembedding[:, tokens], weights) - unembedding.mean(dim=1)
+        return self._through_readout(final, direction, (weights * bias[tokens]).sum(dim=-1) - bias.mean())
+
+    def weights_in_sets(
+        self, final: Float[Tensor, "row d_model"], tokens: Int[Tensor, "row token"], missing: Bool[Tensor, "row token"]
+    ) -> tuple[Float[Tensor, "row token"], Float[Tensor, "row"]]:
+        """Return the weights w of the tokens of each row, and their entropy: log Σ exp(logit) = Σ w · logit + entropy.
+
+        The weights are the softmax of the logits of these tokens, without those that are `missing`. Raises a `LabError`
+        for sets in a model that caps its logits, whose log Σ exp is not linear even if the weights are held.
+        """
+        if tokens.shape[1] == 1:
+            return torch.ones_like(tokens, dtype=torch.float32), final.new_zeros(len(final))
+        if self.logit_cap is not None:
+            _refuse(self.model, "it caps its logits, and the prompts have sets of answers or distractors")
+        bridge = self.model.bridge
+        unembedding, bias = bridge.W_U.float(), bridge.b_U.float()
+        logits = torch.einsum("rd,drt->rt", self._unembedded(final), unembedding[:, tokens]) + bias[tokens]
+        logits = (self.logit_gain * logits).masked_fill(missing, -torch.inf)
+        weights = logits.softmax(dim=-1)
+        return weights, -torch.xlogy(weights, weights).sum(dim=-1)
 
     def mean_logit(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, "row"]:
         """Return the vocabulary's mean logit, before a cap."""
@@ -161,11 +181,13 @@ class DirectPath:
 
     def _gives(self, end: AtEnd, unembed_in: Float[Tensor, "row width"]) -> bool:
         """Return whether the stream, summed up along this path, is what the model unembeds."""
-        final, _ = self.final_stream(end)
+        return _close(self._unembedded(self.final_stream(end)[0]), unembed_in, self.model)
+
+    def _unembedded(self, final: Float[Tensor, "row d_model"]) -> Float[Tensor, "row width"]:
+        """Return what the unembedding reads of a stream after the last layer."""
         norm, projection = _final_norm(self.model, final), _projection(self.model)
         read = norm(final) if norm else final
-        read = read @ projection.weight.float().T if projection is not None else read
-        return _close(read, unembed_in, self.model)
+        return read @ projection.weight.float().T if projection is not None else read
 
 
 def written_sites(model: LabModel) -> list[Site]:

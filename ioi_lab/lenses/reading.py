@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ioi_lab.engine.edits import Pass, Site
+from ioi_lab.engine.targets import Targets
 from ioi_lab.lenses.direct import TOLERANCE
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.stats.metrics import Array
@@ -34,7 +35,7 @@ class LensReading:
     p_answer: Float[Array, "site position prompt"]
     p_distractor: Float[Array, "site position prompt"]
     rank_answer: Float[Array, "site position prompt"]
-    """1 if the answer is the likeliest token."""
+    """1 if the answer is the likeliest token; of a set of answers, the rank of the likeliest one."""
 
     kl: Float[Array, "site position prompt"]
 
@@ -69,11 +70,12 @@ def read_positions(
         places = torch.tensor([[prompt.index(position) for position in positions] for prompt in prompts])
         within = torch.arange(len(rows))[:, None]
         stream = torch.stack([activations[site][within, places] for site in sites]).flatten(1, 2)
-        pairs = torch.tensor([[prompt.answer_id, prompt.distractor_id] for prompt in prompts], device=stream.device)
-        pairs = pairs.repeat_interleave(len(positions), dim=0)
+        targets = Targets.of(prompts, stream.device)
+        rows_of_places = torch.arange(len(rows), device=stream.device).repeat_interleave(len(positions))
         batch = max(1, int(_BYTES_PER_BATCH / (len(sites) * engine.model.bridge.cfg.d_vocab * 4)))
         parts = [
-            _read(log_probs(stream[:, some], sites), pairs[some]) for some in torch.arange(len(pairs)).split(batch)
+            _read(log_probs(stream[:, some], sites), targets.select(rows_of_places[some]))
+            for some in torch.arange(stream.shape[1], device=stream.device).split(batch)
         ]
         for name, values in zip((field.name for field in fields(LensReading)), zip(*parts, strict=True), strict=True):
             read = torch.cat(values, dim=1).unflatten(1, (len(rows), -1)).transpose(1, 2)
@@ -95,14 +97,13 @@ def read_prompt(
     """Read the stream of one prompt, given by its index, at every position."""
     pair = engine.prompts[prompt]
     activations = engine.on(engine.prompts.only(prompt)).record(which, sites)
+    targets = Targets.of([pair], engine.model.device)
     reads = []
     for place in range(len(pair)):
         stream = torch.stack([activations[site][:, place] for site in sites])
-        probabilities = log_probs(stream, sites)[:, 0].exp()
-        best = probabilities.topk(top_k, dim=-1)
-        reads.append(
-            (best.indices, best.values, probabilities[:, pair.answer_id], probabilities[:, pair.distractor_id])
-        )
+        read = log_probs(stream, sites)
+        best = read[:, 0].exp().topk(top_k, dim=-1)
+        reads.append((best.indices, best.values, *targets.read(read)[:, 0].exp().unbind(-1)))
     return TopTokens(*(torch.stack(values, dim=1).cpu().numpy() for values in zip(*reads, strict=True)))
 
 
@@ -113,10 +114,8 @@ def kl_divergence(
     return (model.exp() * (model - lens)).sum(dim=-1)
 
 
-def _read(log_probs: Float[Tensor, "site place vocab"], pairs: Int[Tensor, "place 2"]) -> tuple[Tensor, ...]:
+def _read(log_probs: Float[Tensor, "site place vocab"], targets: Targets) -> tuple[Tensor, ...]:
     """Return the fields of a `LensReading`, each `[site, place]`; the last site is the model's own output."""
-    pair = log_probs.gather(-1, pairs.expand(len(log_probs), -1, -1))
-    answer, distractor = pair.unbind(-1)
-    rank = 1 + (log_probs > answer[..., None]).sum(dim=-1)
+    answer, distractor = targets.read(log_probs).unbind(-1)
     kl = kl_divergence(log_probs[-1], log_probs).clamp_min(0)
-    return answer - distractor, answer.exp(), distractor.exp(), rank, kl
+    return answer - distractor, answer.exp(), distractor.exp(), targets.rank(log_probs), kl

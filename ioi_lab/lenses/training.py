@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import trange
 
 from ioi_lab.engine.edits import Site
 from ioi_lab.lenses.base import HeldOutKL, TrainingCurve
@@ -25,6 +24,7 @@ from ioi_lab.lenses.logit import Translators, lens_log_probs
 from ioi_lab.lenses.reading import kl_divergence
 from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.text import text_pieces
+from ioi_lab.terminal import progress_bar
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
@@ -149,18 +149,20 @@ def _fit(
     plateau, is_reached = Plateau(training.patience), False
     kept, kept_at = _copy(state), 0
     steps, kls = [], []
-    for step in trange(training.steps + 1, desc="tuned lens", unit="step", disable=None, leave=False):
-        if step % training.evaluate_every == 0 or step == training.steps:
-            steps.append(step)
-            kls.append(_kl(model, stopping, sites, _copy(state))[:-1].mean(axis=1))
-            if kls[-1].mean() < kls[kept_at].mean():
-                kept, kept_at = _copy(state), len(kls) - 1
-            is_reached = plateau.reached_with(float(kls[-1].mean()))
-            if is_reached:
-                break
-        if step < training.steps:
-            places = torch.randint(stream.shape[1], (training.batch,), generator=generator)
-            _step(model, stream[:, places], sites, state, optimizer)
+    with progress_bar(training.steps + 1, "tuned lens", unit="step") as bar:
+        for step in range(training.steps + 1):
+            if step % training.evaluate_every == 0 or step == training.steps:
+                steps.append(step)
+                kls.append(_kl(model, stopping, sites, _copy(state))[:-1].mean(axis=1))
+                if kls[-1].mean() < kls[kept_at].mean():
+                    kept, kept_at = _copy(state), len(kls) - 1
+                is_reached = plateau.reached_with(float(kls[-1].mean()))
+                if is_reached:
+                    break
+            if step < training.steps:
+                places = torch.randint(stream.shape[1], (training.batch,), generator=generator)
+                _step(model, stream[:, places], sites, state, optimizer)
+            bar.update()
     return kept, TrainingCurve(np.array(steps), np.array(kls), kept_at, is_reached)
 
 

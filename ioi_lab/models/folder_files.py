@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,7 +36,7 @@ class Weights:
     n_numbers: int
 
 
-class _State(NamedTuple):
+class FileState(NamedTuple):
     """A file that has not changed as long as its state is the same."""
 
     file: Path
@@ -42,21 +44,27 @@ class _State(NamedTuple):
     modified_ns: int
 
 
-def files_like(patterns: Sequence[str], folder: Path) -> list[Path]:
-    """Return the files of a folder whose names match one of the patterns, sorted by name."""
-    return sorted({file for pattern in patterns for file in folder.glob(pattern)})
+def is_like(patterns: Sequence[str], file: Path) -> bool:
+    """Return whether the name of a file matches one of the patterns."""
+    return any(fnmatchcase(file.name, pattern) for pattern in patterns)
 
 
-def check_files(folder: Path) -> None:
-    """Raise a `LabError` for a file of the folder that is a device, a pipe, a git-lfs pointer, or cut off.
+def check_files(folder: Path) -> tuple[FileState, ...]:
+    """Return the states of a model folder's files, sorted by name.
 
     Files that have not changed since are not read again.
+
+    Raises a `LabError` for one that is a device, a pipe, a git-lfs pointer, or cut off.
     """
-    _check_contents(folder, tuple(_state(file) for file in files_like([*TEXT_FILES, *WEIGHT_FILES], folder)))
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    files = (folder / name for name in names)
+    states = tuple(_state(file) for file in files if is_like((*TEXT_FILES, *WEIGHT_FILES), file))
+    _check_contents(folder, states)
+    return states
 
 
 @lru_cache(maxsize=8)
-def _check_contents(folder: Path, states: tuple[_State, ...]) -> None:
+def _check_contents(folder: Path, states: tuple[FileState, ...]) -> None:
     for state in states:
         _check_is_no_pointer(state.file)
     for name in _OBJECTS:
@@ -74,7 +82,7 @@ def weights_in(folder: Path) -> Weights | None:
     return Weights(len(shapes), sum(map(math.prod, shapes))) if shapes else None
 
 
-def _state(file: Path) -> _State:
+def _state(file: Path) -> FileState:
     """Return the state of a file; raises a `LabError` for a device, a pipe, a folder or a broken link."""
     try:
         state = file.stat()
@@ -84,7 +92,7 @@ def _state(file: Path) -> _State:
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
         kind = kinds.get(stat.S_IFMT(state.st_mode), "a device")
         raise LabError(f"model.path: {str(file)!r} is {kind}, expected a file")
-    return _State(file, state.st_size, state.st_mtime_ns)
+    return FileState(file, state.st_size, state.st_mtime_ns)
 
 
 def _check_is_no_pointer(file: Path) -> None:

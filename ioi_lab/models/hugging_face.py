@@ -36,10 +36,15 @@ def read_folder(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreT
     unused = sorted(loading["unexpected_keys"])
     if unused:
         log.warning("model.path: %d tensors in %s have no place in the model, first %s", len(unused), folder, unused[0])
+    prepare(model)
+    return model, tokenizer
+
+
+def prepare(model: PreTrainedModel) -> None:
+    """Change a model, without changing what it computes, into one that TransformerLens and the engine can work with."""
     _fuse_gelu(model)
     _return_tuples(model)
     forget_lengths(model)
-    return model, tokenizer
 
 
 def _fuse_gelu(model: PreTrainedModel) -> None:

@@ -7,31 +7,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
+from pydantic import PrivateAttr
 from typing_extensions import override
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
-from ioi_lab.models.folder_files import check_files, files_like
+from ioi_lab.models.bridges import bridge_of, frozen, shape_of
+from ioi_lab.models.devices import find_device
+from ioi_lab.models.folder_files import FileState, check_files, is_like
 from ioi_lab.models.gguf import converted_gguf, gguf_file, quantization_of
 from ioi_lab.models.hub import TEXT_FILES, WEIGHT_FILES, check_model_folder, hub_folder
 from ioi_lab.models.hugging_face import read_folder
-from ioi_lab.models.positions import intended_length, position_limit
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.models.survey import Survey
 from ioi_lab.storage.files import sha256_of_files
 from ioi_lab.storage.tensors import ModelOrigin
 from ioi_lab.tasks.tokens import Tokens
-from ioi_lab.tiny import TINY_MODELS, tiny_folder
+from ioi_lab.tiny import PACKAGED_MODELS, tiny_folder
 
 if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import PreTrainedModel
 
-Version = tuple[tuple[str, int, int], ...]
-"""The names, sizes and modification times of files."""
+NOT_IN_A_FILE: Final = "the model was given as an object, which is in no file: config.yaml cannot be run again"
+"""What the provenance of a run says about such a model."""
+
+Version = tuple[FileState, ...]
+"""Files with their sizes and modification times."""
 
 
 class ModelConfig(LabConfig):
@@ -41,11 +45,18 @@ class ModelConfig(LabConfig):
     """
 
     name: str | None = None
-    """The name in run titles and figures; None: the name of the folder."""
+    """The name in run titles and figures; null: the name of the folder."""
 
-    source: Literal["hub", "folder", "gguf", "tiny"]
+    source: Literal["hub", "folder", "gguf", "tiny", "memory"]
+    """Where the weights come from: the Hugging Face hub, a folder, a GGUF file, this package (`tiny`), or an object in
+    Python (`memory`, see `lab.run`).
+    """
+
     path: str
     """A hub repository, a folder, a GGUF file (or `<installed package>/<file in it>`), or a packaged model."""
+
+    _given: Given | None = PrivateAttr(None)
+    """The model itself, with `source="memory"`."""
 
     revision: str | None = None
     """The branch, tag or commit of a hub repository."""
@@ -54,6 +65,8 @@ class ModelConfig(LabConfig):
     """A torch device; `auto`: cuda if available, else mps, else cpu."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """The type of the weights and activations."""
+
     prepend_bos: bool = True
     """Whether prompts begin with the tokenizer's BOS token."""
 
@@ -62,15 +75,26 @@ class ModelConfig(LabConfig):
         """The name in run titles and figures."""
         return self.name or Path(self.path).resolve().name
 
+    def with_model(self, given: Given) -> Self:
+        """Return this config for a model that is loaded already."""
+        config = self.model_copy()
+        config._given = given
+        return config
+
     @override
     def check(self) -> None:
+        if self.source == "memory" and self._given is None:
+            raise LabError(
+                "model.source: got 'memory', which stands for a model that was given to lab.run(model=(model, "
+                "tokenizer)) and that no file has; expected hub, folder, gguf or tiny"
+            )
         # A missing folder, wheel or packaged model is reported before anything heavy is imported.
         if self.revision is not None and self.source != "hub":
             raise LabError(
                 f"model.revision: got {self.revision!r}, but only models from the hub have one; expected null"
             )
-        if self.source == "tiny" and self.path not in TINY_MODELS:
-            raise LabError(f"model.path: got {self.path!r}, expected {' or '.join(TINY_MODELS)}")
+        if self.source == "tiny" and self.path not in PACKAGED_MODELS:
+            raise LabError(f"model.path: got {self.path!r}, expected one of {', '.join(PACKAGED_MODELS)}")
         if self.source == "folder":
             check_model_folder(Path(self.path))
             check_files(Path(self.path))
@@ -86,7 +110,9 @@ class LabModel:
     tokens: Tokens
     shape: ModelShape
     config: ModelConfig
-    folder: Path
+    folder: Path | None
+    """None for a model that was given as an object."""
+
     weights_sha256: str
     """One checksum of all weight files."""
 
@@ -130,8 +156,16 @@ class LabModel:
             "weights_sha256": self.weights_sha256,
             "device": self.device_name,
             "dtype": self.config.dtype,
-            "quantization": quantization_of(self.folder),
-        }
+            "quantization": None if self.folder is None else quantization_of(self.folder),
+        } | ({"note": NOT_IN_A_FILE} if self.folder is None else {})
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A model that the user has loaded, and the checksum of its config and tokenizer."""
+
+    model: LabModel
+    model_files_sha256: str
 
 
 @lru_cache(maxsize=8)  # each job of a multirun needs it, and a hub or a GGUF file takes long
@@ -140,31 +174,33 @@ def _folder_of(config: ModelConfig) -> Path:
 
 
 def _version_of(folder: Path, patterns: Sequence[str] = WEIGHT_FILES) -> Version:
-    check_files(folder)  # before a device or a pipe is read
-    files = ((file.name, file.stat()) for file in files_like(patterns, folder))
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
+    return tuple(state for state in check_files(folder) if is_like(patterns, state.file))
 
 
 def weights_of(config: ModelConfig) -> str:
     """Return the checksum of a model's weights as they are now, without loading the model."""
+    if config._given is not None:
+        return config._given.model.weights_sha256
     folder = _folder_of(config)
-    return _sha256_of_version(folder, _version_of(folder))
+    return _sha256_of_version(_version_of(folder))
 
 
 def model_files_of(config: ModelConfig) -> str:
     """Return the checksum of the files of a model's config and tokenizer as they are now."""
+    if config._given is not None:
+        return config._given.model_files_sha256
     folder = _folder_of(config)
-    return _sha256_of_version(folder, _version_of(folder, TEXT_FILES))
+    return _sha256_of_version(_version_of(folder, TEXT_FILES))
 
 
 @lru_cache(maxsize=16)
-def _sha256_of_version(folder: Path, version: Version) -> str:
-    return sha256_of_files(folder / name for name, _, _ in version)
+def _sha256_of_version(version: Version) -> str:
+    return sha256_of_files(state.file for state in version)
 
 
 def precision_of(config: ModelConfig) -> str | None:
     """Return what makes a model's precision low, such as `Q4_1 weights` or `bfloat16`; None if nothing does."""
-    quantization = quantization_of(_folder_of(config))
+    quantization = None if config.source == "memory" else quantization_of(_folder_of(config))
     parts = [] if quantization is None else [f"{quantization} weights"]
     parts += [] if config.dtype == "float32" else [config.dtype]
     return ", ".join(parts) or None
@@ -179,6 +215,8 @@ def load_model(config: ModelConfig) -> LabModel:
     architecture, a device that this machine does not have, or a tokenizer without the BOS token that `prepend_bos`
     needs.
     """
+    if config._given is not None:
+        return config._given.model
     folder = _folder_of(config)
     return loaded(config, folder, _version_of(folder), _version_of(folder, TEXT_FILES))
 
@@ -187,24 +225,16 @@ def load_model(config: ModelConfig) -> LabModel:
 def loaded(config: ModelConfig, folder: Path, version: Version, _texts: Version) -> LabModel:
     """Return the model in `folder` if its weights and other files are still of these versions; see `load_model`."""
     import torch
-    from transformer_lens.model_bridge import TransformerBridge
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     device = find_device(config.device)
-    checksum = _sha256_of_version(folder, version)
+    checksum = _sha256_of_version(version)
     try:
         plain, tokenizer = read_folder(folder, getattr(torch, config.dtype))
         # TransformerLens adds a BOS token to a tokenizer without one: the lab keeps, and checks, the original.
         tokens = Tokens(copy.deepcopy(tokenizer), config.prepend_bos)
-        bridge = TransformerBridge.boot_transformers(
-            str(folder),
-            device=device,
-            dtype=getattr(torch, config.dtype),
-            tokenizer=tokenizer,
-            hf_model=plain.to(device),
-        )
-        survey = Survey.of(_prepared(bridge), _shape(bridge, plain, config.label))
+        model = surveyed(bridge_of(plain.to(device), tokenizer, str(folder)), tokens, config, folder, checksum)
     except LabError:
         raise
     except Exception as error:  # Transformers and TransformerLens raise errors of many types for unreadable folders
@@ -213,6 +243,14 @@ def loaded(config: ModelConfig, folder: Path, version: Version, _texts: Version)
         ) from error
     if _version_of(folder) != version:
         raise LabError(f"model.path: the weights in {str(folder)!r} were changed while they were read; run it again")
+    return model
+
+
+def surveyed(
+    bridge: TransformerBridge, tokens: Tokens, config: ModelConfig, folder: Path | None, checksum: str
+) -> LabModel:
+    """Return a bridge, whose parameters are frozen, with its sizes and components."""
+    survey = Survey.of(frozen(bridge), shape_of(bridge, config.label))
     return LabModel(bridge, tokens, survey.shape, config, folder, checksum, survey.blocks_return_tuples)
 
 
@@ -221,50 +259,6 @@ def _reason(error: Exception) -> str:
     if "weights_only" in str(error):  # what PyTorch advises then would run a file's code
         return "its .bin weights are damaged, or have more than tensors in them; use safetensors"
     return folded(error)[:300] or type(error).__name__
-
-
-def _prepared(bridge: TransformerBridge) -> TransformerBridge:
-    bridge.eval()
-    bridge.requires_grad_(False)
-    for parameter in bridge.parameters():
-        # TransformerLens splits joint q, k, v weights into strided views, which multiply at two thirds of the speed.
-        parameter.data = parameter.data.contiguous()
-    return bridge
-
-
-def _shape(bridge: TransformerBridge, plain: PreTrainedModel, name: str) -> ModelShape:
-    sizes = bridge.cfg
-    return ModelShape(
-        name=name,
-        n_layers=sizes.n_layers,
-        n_heads=sizes.n_heads,
-        n_kv_heads=sizes.n_key_value_heads or sizes.n_heads,
-        d_model=sizes.d_model,
-        d_head=sizes.d_head,
-        n_ctx=intended_length(plain, sizes.n_ctx),
-        parallel=bool(sizes.parallel_attn_mlp),
-        max_tokens=position_limit(plain, sizes.n_ctx),
-    )
-
-
-def find_device(name: str) -> torch.device:
-    """Return the torch device with this name; `auto` prefers cuda, then mps, then cpu.
-
-    Raises a `LabError` for a device that this machine does not have.
-    """
-    import torch
-
-    available = ["cpu"]
-    if torch.backends.mps.is_available():
-        available.insert(0, "mps")
-    if torch.cuda.is_available():
-        available[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name == "auto":
-        return torch.device(available[0])
-    if name not in available:
-        hint = "; no CUDA device was found here" if name.startswith("cuda") and "cuda" not in available else ""
-        raise LabError(f"model.device: got {name!r}, expected one of auto, {', '.join(available)}{hint}")
-    return torch.device(name)
 
 
 def model_folder(config: ModelConfig) -> Path:

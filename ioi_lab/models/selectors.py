@@ -12,7 +12,8 @@ from pydantic import Field
 from ioi_lab.errors import LabError
 from ioi_lab.models.heads import HeadName, PlacedHeadName, head_name, head_of, heads_of, split_name
 from ioi_lab.models.shape import HEAD_COMPONENTS, Component, ModelShape
-from ioi_lab.tasks.prompts import Position, PromptPairs, all_but
+from ioi_lab.tasks.positions import all_but
+from ioi_lab.tasks.prompts import Position, PromptPairs
 
 Index = Annotated[int, Field(ge=0)]
 IndexSelector = Literal["all"] | Index | Annotated[list[Index], Field(min_length=1)]
@@ -35,6 +36,13 @@ def check_selectors(component: Component, layer: Any, head: Any) -> None:
         raise LabError(f"intervention.head: got {head}, but {component} has no heads; expected 'all'")
     if head_names_in(head) and layer != "all":
         raise LabError(f"intervention.layer: got {layer}, but head names its layers already; expected 'all'")
+
+
+def check_with_circuit(circuit: str | None, layer: Any, head: Any) -> None:
+    """Raise a `LabError` if layers or heads are named in addition to a circuit that has some."""
+    if circuit is not None and (layer != "all" or head != "all"):
+        name, value = ("layer", layer) if layer != "all" else ("head", head)
+        raise LabError(f"intervention.{name}: got {value}, but the circuit has its heads already; expected 'all'")
 
 
 def cells_of(component: Component, layer: Any, head: Any, shape: ModelShape) -> list[Cell]:

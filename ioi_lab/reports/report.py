@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import Float
 
+from ioi_lab.reports.charts import Chart
+from ioi_lab.reports.definitions import Method
 from ioi_lab.reports.wording import counted
 from ioi_lab.stats.bootstrap import Estimate, Over
 from ioi_lab.stats.metrics import Array, Readout
@@ -44,11 +46,32 @@ class Report:
     prompts: pd.DataFrame | None = None
     """`prompts.csv`; None for the prompts of the result's baselines."""
 
+    charts: Sequence[Chart] = ()
+    """Curves, rankings and maps in the tables: for dashboards, which draw them by themselves."""
+
     provenance: dict[str, Any] = field(default_factory=dict)
     """Entries of `provenance.json` in addition to the model's."""
 
     headline: str = "clean_logit_diff"
     """The metric that lists and summaries of runs show."""
+
+    question: str = ""
+    """What was asked: one sentence that ends in a question mark."""
+
+    answer: Sequence[str] = ()
+    """The answer in plain sentences with numbers, intervals and controls; the `summary` has the details."""
+
+    captions: Mapping[str, str] = field(default_factory=dict)
+    """How to read each figure, by its name: its axes, colours, outlines and intervals, in sentences."""
+
+    methods: Sequence[Method] = ()
+    """Definitions of what was measured, with their sources."""
+
+    limits: Sequence[str] = ()
+    """Sentences on what the numbers do not show."""
+
+    parts: Sequence[str] = ()
+    """The run folders within this run's whose pages are parts of its `report.html`: the steps of a study."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +142,7 @@ def per_prompt_table(
         "clean_logit_diff": clean[prompts],
         "corrupted_logit_diff": corrupted[prompts],
     }
-    for name in ("p_answer", "p_distractor"):
+    for name in ("p_answer", "p_distractor", "kl_clean", "rank"):
         values = getattr(readout, name)
         columns |= {} if values is None else {name: values.ravel()}
     return pd.DataFrame(columns)
@@ -129,7 +152,13 @@ def per_prompt_file(
     readout: Readout, clean: Float[Array, "prompt"], corrupted: Float[Array, "prompt"]
 ) -> dict[str, bytes]:
     """Return `per_prompt.parquet`: the table of `per_prompt_table`."""
-    return {PER_PROMPT: per_prompt_table(readout, clean, corrupted).to_parquet(index=False)}
+    from pyarrow import BufferOutputStream, Table
+    from pyarrow.parquet import write_table
+
+    table = per_prompt_table(readout, clean, corrupted)
+    file = BufferOutputStream()
+    write_table(Table.from_pydict({str(name): column.to_numpy() for name, column in table.items()}), file)
+    return {PER_PROMPT: file.getvalue().to_pybytes()}
 
 
 def scalars(name: str, estimate: Estimate, row: int = 0) -> dict[str, float]:

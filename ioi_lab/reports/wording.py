@@ -42,8 +42,14 @@ def counted(count: int, noun: str) -> str:
 def interval(estimate: Estimate, row: int = 0, form: str = ".2f", factor: float = 1.0) -> str:
     """Return a value with its interval, if that is known: `0.93 [0.90, 0.95]`. `factor` multiplies the numbers."""
     value, low, high = (factor * part[row] for part in (estimate.value, estimate.low, estimate.high))
-    bounds = f" [{low:{form}}, {high:{form}}]" if np.isfinite(low) else ""
-    return f"{value:{form}}{bounds}"
+    bounds = f" [{_fixed(low, form)}, {_fixed(high, form)}]" if np.isfinite(low) else ""
+    return f"{_fixed(value, form)}{bounds}"
+
+
+def _fixed(value: float, form: str) -> str:
+    """Return a number in a format, without the sign of one that is 0 in all digits."""
+    text = f"{value:{form}}"
+    return text if any(digit in text for digit in "123456789") else text.removeprefix("-")
 
 
 def interval_column(estimate: Estimate, row: int) -> str:
@@ -61,3 +67,17 @@ def listed(names: Sequence[str], limit: int) -> str:
 def plain(name: str) -> str:
     """Return the name of a config value as words: `mean_difference` → `mean difference`."""
     return name.replace("_", " ")
+
+
+def sentence(text: str) -> str:
+    """Return a line of the terminal as a sentence: `warning: no effect` → `No effect.`; names stay as they are."""
+    for kind in ("warning: ", "note: "):
+        text = text.removeprefix(kind)
+    first = text.partition(" ")[0].rstrip(",:")
+    text = text[0].upper() + text[1:] if first.isalpha() and first.islower() else text
+    return text if text.endswith((".", "?", "!")) else f"{text.rstrip(':;')}."
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Return names as part of a sentence: `9.9, 9.6 and 10.0`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"

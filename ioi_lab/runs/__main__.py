@@ -1,4 +1,4 @@
-"""`python -m ioi_lab.runs`: list runs, compare two of them, or summarize a sweep."""
+"""`ioi-lab runs`: list runs, compare two of them, summarize a sweep, write a report, or save a view on W&B."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.errors import LabError
+from ioi_lab.programs import CommandParser, typed_command
+from ioi_lab.runs.finding import find_run, folder_of_runs, is_sweep
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
 from ioi_lab.terminal import print_early_logs_as_text, printable, say
 
@@ -30,35 +31,56 @@ def main() -> None:
     try:
         for line in options.command(options):
             say(line)
-    except (LabError, OSError) as error:
-        sys.exit(f"error: {printable(str(error))}")
     except BrokenPipeError:  # `| head`
         sys.stderr.close()
+    except (LabError, OSError) as error:
+        sys.exit(f"error: {printable(str(error))}")
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m ioi_lab.runs", description=__doc__)
+    parser = CommandParser(prog=typed_command("runs"), description=__doc__)
     commands = parser.add_subparsers(required=True)
-    ls = commands.add_parser("ls", help="list runs")
+    ls = commands.add_parser("ls", help="list the runs in a folder (`latest`: the latest run or sweep)")
     ls.add_argument("folder", nargs="?", default="runs")
     ls.set_defaults(command=_ls)
-    compare = commands.add_parser("compare", help="print the configs and metrics of two runs next to each other")
+    compare = commands.add_parser(
+        "compare",
+        help="print the configs and metrics of two runs next to each other (FOLDER: a run, runs/NAME, or latest)",
+    )
     compare.add_argument("runs", nargs=2, metavar="FOLDER")
     compare.set_defaults(command=_compare)
     summarize = commands.add_parser("summarize", help="write the table (sweep.csv) and the figures of a sweep")
     summarize.add_argument("folder")
-    summarize.add_argument("--metric", help="the metric of the figures (default: the headline of most runs)")
+    summarize.add_argument(
+        "--metric",
+        help="the metric of the figures: of the runs, or a column of results.csv (default: the headline of most)",
+    )
+    for option, what in (
+        ("x", "along the x axis"),
+        ("line", "with a line per value"),
+        ("facet", "with a panel per value"),
+    ):
+        summarize.add_argument(
+            f"--{option}", metavar="KEY", help=f"the swept key, or column of results.csv, {what} (default: chosen)"
+        )
     summarize.set_defaults(command=_summarize)
+    report = commands.add_parser(
+        "report", help="write the report.html of a run or a sweep that has none, and print its path"
+    )
+    report.add_argument("folder", help="a run, a sweep, runs/NAME, or latest")
+    report.set_defaults(command=_report)
+    workspace = commands.add_parser("workspace", help="save a view of a sweep on W&B")
+    workspace.add_argument("folder")
+    workspace.set_defaults(command=_workspace)
     return parser.parse_args()
 
 
 def _ls(options: argparse.Namespace) -> list[str]:
-    runs = load_runs(options.folder)
-    rows = [("run", "model", "intervention", "headline", "status", "age")]
+    runs = load_runs(folder_of_runs(options.folder))
+    rows = [("run", "model", "intervention", "headline", "status", "seconds", "age")]
     for _, run in runs.iterrows():
-        rows.append(
-            (run["folder"], _model(run), _text(run, "intervention.name"), _headline(run), run["status"], _age(run))
-        )
+        what = _model(run), _text(run, "intervention.name"), _headline(run)
+        rows.append((run["folder"], *what, run["status"], _seconds(run), _age(run)))
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -72,6 +94,11 @@ def _headline(run: pd.Series[Any]) -> str:
     name = run.get("headline")
     value = run.get(name) if isinstance(name, str) else None
     return f"{name} {value:.3f}" if isinstance(value, Real) and value == value else ""  # NaN: not measured
+
+
+def _seconds(run: pd.Series[Any]) -> str:
+    seconds = run.get("seconds")
+    return f"{seconds:.1f}" if isinstance(seconds, Real) and seconds == seconds else ""  # NaN: not done
 
 
 def _age(run: pd.Series[Any]) -> str:
@@ -93,14 +120,12 @@ def _text(run: pd.Series[Any], key: str) -> str:
 
 
 def _compare(options: argparse.Namespace) -> list[str]:
-    runs = [load_runs(folder).iloc[0] for folder in options.runs]
-    for folder, run in zip(options.runs, runs, strict=True):
-        if run["folder"] != ".":
-            raise LabError(f"{folder!r} is not a run folder but contains some; expected the folder of one run")
+    folders = [find_run(place) for place in options.runs]
+    runs = [load_runs(folder).iloc[0] for folder in folders]
     keys = [str(key) for key in dict.fromkeys([*runs[0].index, *runs[1].index])]
     keys = [key for key in keys if key not in (*ABOUT, "path") and not key.startswith("typed.")]
     keys = [key for key in keys if not is_bound(key, keys)]
-    rows = [("", *(Path(folder).name for folder in options.runs), "difference")]
+    rows = [("", *(folder.name for folder in folders), "difference")]
     for key in ("status", *keys):
         values = [run.get(key) for run in runs]
         if _is_config(key) and _are_equal(*values):
@@ -111,7 +136,7 @@ def _compare(options: argparse.Namespace) -> list[str]:
     from ioi_lab.runs.paired import paired_lines  # a second of imports
 
     try:
-        paired = paired_lines(*(Path(folder) for folder in options.runs))
+        paired = paired_lines(*folders)
     except LabError as error:  # the configs and metrics are compared all the same
         paired = [str(error)]
     return [*lines, "config keys with equal values are left out; brackets are 95 % intervals", *paired]
@@ -154,10 +179,31 @@ def _difference(one: Any, other: Any) -> str:
 
 
 def _summarize(options: argparse.Namespace) -> Sequence[str]:
+    from ioi_lab.runs.axes import Asked
+    from ioi_lab.runs.sweep_pages import write_sweep_page
     from ioi_lab.runs.sweeps import Sweep
 
-    sweep = Sweep.read(options.folder, options.metric)
-    return [*sweep.lines()[:1], *(f"  {path}" for path in sweep.write().values()), *sweep.lines()[1:]]
+    asked = Asked(options.x, options.line, options.facet)
+    sweep = Sweep.read(folder_of_runs(options.folder), options.metric, asked)
+    paths = [*sweep.write().values(), write_sweep_page(sweep)]
+    return [*sweep.lines()[:1], *(f"  {path}" for path in paths), *sweep.lines()[1:]]
+
+
+def _report(options: argparse.Namespace) -> Sequence[str]:
+    from ioi_lab.runs.pages import write_page
+    from ioi_lab.runs.sweep_pages import write_sweep_page
+    from ioi_lab.runs.sweeps import Sweep
+
+    folder = folder_of_runs(options.folder)
+    if is_sweep(folder):
+        return [str(write_sweep_page(Sweep.read(folder)))]
+    return [str(write_page(find_run(options.folder)))]
+
+
+def _workspace(options: argparse.Namespace) -> Sequence[str]:
+    from ioi_lab.runs.workspace import save_view_of
+
+    return [save_view_of(folder_of_runs(options.folder))]
 
 
 if __name__ == "__main__":

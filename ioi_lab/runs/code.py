@@ -16,8 +16,19 @@ from typing import Final
 
 PACKAGE: Final = "ioi_lab"
 
-_DECIDES_NO_RESULT: Final = ("ioi_lab.cli", "ioi_lab.runs", "ioi_lab.reports.plots", "ioi_lab.tiny")
-"""Packages that start jobs, keep runs and draw, and the packaged models, whose files have checksums of their own."""
+_DECIDES_NO_RESULT: Final = (
+    "ioi_lab.cli",
+    "ioi_lab.runs",
+    "ioi_lab.reports.plots",
+    "ioi_lab.reports.html",
+    "ioi_lab.reports.captions",
+    "ioi_lab.reports.definitions",
+    "ioi_lab.tiny",
+)
+"""What starts jobs, keeps runs, draws and makes pages, and the packaged models, whose files have checksums."""
+
+_DECIDES_NO_NUMBER: Final = ("figures", "texts")
+"""The ends of the names of the package's modules that draw, and that word reports."""
 
 _DECIDES_RESULTS: Final = ("ioi_lab.runs.past_run",)
 """A module in these packages that reads what others measured."""
@@ -39,7 +50,7 @@ def sha256_of_code(modules: frozenset[str]) -> str:
 
     Imports inside functions count, those for types alone do not. The modules are found and read, not imported. Modules
     of installed packages do not count unless they are in the package of a module that was asked for. `reports/plots`
-    and modules called `figures` do not count either: they draw, and decide no number, table or page.
+    and modules called `figures` or `texts` do not count either: they draw and word, and decide no number or table.
     """
     followed = {PACKAGE, *(name.partition(".")[0] for name in modules)}
     found: dict[str, str] = {}
@@ -89,8 +100,8 @@ def _version(package: str) -> str:
 def _decides_results(module: str) -> bool:
     if module in _DECIDES_RESULTS:
         return True
-    is_drawing = module.startswith(f"{PACKAGE}.") and module.rpartition(".")[2].endswith("figures")
-    return not is_drawing and not any(module == name or module.startswith(f"{name}.") for name in _DECIDES_NO_RESULT)
+    is_shown = module.startswith(f"{PACKAGE}.") and module.rpartition(".")[2].endswith(_DECIDES_NO_NUMBER)
+    return not is_shown and not any(module == name or module.startswith(f"{name}.") for name in _DECIDES_NO_RESULT)
 
 
 @lru_cache(maxsize=4096)
@@ -116,7 +127,8 @@ def _installed() -> tuple[Path, ...]:
 
 
 def _is_installed(file: Path) -> bool:
-    return any(file.resolve().is_relative_to(folder) for folder in _installed())
+    resolved = file.resolve()
+    return any(resolved.is_relative_to(folder) for folder in _installed())
 
 
 @lru_cache(maxsize=4096)

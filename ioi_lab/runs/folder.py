@@ -7,16 +7,23 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.errors import folded
+from ioi_lab.reports.charts import Chart, as_data, from_data
+from ioi_lab.reports.html.render import render
+from ioi_lab.runs.pages import TEXTS, page_of, parts_of, texts_of
+from ioi_lab.runs.parsing import read_json
 from ioi_lab.runs.reading import (
     CONFIG,
     LOCK,
+    PAGE,
     PLOTS,
     STATUS,
+    SUMMARY,
+    TYPED,
     read_metrics,
     read_run,
     read_status,
@@ -32,18 +39,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CHARTS: Final = "charts.json"
 TRACEBACK: Final = "traceback.txt"
 _TRACKER_RECORD: Final = "wandb.json"
 _FILES_OF_EVERY_RUN: Final = (
     "results.csv",
     "prompts.csv",
     "metrics.json",
+    SUMMARY,
     "provenance.json",
     TRACEBACK,
     _TRACKER_RECORD,
 )
 _CONFIG_HEADER: Final = """\
-# The resolved config of this run. To run it again: python {command} --config-dir <this folder> --config-name config
+# The resolved config of this run. To run it again: {command} --config-dir <this folder> --config-name config
 defaults:
 - run_folder
 - _self_
@@ -51,10 +60,14 @@ defaults:
 
 
 class RunFolder:
-    """The folder of one run. Its status is `running` before any other file is written, and `done` after the last."""
+    """The folder of one run. Its status is `running` before any other file is written, and `done` after the last.
 
-    def __init__(self, path: Path) -> None:
+    `sync`: whether each file is on the device before the next is written; else that is left to `sync_file_system`.
+    """
+
+    def __init__(self, path: Path, *, sync: bool = True) -> None:
         self.path = path
+        self._sync = sync
         self._started = time.time()
         self._clock = time.monotonic()
         self._is_ours = False
@@ -64,6 +77,8 @@ class RunFolder:
         """The size and the checksum of each file that has been written."""
 
         self._headline: dict[str, str] = {}
+        self._has_page = False
+        """Whether `report.html` is written: it needs figures."""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -86,15 +101,30 @@ class RunFolder:
         """Return the `metrics.json` of the finished run in this folder."""
         return read_metrics(self.path)
 
-    def table(self) -> pd.DataFrame:
-        """Return the `results.csv` of the finished run in this folder."""
-        return read_table(self.path / "results.csv")
-
     def media(self) -> dict[str, Path]:
         """Return the figures, pages and tensors of the finished run in this folder, by name: for a dashboard."""
         paths = [self.path / name for name in report_files(read_status(self.path))]
         media = [path for path in paths if path.suffix in (".png", ".html", ".safetensors")]
         return {path.stem: path for path in media if path.is_file() and not path.is_symlink()}
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return all tables (`.csv`) of the finished run in this folder, by name."""
+        names = [name for name in report_files(read_status(self.path)) if name.endswith(".csv")]
+        return {Path(name).stem: read_table(self.path / name) for name in names}
+
+    def charts(self) -> list[Chart]:
+        """Return the charts that the tables of the finished run make; none in runs of earlier versions."""
+        if CHARTS not in report_files(read_status(self.path)):
+            return []
+        return from_data(read_json(self.path / CHARTS))
+
+    def headline(self) -> str | None:
+        """Return the metric that stands for the finished run in this folder."""
+        return read_run(self.path).text("headline")
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the `provenance.json` of the finished run in this folder."""
+        return dict(read_run(self.path).provenance)
 
     def start(self, config_yaml: str, command: str) -> None:
         """Mark the folder as running, remove the files of an earlier run, and write `config.yaml` for `command`."""
@@ -109,13 +139,16 @@ class RunFolder:
         for name in earlier:
             if not (self.path / name).is_dir():
                 (self.path / name).unlink(missing_ok=True)
-        write_text(self.path / CONFIG, text)
+        write_text(self.path / CONFIG, text, sync=self._sync)
 
-    def write_report(self, report: Report, *, figures: bool = True) -> None:
-        """Write `results.csv`, `prompts.csv`, `metrics.json`, `plots/*.png` and the other files of the report."""
-        from ioi_lab.reports import plots
+    def write_report(self, report: Report, *, figures: Sequence[str] = ("png",)) -> None:
+        """Write `results.csv`, `prompts.csv`, `metrics.json`, the texts, figures and other files of the report.
 
-        drawings = report.draw() if figures else {}
+        Args:
+            report: The report.
+            figures: The formats of the files of figures; none if no figures are to be drawn.
+
+        """
         prompts = {} if report.prompts is None else {"prompts.csv": csv_bytes(report.prompts)}
         self._headline = {"headline": report.headline} if report.headline in report.metrics else {}
         self._write(
@@ -123,22 +156,30 @@ class RunFolder:
                 "results.csv": csv_bytes(report.table),
                 **prompts,
                 "metrics.json": json_text(report.metrics).encode(),
-                **{f"{PLOTS}/{name}.png": plots.png(figure) for name, figure in drawings.items()},
+                SUMMARY: "".join(f"{line}\n" for line in report.summary).encode(),
+                **({CHARTS: json_text(as_data(report.charts)).encode()} if report.charts else {}),
+                **_drawn(report, figures),
                 **report.files,
+                TEXTS: texts_of(report),
             }
         )
+        self._has_page = bool(figures)
 
     def _write(self, files: Mapping[str, bytes]) -> None:
         """Write the files after their names are in the status, so that a later run finds, and removes, all of them."""
         self._files |= {name: _stamp(content) for name, content in files.items()}
         self._set_status("running")
         for name, content in files.items():
-            write_bytes(self.path / name, content)
+            write_bytes(self.path / name, content, sync=self._sync)
 
-    def finish(self, provenance: Mapping[str, Any]) -> None:
-        """Write `provenance.json`, then mark the folder as done."""
-        write_json(self.path / "provenance.json", {"seconds": round(time.monotonic() - self._clock, 3), **provenance})
-        self._set_status("done")
+    def finish(self, provenance: Mapping[str, Any], *, is_done: bool = True) -> None:
+        """Write `provenance.json`, and `report.html` if figures were drawn, then mark the folder as done if it is."""
+        seconds = round(time.monotonic() - self._clock, 3)
+        write_json(self.path / "provenance.json", {"seconds": seconds, **provenance}, sync=self._sync)
+        if self._has_page:
+            self._write({PAGE: render(page_of(self.path), parts_of(self.path)).encode()})
+        if is_done:
+            self._set_status("done")
 
     def take_over(self, other: Path, identity: Mapping[str, str]) -> bool:
         """Copy the files of the finished run in the folder `other`, and record where they come from.
@@ -186,13 +227,23 @@ class RunFolder:
     def _set_status(self, status: str, **details: str) -> None:
         content = {"status": status, "started": _timestamp(self._started), "updated": _timestamp(time.time())}
         files = {"files": self._files} if self._files else {}
-        write_json(self.path / STATUS, content | self._headline | files | details)
+        write_json(self.path / STATUS, content | self._headline | files | details, sync=self._sync)
+
+
+def _drawn(report: Report, formats: Sequence[str]) -> dict[str, bytes]:
+    """Return the figures of a report as files in these formats; nothing is drawn without one."""
+    if not formats:
+        return {}
+    from ioi_lab.reports import plots  # seconds of imports
+
+    figures = report.draw()
+    return {f"{PLOTS}/{name}.{kind}": plots.image(figure, kind) for kind in formats for name, figure in figures.items()}
 
 
 def discard_unless_begun(folder: Path) -> None:
-    """Remove a folder in which no run has begun: it has nothing but what Hydra writes before a job."""
+    """Remove a folder in which no run has begun: it has nothing but what is written before a job."""
     with contextlib.suppress(OSError):
-        if {path.name for path in folder.iterdir()} <= {".hydra", "log.txt"}:
+        if {path.name for path in folder.iterdir()} <= {".hydra", "log.txt", TYPED}:
             shutil.rmtree(folder)
             folder.parent.rmdir()  # unless there are other runs of this name
 

@@ -14,7 +14,7 @@ from ioi_lab.runs.code import library_versions, sha256_of_code
 from ioi_lab.runs.reading import RunRecord
 from ioi_lab.storage.files import sha256_of_content
 
-FILE_KEYS: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps"})
+FILE_KEYS: Final = frozenset({"path", "from_run", "text", "translators", "vector", "maps", "circuit"})
 """Config keys that name a file or a folder that results depend on."""
 
 PATH_KEYS: Final = FILE_KEYS | {"resume_from"}

@@ -19,7 +19,9 @@ from ioi_lab.storage.tables import read_table
 if TYPE_CHECKING:
     import pandas as pd
 
-_PROMPT: Final = ["clean", "corrupt", "answer", "distractor"]
+PROMPT: Final = ["clean", "corrupt", "answer", "distractor"]
+"""The columns of `prompts.csv` by which two runs know the same prompt."""
+
 _OF_TRANSFER: Final = ("direction", "vector", "source_layer", "in_its_place", "source_head")
 """The columns of `transfer` that say which vector, or which head, a row belongs to."""
 
@@ -98,8 +100,8 @@ def _values(folder: Path) -> pd.Series[float] | None:
         values = pd.read_parquet(folder / PER_PROMPT)
         results = read_table(folder / "results.csv", as_text=True)
         prompts = read_table(folder / "prompts.csv", as_text=True)
-        texts = prompts[_PROMPT].agg("\n".join, axis="columns")
-        labels = [_label(row) for row in results.to_dict("records")]
+        texts = prompts[PROMPT].agg("\n".join, axis="columns")
+        labels = [label_of(row) for row in results.to_dict("records")]
         values = values[~texts.duplicated().to_numpy()[values["prompt"]]]
         if "direction" in results:
             values = values[~results["direction"].str.startswith("random ").to_numpy()[values["row"]]]
@@ -112,7 +114,7 @@ def _values(folder: Path) -> pd.Series[float] | None:
         raise LabError(f"{str(folder)!r}: cannot read the values by prompt: {folded(error)}") from error
 
 
-def _label(row: Mapping[Hashable, str]) -> str:
+def label_of(row: Mapping[Hashable, str]) -> str:
     """Return the selectors of a row of `results.csv` as a label, such as `z layer 9 head 6 position END`."""
     names = [name for name in (*SELECTORS, "sites", *_OF_TRANSFER) if row.get(name) and row[name] != "steering"]
     return " ".join(row[name] if name in ("component", "sites") else f"{name} {row[name]}" for name in names)

@@ -83,7 +83,7 @@ def _by_keys(text: bytes, name: str) -> dict[Any, Any]:
 @lru_cache(maxsize=4096)
 def _block(text: bytes, name: str) -> Any:
     """Return the lines from a key to the next one in its column as a mapping."""
-    if not text.strip() or text.startswith(b"#"):
+    if all(line.startswith(b"#") for line in text.splitlines()):  # a quoted key can follow a comment
         return {}
     if nested := _NESTED.fullmatch(text):
         head, below = nested.groups()

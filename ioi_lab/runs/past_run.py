@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ioi_lab.errors import LabError, folded
+from ioi_lab.runs.finding import find_run
 from ioi_lab.runs.parsing import DamagedError
 from ioi_lab.runs.reading import STATUS, read_config, read_run
 from ioi_lab.storage.tables import read_table
@@ -28,13 +29,11 @@ class PastRun:
 
     @classmethod
     def read(cls, path: str, key: str) -> Self:
-        """Read the run in the folder `path`.
+        """Read the run that `find_run` finds for `path`.
 
         Raises a `LabError` that names `key` for a folder without a run, and for an unfinished or damaged one.
         """
-        folder = Path(path)
-        if not (folder / STATUS).is_file():
-            raise LabError(f"{key}: {path!r} is not a run folder: it has no {STATUS}")
+        folder = find_run(path, key)
         record = read_run(folder, contents=True)
         if record.state not in ("done", "damaged"):
             raise LabError(f"{key}: the run in {path!r} is not finished; its {STATUS} does not say done")

@@ -17,7 +17,12 @@ from ioi_lab.storage.files import sha256_of_files
 STATUS: Final = "status.json"
 CONFIG: Final = "config.yaml"
 PLOTS: Final = "plots"
+SUMMARY: Final = "summary.txt"
+PAGE: Final = "report.html"
 LOCK: Final = ".lock"
+TYPED: Final = "typed.yaml"
+"""The command of a sweep or a study, by which the same one goes on in its folder."""
+
 _KEPT: Final = (STATUS, CONFIG, "provenance.json", "log.txt")
 """Files of a run folder that are no part of its report."""
 
@@ -68,7 +73,8 @@ def read_run(folder: Path, *, contents: bool = False) -> RunRecord:
     """Return what the files in `folder` say. It raises no error: a folder that cannot be read is `damaged`.
 
     A finished run is damaged if a file that its status lists is missing (figures may be), is a link, or has another
-    size than when it was written; with `contents`, also if it has another SHA-256.
+    size than when it was written; with `contents`, also if it has another SHA-256. The page of its report does not
+    count: it has nothing that is not in other files.
     """
     try:
         status = read_json(folder / STATUS)
@@ -169,6 +175,8 @@ def _check_files(folder: Path, status: Mapping[str, Any], contents: bool) -> Non
     if (folder / PLOTS).is_symlink():
         raise DamagedError(f"{PLOTS} is a link")
     for name, stamp in (files | {name: files.get(name) for name in ("results.csv", "metrics.json")}).items():
+        if name == PAGE:
+            continue
         if not _is_plain(name):
             raise DamagedError(f"{STATUS} lists {name!r}, which is not the name of a file in the folder")
         try:

@@ -17,11 +17,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from ioi_lab.runs.finding import run_folders
 from ioi_lab.runs.parsing import DamagedError, read_json, read_yaml_file
-from ioi_lab.runs.reading import LOCK, RunRecord, finished_runs
+from ioi_lab.runs.reading import LOCK, TYPED, RunRecord, finished_runs
 from ioi_lab.storage.files import write_json, write_text
 
-TYPED: Final = "typed.yaml"
 EARLIER: Final = "earlier.json"
+_ANY_WAY_OF_RUNNING: Final = (
+    "hydra.sweep.dir=",
+    "hydra.launcher",
+    "hydra/launcher",
+    "hydra.job_logging.",
+    "hydra.hydra_logging.",
+)
+"""Settings that make no other sweep."""
+
 _MAX_RUNS_READ: Final = 10_000
 """The largest number of earlier runs that are read, the latest first."""
 
@@ -162,7 +170,7 @@ def _command_of(config: DictConfig) -> dict[str, Any]:
         "hydra": [
             override
             for override in _unresolved(hydra.overrides.hydra)
-            if not override.lstrip("+~").startswith(("hydra.sweep.dir=", "hydra.launcher", "hydra/launcher"))
+            if not override.lstrip("+~").startswith(_ANY_WAY_OF_RUNNING)
         ],
         "config": hydra.job.config_name,
         "sources": [source.path for source in hydra.runtime.config_sources],

@@ -12,9 +12,11 @@ from typing import Final
 
 from ioi_lab.errors import LabError, folded
 from ioi_lab.runs.parsing import DamagedError
-from ioi_lab.runs.reading import read_config, read_run
+from ioi_lab.runs.reading import RunRecord, read_config
+from ioi_lab.runs.sweep_pages import write_sweep_page
 from ioi_lab.runs.sweeps import Sweep
 from ioi_lab.runs.tracking import FinishedRun, TrackerConfig, name_of_sweep, track
+from ioi_lab.runs.workspace import charts_of
 from ioi_lab.storage.files import write_json
 
 log = logging.getLogger(__name__)
@@ -29,24 +31,25 @@ def sum_up(folder: Path) -> None:
     try:
         sweep = Sweep.read(folder)
         figures = sweep.write()
+        page = write_sweep_page(sweep)
         for line in sweep.lines():
             log.info(line)
         done = sweep.runs[sweep.is_done]
         if done.empty:
             return
-        _warn_of_other_code([Path(path) for path in done["path"]])
+        _warn_of_other_code([record for record in sweep.records if record.is_done])
         config = read_config(Path(done["path"].iloc[0]))
         tracker = TrackerConfig.from_config(config["tracker"], "tracker")
         if tracker.name != "none":
-            track(_as_run(sweep, figures, _summary_id(folder)), tracker)
+            track(_as_run(sweep, {**figures, page.stem: page}, _summary_id(folder)), tracker)
     except (LabError, OSError, ValueError, DamagedError) as error:
         log.warning("the sweep in %s could not be summarized: %s", folder, folded(error))
 
 
-def _warn_of_other_code(done: Sequence[Path]) -> None:
+def _warn_of_other_code(done: Sequence[RunRecord]) -> None:
     """Log a warning if the runs were measured with different code, as by two processes that share a sweep."""
     codes: dict[frozenset[str], Counter[str | None]] = defaultdict(Counter)
-    for record in map(read_run, done):
+    for record in done:
         codes[record.modules][record.identity.get("code")] += 1  # other interventions have other modules
     n_other = sum(count.total() - count.most_common(1)[0][1] for count in codes.values())
     if n_other:
@@ -55,7 +58,7 @@ def _warn_of_other_code(done: Sequence[Path]) -> None:
         )
 
 
-def _as_run(sweep: Sweep, figures: Mapping[str, Path], id_of_run: str) -> FinishedRun:
+def _as_run(sweep: Sweep, media: Mapping[str, Path], id_of_run: str) -> FinishedRun:
     done = sweep.runs[sweep.is_done]
     name = name_of_sweep(sweep.folder)
     metrics = {"n_jobs": len(sweep.runs), "n_done": len(done)}
@@ -70,8 +73,9 @@ def _as_run(sweep: Sweep, figures: Mapping[str, Path], id_of_run: str) -> Finish
         tags=("summary",),
         config={"swept": sweep.swept},
         metrics={key: float(value) for key, value in metrics.items()},
-        table=sweep.table(),
-        media=figures,
+        tables={"results": sweep.table()},
+        media=media,
+        charts=charts_of(sweep),
     )
 
 

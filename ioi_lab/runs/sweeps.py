@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ioi_lab.errors import LabError
+from ioi_lab.errors import LabError, did_you_mean
 from ioi_lab.reports import plots
-from ioi_lab.reports.plots import Array
-from ioi_lab.reports.wording import map_note
-from ioi_lab.runs.nulls import null_value
-from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, load_runs
-from ioi_lab.stats.discoveries import FALSE_DISCOVERY_RATE, adjusted
+from ioi_lab.reports.plots.sizes import MAX_PANELS
+from ioi_lab.runs.axes import ANYTHING, Asked, Axes, chosen_axes
+from ioi_lab.runs.gathering import Gathering
+from ioi_lab.runs.measurements import PLACES, Measurements
+from ioi_lab.runs.nulls import without_best
+from ioi_lab.runs.reading import RunRecord
+from ioi_lab.runs.sweep_figures import SweepFigure
+from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, read_runs, table_of
 from ioi_lab.storage.files import write_bytes
 from ioi_lab.storage.tables import csv_bytes
 
@@ -25,14 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Cells = NDArray[np.bool_]
-
 TABLE: Final = "sweep.csv"
-MAX_SWEPT_KEYS: Final = 3
-"""The largest number of swept keys that a figure can show."""
-
-MAX_MAPS: Final = 12
-"""The largest number of values of a third key that are shown, evenly spread over all of them."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +36,40 @@ class Sweep:
     """The runs in a folder."""
 
     folder: Path
-    runs: pd.DataFrame
-    """The table of `load_runs`."""
-
+    records: Sequence[RunRecord]
     metric: str | None = None
     """The metric of the figures; None: see `shown`."""
 
+    asked: Asked = ANYTHING
+    """The axes of the figures that somebody has asked for."""
+
     @classmethod
-    def read(cls, folder: str | Path, metric: str | None = None) -> Sweep:
-        """Read the runs in a folder; raises a `LabError` if there are none, and for a metric that none of them has."""
-        sweep = cls(Path(folder), load_runs(folder), metric)
-        if metric is not None and metric not in sweep.metrics:
-            close = get_close_matches(metric, sweep.metrics, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
+    def read(cls, folder: str | Path, metric: str | None = None, asked: Asked = ANYTHING) -> Sweep:
+        """Read the runs in a folder.
+
+        Raises a `LabError` if there are none, and for a metric or an axis that none of them has.
+        """
+        sweep = cls(Path(folder), read_runs(folder), metric, asked)
+        if metric is not None and metric not in (known := [*sweep.metrics, *sweep._columns_of_numbers]):
             if not sweep.metrics:
                 raise LabError(
                     f"metric: got {metric!r}, but no run in {str(folder)!r} is done, so there are no metrics"
                 )
-            raise LabError(f"metric: got {metric!r}{hint}, expected one of {', '.join(sweep.metrics)}")
+            raise LabError(f"metric: got {metric!r}{did_you_mean(metric, known)}, expected one of {', '.join(known)}")
+        if asked != ANYTHING:
+            sweep._labelled()
         return sweep
+
+    @property
+    def _columns_of_numbers(self) -> list[str]:
+        """The columns of the runs' results that have values, without their bounds."""
+        columns = self._gathering.columns
+        return [name for name in columns if name not in PLACES and not is_bound(name, columns)]
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """The table of `load_runs`."""
+        return table_of(self.records, self.folder)
 
     @property
     def is_done(self) -> pd.Series[bool]:
@@ -82,6 +93,12 @@ class Sweep:
         return [name.removeprefix("typed.") for name in typed if self.runs[name].nunique(dropna=False) > 1]
 
     @property
+    def swept_numbers(self) -> list[str]:
+        """The swept keys whose values are numbers."""
+        typed = {key: self.runs[f"typed.{key}"].dropna().tolist() for key in self.swept}
+        return [key for key, values in typed.items() if all(isinstance(value, int | float) for value in values)]
+
+    @property
     def shown(self) -> str | None:
         """The metric of the figures: `metric`, or what a search has optimized, or the headline of most runs."""
         if self.metric is not None:
@@ -101,157 +118,63 @@ class Sweep:
 
     # Figures
 
+    @cached_property
+    def _gathering(self) -> Gathering:
+        done = self.is_done.tolist()
+        records = [record for record, is_done in zip(self.records, done, strict=True) if is_done]
+        wanted = [name for name in (self.asked.x, self.asked.line, self.asked.facet) if name is not None]
+        return Gathering(self.runs[done].reset_index(drop=True), records, self.swept, wanted)
+
     def figures(self) -> dict[str, Figure]:
         """Draw the metric by the swept keys; returns the figure by its name.
 
-        One key gives a line with its interval, two keys a map (or lines, for the scattered values of a search), three
-        keys a map per value of the third. There is no figure for more keys, or for fewer than two finished runs.
+        Values are changes from the unedited run, if it has the metric. Numbers are along an axis, categories are
+        points, seeds are replicates, and of more than two keys each combination of the others has a panel. Single
+        sites and bests of runs have figures of their own. There is no figure for fewer than two finished runs.
         """
-        done = self.runs[self.is_done]
-        if self.shown is None or not 1 <= len(self.swept) <= MAX_SWEPT_KEYS or len(done) < 2 or self.shown not in done:
-            return {}
-        name = f"{self.shown}_by_{'_'.join(key.split('.')[-1] for key in self._keys)}"
-        return {name: self._lines() if len(self._keys) == 1 or self._is_search else self._maps()}
-
-    @property
-    def _is_search(self) -> bool:
-        """Whether the values of two keys are scattered, so that most of a map would be empty."""
-        if len(self._keys) != 2 or not self._is_number(max(self._keys, key=lambda key: len(self._values(key)))):
-            return False
-        return self._grid(str(self.shown)).size >= 2 * len(self.runs)
-
-    def _is_number(self, key: str) -> bool:
-        return all(isinstance(value, int | float) for value in self._values(key))
+        return {figure.name: figure.draw() for figure in self._figures}
 
     @cached_property
-    def _keys(self) -> list[str]:
-        """The swept keys in the order of the axes: layers × heads, as in head maps, then the keys with most values."""
-        places = {"layer": 0, "head": 1}
-        names = [key.split(".")[-1] for key in self.swept]
-        if not places.keys() <= set(names):
-            places.pop("head")
-        order = {key: places.get(name, 2) for key, name in zip(self.swept, names, strict=True)}
-        return sorted(self.swept, key=lambda key: (order[key], -len(self._values(key)) if len(names) > 2 else 0))
+    def _figures(self) -> list[SweepFigure]:
+        if self.shown is None or len(self._gathering.records) < 2:
+            return []
+        asked = self._labelled()
+        chosen = [key for key in (asked.x, asked.line, asked.facet) if key is not None]
+        figures = []
+        for measured in self._gathering.measured(self.shown):
+            axes = chosen_axes(measured, asked)
+            has_all = all(key in measured.table for key in chosen)
+            n_panels = math.prod(len(measured.values(key)) for key in axes.facet) if has_all else 0
+            is_shown = bool(axes.keys) and np.isfinite(measured.table["value"]).sum() >= 2
+            if has_all and is_shown and (chosen or self.metric or n_panels <= MAX_PANELS):
+                figures.append(self._figure(measured, axes))
+        if chosen and not figures:
+            raise LabError(
+                f"--metric: {self.shown} has one value per run, so that {', '.join(chosen)} cannot be its axes; "
+                f"expected a column of results.csv, such as {without_best(self.shown)}"
+            )
+        return figures
 
-    def _values(self, key: str) -> list[Any]:
-        """Return the values of a swept key: in ascending order if they are numbers, else in that of the runs."""
-        values = list(dict.fromkeys(self.runs[f"typed.{key}"].dropna().tolist()))
-        return sorted(values) if all(isinstance(value, int | float) for value in values) else values
+    def _labelled(self) -> Asked:
+        """Return what was asked for by the labels of keys; raises a `LabError` for an unknown name."""
+        labels, columns = self._gathering.labels, self._gathering.columns
+        names = {name: name for name in columns} | {key: label for label, key in labels.items()}
+        return self.asked.labelled(names | {label: label for label in labels})
 
-    def _axis(self, key: str) -> plots.Axis:
-        return plots.Axis(self._label(key), [_tick(value) for value in self._values(key)])
-
-    def _label(self, key: str) -> str:
-        """Return the last part of a key's name, or the whole name if another swept key ends in the same part."""
-        label = key.split(".")[-1]
-        return label if sum(other.split(".")[-1] == label for other in self.swept) == 1 else key
-
-    def _cases(self, key: str) -> list[str]:
-        """Return the names of a key's values, such as `layer = 3`."""
-        axis = self._axis(key)
-        return [f"{axis.label} = {tick}" for tick in axis.ticks]
-
-    def _grid(self, metric: str) -> Array:
-        """Return the metric as an array with an axis per swept key; NaN without a finished run."""
-        import pandas as pd
-
-        return self._grid_of(self.runs[metric] if metric in self.runs else pd.Series(np.nan, self.runs.index))
-
-    def _grid_of(self, column: pd.Series[float]) -> Array:
-        """Return a value per run as an array with an axis per swept key; NaN without a finished run."""
-        values = [self._values(key) for key in self._keys]
-        grid = np.full([len(each) for each in values], np.nan)
-        places = [{value: place for place, value in enumerate(each)} for each in values]
-        typed = [self.runs.loc[self.is_done, f"typed.{key}"].tolist() for key in self._keys]
-        for value, *own in zip(column[self.is_done].tolist(), *typed, strict=True):
-            index = tuple(known.get(each) for known, each in zip(places, own, strict=True))
-            if None not in index and value == value:
-                grid[index] = value
-        return grid
-
-    @property
-    def _title(self) -> str:
+    def _figure(self, measured: Measurements, axes: Axes) -> SweepFigure:
+        """Return a figure with what its title says of the sweep."""
         done = self.runs[self.is_done]
-        fixed = [
-            str(done[name].iloc[0])
-            for name in ("intervention.name", "model.name", "task.name")
-            if name in done and done[name].nunique() == 1
-        ]
-        missing = len(self.runs) - len(done)
-        note = f", {missing} missing" if missing else ""
-        return f"{' · '.join([_words(str(self.shown)), *fixed])}\n{self.folder.parent.name}: {len(done)} runs{note}"
-
-    def _lines(self) -> Figure:
-        """Draw the metric along the key with the most values, with a line per value of the other key, if any."""
-        assert self.shown is not None
-        along = max(self._keys, key=lambda key: len(self._values(key)))
-        axis = self._axis(along)
-        if self._is_number(along):
-            axis = replace(axis, places=self._values(along))
-        grids = [self._grid(f"{self.shown}{bound}") for bound in ("", "_low", "_high")]
-        others = [key for key in self._keys if key != along]
-        names = self._cases(others[0]) if others else [_words(self.shown)]
-        rows = [np.moveaxis(grid, self._keys.index(along), -1).reshape(len(names), -1) for grid in grids]
-        colours = plots.shades(len(names)) if others else [plots.POSITIVE]
-        values, low, high = rows
-        parts = zip(names, values, low, high, colours, strict=True)
-        lines = [plots.Line(*part) for part in parts]
-        return plots.line_panels(axis, [plots.LinePanel(_words(self.shown), lines)], self._title, "95 % intervals")
-
-    def _maps(self) -> Figure:
-        """Draw maps of the metric; cells of a metric of effects that show none beyond chance are pale."""
-        assert self.shown is not None
-        axes = [self._axis(key) for key in self._keys]
-        grid, (pale, note) = self._grid(self.shown), self._without_effect(self.shown)
-        title = self._title
-        pick: dict[str, tuple[Any, ...]] = {"": (slice(None), slice(None))}
-        if len(axes) == 3:
-            cases = self._cases(self._keys[2])
-            chosen = np.unique(np.linspace(0, len(cases) - 1, min(len(cases), MAX_MAPS)).round().astype(int)).tolist()
-            pick = {cases[index]: (slice(None), slice(None), index) for index in chosen}
-            title += f", {len(chosen)} of {len(cases)} values of {axes[2].label}" if len(chosen) < len(cases) else ""
-        return plots.heat_maps(
-            {name: grid[cells] for name, cells in pick.items()},
-            axes[0],
-            axes[1],
-            title + note,
-            _words(self.shown),
-            floor=plots.EFFECT_FLOOR if self._nulls(self.shown) is not None else 0.0,
-            pale=None if pale is None else {name: pale[cells] for name, cells in pick.items()},
+        names = ("intervention.name", "model.name", "task.name", "source.name", "target.name")
+        common = [str(done[name].iloc[0]) for name in names if name in done and done[name].nunique() == 1]
+        over = done["stats.over"].dropna().unique().tolist() if "stats.over" in done else []
+        return SweepFigure(
+            measured,
+            axes,
+            sweep=self.folder.parent.name,
+            common=common,
+            missing=len(self.runs) - len(done),
+            over=str(over[0]) if len(over) == 1 else "",
         )
-
-    def _nulls(self, metric: str) -> pd.Series[float] | None:
-        """Return the value of a metric without effect in each run; None for a metric that is not of effects."""
-        import pandas as pd
-
-        prefix = "intervention."
-        names = {name: str(name).removeprefix(prefix) for name in self.runs if str(name).startswith(prefix)}
-        configs = self.runs[list(names)].rename(columns=names).to_dict("records")
-        nulls = [null_value(metric, {str(key): value for key, value in config.items()}) for config in configs]
-        return None if None in nulls else pd.Series(nulls, self.runs.index, dtype=float)
-
-    def _without_effect(self, metric: str) -> tuple[Cells | None, str]:
-        """Return the cells whose effect is not beyond chance, and the last line of the title that explains them.
-
-        For the best effect of each run this is the test of that run, corrected for its own effects and then for the
-        number of cells (Benjamini and Hochberg); for other effects, whether the interval includes the null value. It is
-        None for a metric that is not of effects, and if there is nothing that it could be decided by.
-        """
-        if (nulls := self._nulls(metric)) is None:
-            return None, ""
-        p_value, n_found = self._grid("best_p_adjusted"), self._grid("n_found")
-        if metric.startswith("best_") and (is_known := np.isfinite(p_value)).any():
-            found = np.zeros(p_value.shape, dtype=bool)
-            found[is_known] = adjusted(p_value[is_known]) < FALSE_DISCOVERY_RATE
-            pale = ~(found & (n_found > 0))
-            return pale, map_note(is_outlined=False, is_pale=bool(pale[np.isfinite(self._grid(metric))].any()))
-        low, high, null = self._grid(f"{metric}_low"), self._grid(f"{metric}_high"), self._grid_of(nulls)
-        if not np.isfinite(low).any():
-            return None, "\nwithout intervals: each effect may be chance"
-        with np.errstate(invalid="ignore"):
-            pale = ~((low > null) | (high < null))
-        some = bool(pale[np.isfinite(self._grid(metric))].any())
-        return pale, "\npale, without number: the cell's own interval includes the value without effect" if some else ""
 
     def write(self) -> dict[str, Path]:
         """Write `sweep.csv` and the figures into the folder; returns the paths of the figures by name."""
@@ -273,15 +196,7 @@ class Sweep:
             typed = ", ".join(f"{key}={run[f'typed.{key}']}" for key in self.swept)
             reason = f": {run['error']}" if isinstance(run.get("error"), str) else ""
             lines.append(f"  {run['folder']} ({typed}): {run['status']}{reason}")
-        if len(self.swept) > MAX_SWEPT_KEYS:
-            lines.append(f"  no figure: {len(self.swept)} keys were swept, a figure can show {MAX_SWEPT_KEYS}")
+        for figure in self._figures:
+            if figure.axes.chosen:
+                lines.append(f"  {figure.name}: {', '.join(figure.axes.chosen)} (chosen; see `runs summarize --help`)")
         return lines
-
-
-def _words(metric: str) -> str:
-    return metric.replace("logit_diff", "logit_difference").replace("_", " ")
-
-
-def _tick(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text.replace("-", "−") if isinstance(value, int | float) else text

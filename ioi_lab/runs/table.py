@@ -37,13 +37,22 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
 
     Raises a `LabError` for a folder without runs.
     """
+    return table_of(read_runs(folder), Path(folder))
+
+
+def read_runs(folder: str | Path) -> list[RunRecord]:
+    """Return the records of the runs in a folder or below it, sorted; raises a `LabError` if there are none."""
+    runs = [read_run(run) for run in sorted(run_folders(Path(folder)), key=_sort_key)]
+    if not runs:
+        raise LabError(f"{str(folder)!r} contains no runs: there is no {STATUS} in it or below it")
+    return runs
+
+
+def table_of(runs: Sequence[RunRecord], root: Path) -> pd.DataFrame:
+    """Return the table of `load_runs` for these runs in the folder `root`."""
     import pandas as pd
 
-    root = Path(folder)
-    rows = [_row(run, root) for run in sorted(run_folders(root), key=_sort_key)]
-    if not rows:
-        raise LabError(f"{str(folder)!r} contains no runs: there is no {STATUS} in it or below it")
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([row_of(run, root) for run in runs])
     first = [name for name in ABOUT if name in frame]
     return frame[[*first, *(name for name in frame if name not in first)]]
 
@@ -58,9 +67,9 @@ def _sort_key(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in path.parts]
 
 
-def _row(folder: Path, root: Path) -> dict[str, Any]:
-    record = read_run(folder)
-    state, reason = record.state, record.reason
+def row_of(record: RunRecord, root: Path) -> dict[str, Any]:
+    """Return the row of a run in the table of `load_runs`; values that it does not have are left out."""
+    folder, state, reason = record.folder, record.state, record.reason
     row: dict[str, Any] = {}
     for part in (_typed, _config):  # the other is read even if one cannot be
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -13,6 +13,9 @@ from typing_extensions import override
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
+from ioi_lab.reports.charts import Chart
+from ioi_lab.runs.reading import PAGE
+from ioi_lab.runs.wandb_log import define_steps, grouped_bounds, history, media_of, tables_of
 from ioi_lab.runs.wandb_mode import Mode, ModeOfRun, logged_in, mode_of_run, record_unreachable, why_disabled
 from ioi_lab.runs.wandb_service import with_service
 
@@ -33,6 +36,8 @@ class TrackerConfig(LabConfig):
     """An option of `conf/tracker/`: the run folder only (`none`), or Weights & Biases in addition (`wandb`)."""
 
     name: Literal["none", "wandb"] = "none"
+    """The run folder alone (`none`), or Weights & Biases too (`wandb`)."""
+
     mode: Literal["auto", "online", "offline"] = "auto"
     """`auto`: online if a key or a login is present and the server answers, else offline."""
 
@@ -43,7 +48,10 @@ class TrackerConfig(LabConfig):
     """Whether W&B gets what identifies the machine: its name, hardware and load, packages, arguments, and paths."""
 
     project: str = "ioi-lab"
+    """The W&B project."""
+
     entity: str | None = None
+    """The W&B user or team; null: the default one of the login."""
 
     @override
     def check(self) -> None:
@@ -55,9 +63,20 @@ class TrackerConfig(LabConfig):
             )
 
 
+def import_client(tracker: TrackerConfig) -> None:
+    """Import W&B's client if runs will be logged to it: half a second before torch is imported, and two after it.
+
+    While pydantic makes the client's classes, it searches all modules of the process.
+    """
+    if tracker.name == "wandb" and why_disabled() is None:
+        import wandb
+
+        wandb.Api  # noqa: B018  # imported at its first use, with most of these classes
+
+
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run as a dashboard shows it: its names, its sweep, and the results in its folder."""
+    """A run as a dashboard shows it: its names, its sweep, and the results in its folder."""
 
     folder: Path
     title: str
@@ -68,9 +87,16 @@ class FinishedRun:
     tags: tuple[str, ...]
     config: Mapping[str, Any]
     metrics: Mapping[str, float]
-    table: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
     media: Mapping[str, Path]
     """Figures (`.png`), pages (`.html`) and tensors (`.safetensors`) by name."""
+
+    charts: Sequence[Chart] = ()
+    headline: str | None = None
+    """The metric that stands for the run, if any."""
+
+    error: str | None = None
+    """Why the run has failed, or `interrupted`; None for a run that is done."""
 
     id: str | None = None
     """The W&B id; a second run with the same id replaces the first. None: a new id."""
@@ -87,7 +113,7 @@ def name_of_sweep(folder: Path) -> str:
 
 
 def track(run: FinishedRun, tracker: TrackerConfig) -> dict[str, str] | None:
-    """Log config, metrics (as summary), figures, pages, tensors (as artifacts) and the table to W&B.
+    """Log config, metrics (as summary), curves (as history), figures, pages, tables and tensors (as artifacts) to W&B.
 
     If the server cannot be used, this run and the later ones of its sweep are logged offline. Returns the mode and the
     place of the W&B run; None if nothing was logged. A failure is logged in one line and not raised.
@@ -131,12 +157,13 @@ def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Mode) -> 
     """Log the run; returns its address, or its folder if it is not on the server, and whether it is."""
     import wandb
 
+    own_id = None if "WANDB_SWEEP_ID" in os.environ else finished.id  # W&B gives the runs of its agents their ids
     run = wandb.init(
         project=tracker.project,
         entity=tracker.entity,
         dir=finished.folder,
-        id=finished.id,
-        resume=None if finished.id is None else "allow",
+        id=own_id,
+        resume=None if own_id is None else "allow",
         name=finished.title,
         group=finished.group,
         job_type=finished.job_type,
@@ -146,24 +173,39 @@ def _log_to_wandb(finished: FinishedRun, tracker: TrackerConfig, mode: Mode) -> 
         reinit="finish_previous",
         settings=_settings(tracker.machine_info),
     )
-    table = finished.table if tracker.machine_info else finished.table.map(without_folders)
+    tables, media = finished.tables, finished.media
+    if not tracker.machine_info:  # the page names packages, platform, arguments and paths
+        tables = {name: table.map(without_folders) for name, table in tables.items()}
+        media = {name: path for name, path in media.items() if path.name != PAGE}
     try:
-        run.summary.update(dict(finished.metrics))
-        run.log(_wandb_media(finished.media) | {"results": _wandb_table(table)})
+        define_steps(run, finished.charts)
+        for row in history(finished.charts, tables):
+            run.log(row)
+        logged = media_of(media) | tables_of(tables, finished.charts)
+        if logged:
+            run.log(logged)
+        run.summary.update(_summary(finished))
         for name, path in finished.media.items():
             if path.suffix == ".safetensors":
                 artifact = wandb.Artifact(f"{name}-{run.id}", type="tensors")
                 artifact.add_file(str(path))
                 run.log_artifact(artifact)
     finally:
-        is_uploaded = _is_finished(run) and mode == "online"
+        is_uploaded = _is_finished(run, exit_code=0 if finished.error is None else 1) and mode == "online"
     return str(run.url) if is_uploaded else os.path.relpath(os.path.dirname(run.dir)), is_uploaded
 
 
-def _is_finished(run: wandb.Run) -> bool:
+def _summary(finished: FinishedRun) -> dict[str, Any]:
+    summary: dict[str, Any] = grouped_bounds(finished.metrics)
+    if finished.headline is not None and finished.headline in finished.metrics:
+        summary["headline"] = finished.metrics[finished.headline]
+    return summary if finished.error is None else summary | {"error": finished.error}
+
+
+def _is_finished(run: wandb.Run, exit_code: int) -> bool:
     """Finish the run; returns False if the server has not got all of it in time."""
     try:
-        run.finish()
+        run.finish(exit_code=exit_code)
     except TimeoutError:
         return False
     return True
@@ -197,24 +239,3 @@ def without_folders(value: Any) -> Any:
     if isinstance(value, list):
         return [without_folders(part) for part in value]
     return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
-
-
-def _wandb_media(media: Mapping[str, Path]) -> dict[str, Any]:
-    """Return the figures and pages as W&B media; without `inject=False`, W&B links a style sheet into the pages."""
-    import wandb
-
-    images = {name: wandb.Image(str(path)) for name, path in media.items() if path.suffix == ".png"}
-    return images | {
-        name: wandb.Html(str(path), inject=False) for name, path in media.items() if path.suffix == ".html"
-    }
-
-
-def _wandb_table(table: pd.DataFrame) -> wandb.Table:
-    """Return the table in plain Python values with one type per column: missing values are None, mixed ones text."""
-    import wandb
-
-    plain = table.astype(object).where(table.notna(), None)
-    for name in plain:
-        if any(isinstance(value, str) for value in plain[name]):
-            plain[name] = [None if value is None else str(value) for value in plain[name]]
-    return wandb.Table(columns=list(plain.columns), data=plain.to_numpy())

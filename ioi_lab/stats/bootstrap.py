@@ -67,6 +67,13 @@ class Estimate:
         """Return the estimate of the statistic with the other sign."""
         return Estimate(-self.value, -self.high, -self.low)
 
+    def less(self, other: Estimate) -> Estimate:
+        """Return the differences from an estimate over other prompts, with the bounds of Zou & Donner 2008 (MOVER)."""
+        value = self.value - other.value
+        below = np.hypot(self.value - self.low, other.high - other.value)
+        above = np.hypot(self.high - self.value, other.value - other.low)
+        return Estimate(value, value - below, value + above)
+
     def minus(self, constant: float) -> Estimate:
         """Return the estimate of the statistic less a constant."""
         return Estimate(self.value - constant, self.low - constant, self.high - constant)
@@ -173,6 +180,17 @@ class Bootstrap:
                 low[rows], high[rows] = self._bounds(numerator[rows], below, value[rows])
         return Estimate(value, low, high)
 
+    def resampled_ratio(
+        self, numerator: Float[Array, "row prompt"], denominator: Float[Array, "#row prompt"]
+    ) -> Float[Array, "row resample"]:
+        """Return the ratios of the means in each resample, for statistics that are functions of several ratios.
+
+        They are NaN where the denominator's mean vanishes or has another sign than that of all prompts.
+        """
+        weights, denominator = self._weights.T, self.by_unit(denominator)
+        whole, below = denominator.mean(axis=1, keepdims=True), denominator @ weights
+        return np.asarray((self.by_unit(numerator) @ weights) / np.where(below * whole > 0, below, np.nan))
+
     def by_unit(self, values: Float[Array, "row prompt"]) -> Float[Array, "row unit"]:
         """Return the values of prompts, or their sums over groups of prompts."""
         return values if self._members is None else values @ self._members
@@ -196,6 +214,22 @@ class Bootstrap:
             steps = change / (np.sqrt(spread) / np.abs(below))
         error = np.sqrt((residuals**2).mean(axis=1)) / np.abs(whole[:, 0])
         largest = np.abs(numerator).max(axis=1) / np.abs(whole[:, 0])
-        lowest, highest = np.quantile(steps, (0.025, 0.975), axis=1)
+        lowest, highest = _quantiles(steps, (0.025, 0.975))
         known = np.isfinite(below).all(axis=1) & (error > _ROUNDING * largest)
         return np.where(known, value - highest * error, np.nan), np.where(known, value - lowest * error, np.nan)
+
+
+def _quantiles(values: Float[Array, "row resample"], shares: Sequence[float]) -> list[Float[Array, "row"]]:
+    """Return what `np.quantile(values, shares, axis=1)` does, to the last bit, in a third of the time for few rows."""
+    last = values.shape[1] - 1
+    places = [(int(share * last), min(int(share * last) + 1, last), share * last % 1) for share in shares]
+    ordered = np.partition(values, sorted({place for below, above, _ in places for place in (below, above)}), axis=1)
+    is_unknown = np.isnan(values).any(axis=1)
+    quantiles = []
+    for below, above, weight in places:
+        low, high = ordered[:, below], ordered[:, above]
+        with np.errstate(invalid="ignore"):
+            step = high - low
+            between = low + step * weight if weight < 0.5 else high - step * (1 - weight)
+        quantiles.append(np.where(is_unknown, np.nan, between))
+    return quantiles

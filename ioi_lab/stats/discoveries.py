@@ -75,15 +75,16 @@ def discover(
 
 def adjusted(p_value: Float[Array, "row"]) -> Float[Array, "row"]:
     """Return the p-values adjusted for their number (Benjamini & Hochberg 1995)."""
-    from scipy.stats import false_discovery_control  # a second, which listing runs does not need
-
-    p_adjusted: Array = false_discovery_control(p_value)
+    from_largest = np.argsort(p_value)[::-1]
+    scaled = p_value[from_largest] * (len(p_value) / np.arange(len(p_value), 0, -1))
+    p_adjusted: Array = np.empty_like(p_value)
+    p_adjusted[from_largest] = np.minimum(np.minimum.accumulate(scaled), 1)
     return p_adjusted
 
 
 def _p_values(changes: Float[Array, "row unit"]) -> Float[Array, "row"]:
     """Return the p-value of each mean; 1 if nothing changes, 0 if everything changes alike."""
-    from scipy.stats import t as student
+    from scipy.special import stdtr  # `scipy.stats` would take half a second more, and its `t.sf` calls this
 
     n_units = changes.shape[1]
     if n_units < MIN_PROMPTS:
@@ -91,7 +92,7 @@ def _p_values(changes: Float[Array, "row unit"]) -> Float[Array, "row"]:
     mean, error = changes.mean(axis=1), changes.std(axis=1, ddof=1) / np.sqrt(n_units)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.nan_to_num(np.abs(mean) / error, posinf=np.inf)  # 0 / 0: no change
-    p_value: Array = 2 * student.sf(t, n_units - 1)
+    p_value: Array = 2 * stdtr(n_units - 1, -t)
     return p_value
 
 

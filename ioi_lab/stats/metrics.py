@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+Extra = Literal["kl_clean", "rank"]
+"""Values that are read on demand alone."""
+
 
 @dataclass(frozen=True)
 class Readout:
-    """The values that are read from each edited pass at END; None for those that were not read."""
+    """The values that are read from each edited pass at END; None for those that were not read.
+
+    A set of answers counts as one outcome: its logit is log Σ exp(logit), its probability the sum. So does a set of
+    distractors.
+    """
 
     logit_diff: Float[Array, "edit_set prompt"]
     """logit(answer) − logit(distractor)."""
@@ -30,10 +37,19 @@ class Readout:
     kl: Float[Array, "edit_set prompt"] | None = None
     """KL(base pass ‖ edited pass) in nats."""
 
+    kl_clean: Float[Array, "edit_set prompt"] | None = None
+    """KL(clean pass ‖ edited pass) in nats; read on demand."""
+
+    rank: Float[Array, "edit_set prompt"] | None = None
+    """1 if the answer is the likeliest token; of a set, the rank of the likeliest answer; read on demand."""
+
     @classmethod
-    def empty(cls, n_edit_sets: int, n_prompts: int, *, probabilities: bool = True) -> Self:
+    def empty(
+        cls, n_edit_sets: int, n_prompts: int, *, probabilities: bool = True, extra: Sequence[Extra] = ()
+    ) -> Self:
         """Return a readout of NaN, to be filled; p_answer, p_distractor and kl are None without `probabilities`."""
-        names = [field.name for field in fields(cls)][: None if probabilities else 3]
+        names = ["logit_diff", "answer_logit", "distractor_logit"]
+        names += ["p_answer", "p_distractor", "kl", *extra] if probabilities else []
         return cls(**{name: np.full((n_edit_sets, n_prompts), np.nan) for name in names})
 
     def write(self, where: tuple[Any, ...], **values: Array) -> None:
@@ -43,7 +59,10 @@ class Readout:
 
     @property
     def correct(self) -> Float[Array, "edit_set prompt"]:
-        """1 if the answer's logit is above the distractor's, else 0; the mean is the accuracy."""
+        """1 if the answer's logit is above the distractor's, else 0; the mean is the accuracy.
+
+        Of sets: 1 if the answers together are more probable than the distractors together.
+        """
         return (self.logit_diff > 0).astype(np.float64)
 
     @property

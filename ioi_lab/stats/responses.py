@@ -8,7 +8,7 @@ from typing import Final, Self
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
 
 from ioi_lab.stats.metrics import Array
 
@@ -166,7 +166,7 @@ def prediction_band(samples: Float[Array, "sample scale"]) -> tuple[Float[Array,
     """
     count = len(samples)
     middle, spread = samples.mean(axis=0), samples.std(axis=0, ddof=1)
-    half = stats.t.ppf(0.975, count - 1) * spread * np.sqrt(1 + 1 / count)
+    half = stdtrit(count - 1, 0.975) * spread * np.sqrt(1 + 1 / count)
     return middle - half, middle + half
 
 
@@ -179,7 +179,7 @@ def limit_of_maxima(maxima: Float[Array, "sample"]) -> float:
     30 variables.
     """
     count, roots = len(maxima), np.sqrt(maxima)
-    limit = roots.mean() + stats.t.ppf(0.95, count - 1) * roots.std(ddof=1) * np.sqrt(1 + 1 / count)
+    limit = roots.mean() + stdtrit(count - 1, 0.95) * roots.std(ddof=1) * np.sqrt(1 + 1 / count)
     return float(limit**2)
 
 

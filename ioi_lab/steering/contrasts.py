@@ -15,7 +15,8 @@ from typing import Final
 from ioi_lab.errors import LabError
 from ioi_lab.registry import Registry, name_in
 from ioi_lab.steering.splits import halves_by_name, halves_by_prompt
-from ioi_lab.tasks.prompts import PromptPair, PromptPairs, single_token
+from ioi_lab.tasks.answers import single_token
+from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 from ioi_lab.tasks.tokens import Tokens
 
 
@@ -107,7 +108,9 @@ class Contrast:
         return [prompt.sign for prompt in self.held_out]
 
 
-def contrast_of(name: str, prompts: PromptPairs, tokens: Tokens, names: tuple[str, str], seed: int) -> Contrast:
+def contrast_of(
+    name: str, prompts: PromptPairs, tokens: Tokens, names: tuple[str, str] = ("James", "Robert"), seed: int = 0
+) -> Contrast:
     """Split the prompts and make the sides of both halves.
 
     Args:
@@ -155,7 +158,7 @@ def without_names(contrast: Contrast, names: Sequence[str]) -> Contrast:
     kept = tuple(
         prompt
         for prompt in (*contrast.training, *contrast.held_out)
-        if not {prompt.steered.answer, prompt.steered.distractor} & set(names)
+        if set(names).isdisjoint((*prompt.steered.answers, *prompt.steered.distractors))
     )
     if not kept:
         raise LabError("intervention.vector: every prompt has a name that the vector was made from; change task.seed")
@@ -238,10 +241,10 @@ def _renamed(pair: PromptPair, tokens: Tokens, texts: Sequence[str], ids: Sequen
     )
     return replace(
         with_tokens(pair, tokens, clean, corrupted),
-        answer=texts[answer],
-        distractor=texts[1 - answer],
-        answer_id=ids[answer],
-        distractor_id=ids[1 - answer],
+        answers=(texts[answer],),
+        distractors=(texts[1 - answer],),
+        answer_ids=(ids[answer],),
+        distractor_ids=(ids[1 - answer],),
     )
 
 

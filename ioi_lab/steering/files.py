@@ -106,7 +106,7 @@ def vector_file(
         names=json.dumps(list(names) if CONTRASTS[contrast].replaces_names else []),
         seed=str(seed),
         n_training=str(len(training)),
-        training_names=json.dumps(sorted({name for pair in trained for name in (pair.answer, pair.distractor)})),
+        training_names=json.dumps(sorted({name for pair in trained for name in (*pair.answers, *pair.distractors)})),
         sites=json.dumps(sites),
     )
 

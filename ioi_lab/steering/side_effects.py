@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from ioi_lab.engine.edits import EditSet, Site
 from ioi_lab.lenses.logit import lens_log_probs
 from ioi_lab.stats.metrics import Array
+from ioi_lab.terminal import progress_bar
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
@@ -44,10 +44,13 @@ def side_effects(engine: Engine, edit_sets: Sequence[EditSet]) -> SideEffects:
     loss = np.array([passage.loss for passage in before])
     size = len(edit_sets), len(before)
     changed, agreement = np.empty(size), np.empty(size)
-    for index, edits in enumerate(tqdm(edit_sets, desc="side effects", disable=None, leave=False)):
-        after = _read(engine, edits)
-        changed[index] = [passage.loss for passage in after]
-        agreement[index] = [float((new.top == old.top).double().mean()) for new, old in zip(after, before, strict=True)]
+    with progress_bar(len(edit_sets), "side effects") as bar:
+        for index, edits in enumerate(edit_sets):
+            after = _read(engine, edits)
+            changed[index] = [passage.loss for passage in after]
+            same = [(new.top == old.top).double().mean() for new, old in zip(after, before, strict=True)]
+            agreement[index] = [float(share) for share in same]
+            bar.update()
     return SideEffects(changed - loss, agreement, loss)
 
 

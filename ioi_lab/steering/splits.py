@@ -5,24 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from ioi_lab.tasks.prompts import PromptPairs
+from ioi_lab.tasks.splits import names_of
 
 Halves = tuple[list[int], list[int]]
 """The rows of the prompts that a vector is made from, and of those that it is tried on."""
 
 
 def halves_by_name(prompts: PromptPairs, seed: int) -> Halves | None:
-    """Return two halves that share neither answers nor distractors; prompts with names of both are left out.
+    """Return two halves that share no name (see `names_of`); prompts with names of both are left out.
 
     The names are cut into two sets such that few prompts have names of both (Kernighan and Lin 1970). Returns None if
     a half would be empty, since all prompts share their names.
     """
     import networkx as nx
 
-    graph = nx.Graph()
-    for pair in prompts:
-        graph.add_edge(pair.answer_id, pair.distractor_id)
+    graph, of_prompts = nx.Graph(), names_of(prompts)
+    for own in of_prompts:
+        nx.add_path(graph, own)
     first, second = (
-        [row for row, pair in enumerate(prompts) if {pair.answer_id, pair.distractor_id} <= names]
+        [row for row, own in enumerate(of_prompts) if names.issuperset(own)]
         for names in nx.algorithms.community.kernighan_lin_bisection(graph, seed=seed)
     )
     return (first, second) if first and second else None

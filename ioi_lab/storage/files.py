@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import stat
+import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -61,18 +63,20 @@ def read_user_file(path: Path, key: str, *, max_mb: float) -> bytes:
     return content
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write a temporary file next to `path`, then rename it, so that readers never see a part of the content.
 
-    Missing folders are created. Raises an `OSError` that names `path`.
+    Missing folders are created. Raises an `OSError` that names `path`. Without `sync`, the content may be lost if the
+    machine loses its power: until `sync_file_system` is called.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -81,14 +85,28 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write UTF-8 text atomically; `sync`: see `write_bytes`."""
+    write_bytes(path, text.encode(), sync=sync)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write readable JSON atomically."""
-    write_text(path, json_text(content))
+def write_json(path: Path, content: Mapping[str, Any], *, sync: bool = True) -> None:
+    """Write readable JSON atomically; `sync`: see `write_bytes`."""
+    write_text(path, json_text(content), sync=sync)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Wait until everything that was written to the file system of a folder is on its device."""
+    library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "syncfs"):
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if library.syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
 
 
 def json_text(content: Mapping[str, Any]) -> str:
@@ -103,11 +121,18 @@ def yaml_text(content: Any) -> str:
     """
     import yaml
 
+    return str(yaml.dump(content, Dumper=_dumper(), default_flow_style=False, allow_unicode=True, sort_keys=False))
+
+
+@lru_cache(maxsize=1)
+def _dumper() -> Any:
+    import yaml
+
     class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
         pass
 
     Dumper.add_representer(str, _quoted)
-    return str(yaml.dump(content, Dumper=Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))
+    return Dumper
 
 
 def _quoted(dumper: Any, text: str) -> Any:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from ioi_lab.errors import LabError
+from ioi_lab.tasks.answers import as_cell
+from ioi_lab.tasks.label_columns import PREFIX, label_columns
 from ioi_lab.tasks.tables import Cell, Table, plain_name, read_table
 
 COLUMNS: Final = ("clean", "corrupt", "answer", "distractor")
 GROUP: Final = "group"
 """An optional column: the group of each row, for intervals over groups."""
+
+TITLE: Final = "title"
+"""An optional column: the name of the prompts in figures, the same in all rows that have one."""
+
+SETS: Final = ("answer", "distractor")
+"""The columns whose cells may have a set of texts: see `answers`."""
 
 OTHER_NAMES: Final[Mapping[str, Sequence[str]]] = {
     "clean": ("clean_prompt", "prompt"),
@@ -37,6 +45,8 @@ class PairRow:
     answer: str
     distractor: str
     group: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The text of each position label: see `label_columns`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class PairFile:
 
     rows: Sequence[PairRow]
     notes: tuple[str, ...] = ()
+    title: str | None = None
 
 
 def read_pairs(path: Path, key: str) -> PairFile:
@@ -53,9 +64,11 @@ def read_pairs(path: Path, key: str) -> PairFile:
     Raises a `LabError` for a file that cannot be read as a table, lacks a column, or has rows without a text in each
     column; the error lists the first `MAX_SHOWN` of these rows.
     """
-    known = {*COLUMNS, GROUP}.union(*OTHER_NAMES.values())
+    known = {*COLUMNS, GROUP, TITLE}.union(*OTHER_NAMES.values())
     table = read_table(path, key, known)
     columns, notes = _columns(table, f"{key}: {str(path)!r}")
+    labels = label_columns(table.names, f"{key}: {str(path)!r}")
+    columns |= {name: PREFIX + label for name, label in labels.items()}
     if not table.rows:
         raise LabError(f"{key}: {str(path)!r} has no prompts below its header")
     rows: list[PairRow] = []
@@ -66,7 +79,8 @@ def read_pairs(path: Path, key: str) -> PairFile:
         except LabError as error:
             problems.append(str(error))
     raise_all(problems, len(table.rows), str(path))
-    return PairFile(rows, (*notes, *_repeated_columns(table, columns, path.name)))
+    title = _title(table, columns, f"{key}: {str(path)!r}")
+    return PairFile(rows, (*notes, *_repeated_columns(table, columns, path.name)), title)
 
 
 def raise_all(problems: Sequence[str], n_rows: int, source: str) -> None:
@@ -82,7 +96,7 @@ def raise_all(problems: Sequence[str], n_rows: int, source: str) -> None:
 def _columns(table: Table, source: str) -> tuple[dict[str, str], list[str]]:
     """Return what the names in a table stand for, and a note for each name that is only similar to the usual one."""
     plain = {name: plain_name(name) for name in table.names}
-    columns = {name: other for name, other in plain.items() if other in (*COLUMNS, GROUP)}
+    columns = {name: other for name, other in plain.items() if other in (*COLUMNS, GROUP, TITLE)}
     notes = []
     for column in (column for column in COLUMNS if column not in columns.values()):
         free = {other: name for name, other in plain.items() if name not in columns}
@@ -100,7 +114,7 @@ def _columns(table: Table, source: str) -> tuple[dict[str, str], list[str]]:
 def _repeated_columns(table: Table, columns: Mapping[str, str], name: str) -> list[str]:
     """Return a note for each column that is there more than once with different values."""
     notes = []
-    for column in (*COLUMNS, GROUP):
+    for column in (*COLUMNS, GROUP, TITLE):
         values = [
             {repr(value) for found, value in row if columns.get(str(found)) == column} for row in table.rows.values()
         ]
@@ -121,11 +135,36 @@ def _row(place: str, cells: Sequence[Cell], columns: Mapping[str, str]) -> PairR
         column = columns.get(name)
         if column is None or column in texts or value is None:
             continue
-        if not isinstance(value, str) and column != GROUP:
-            raise LabError(f"{place}: the column {column!r} is {value!r:.60}, expected a text")
-        texts[column] = str(value)
+        texts[column] = _text(value, column, place)
     empty = [column for column in COLUMNS if not texts.get(column)]
     if empty:
         raise LabError(f"{place}: the column {empty[0]!r} is empty")
     clean, corrupt, answer, distractor = (texts[column] for column in COLUMNS)
-    return PairRow(place, clean, corrupt, answer, distractor, texts.get(GROUP) or None)
+    labels = {name.removeprefix(PREFIX): text for name, text in texts.items() if name.startswith(PREFIX) and text}
+    return PairRow(place, clean, corrupt, answer, distractor, texts.get(GROUP) or None, labels)
+
+
+def _text(value: object, column: str, place: str) -> str:
+    """Return the text of a cell; a list of answers as it is written in CSV files."""
+    if isinstance(value, str):
+        return value
+    if column in (GROUP, TITLE):
+        return str(value)
+    if column in SETS and isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return as_cell(value) if value else ""
+    expected = "a text or a list of texts" if column in SETS else "a text"
+    raise LabError(f"{place}: the column {column!r} is {value!r:.60}, expected {expected}")
+
+
+def _title(table: Table, columns: Mapping[str, str], source: str) -> str | None:
+    """Return the title of the prompts; raises a `LabError` if rows have different ones."""
+    first: tuple[str, str] | None = None
+    for place, cells in table.rows.items():
+        own = next((str(value).strip() for name, value in cells if value and columns.get(str(name)) == TITLE), "")
+        if own and first is not None and own != first[1]:
+            raise LabError(
+                f"{source}, {place}: the column 'title' is {own!r}, but it is {first[1]!r} in {first[0]}; expected one "
+                "title for all prompts (a column named group tells kinds of prompts apart)"
+            )
+        first = first or ((place, own) if own else None)
+    return None if first is None else first[1]

@@ -1,6 +1,7 @@
 """The user's own prompt pairs: a file with the columns clean, corrupt, answer and distractor, or a single pair.
 
-A further column, `group`, may mark rows that are alike, such as those with one sentence, for `stats.over=sentences`.
+Further columns: `group` marks rows that are alike, such as those with one sentence, for `stats.over=sentences`;
+`label:NAME` says at which token a position label stands (see `label_columns`); `title` names the prompts in figures.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from ioi_lab.errors import LabError
+from ioi_lab.tasks.answers import as_cell, as_set, from_cell
 from ioi_lab.tasks.characters import notes_on_characters
+from ioi_lab.tasks.label_columns import label_places
 from ioi_lab.tasks.pair_files import PairFile, PairRow, raise_all, read_pairs
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs, Task
 from ioi_lab.tasks.tokens import Tokens
@@ -30,11 +33,11 @@ class PairsTask(Task):
     """The clean prompt."""
 
     corrupt: str | None = None
-    answer: str | None = None
-    """The exact text of one token, with its leading space."""
+    answer: str | list[str] | None = None
+    """The exact text of one token, with its leading space, or a list of these, whose probabilities are added up."""
 
-    distractor: str | None = None
-    """The exact text of one token, with its leading space."""
+    distractor: str | list[str] | None = None
+    """The exact text of one token, with its leading space, or a list of these."""
 
     @model_validator(mode="after")
     def _one_source(self) -> PairsTask:
@@ -52,13 +55,21 @@ class PairsTask(Task):
             )
         return self
 
+    @property
+    @override
+    def title(self) -> str:
+        try:
+            return (self._file().title or self.name) + self.selection
+        except LabError:  # `check` reports it
+            return self.name + self.selection
+
     @override
     def check(self) -> None:
         self._file()  # the mistakes in the file are reported before any model is loaded
 
     @override
     def prompt_pairs(self, tokens: Tokens) -> PromptPairs:
-        """Return one pair per different row, with the labels BOS (if prompts have it) and END.
+        """Return one pair per different row, with the labels of its columns, BOS (if prompts have it) and END.
 
         A row that repeats an earlier one would count as further evidence, so it is left out. Raises a `LabError` that
         names the rows for prompts of different length, and for an answer or a distractor that is not one token.
@@ -75,8 +86,8 @@ class PairsTask(Task):
     def _file(self) -> PairFile:
         if self.path is not None:
             return read_pairs(Path(self.path), "task.path")
-        values = (self.prompt, self.corrupt, self.answer, self.distractor)
-        return PairFile([PairRow("task", *(value or "" for value in values))])
+        answer, distractor = (as_cell(as_set(value or "")) for value in (self.answer, self.distractor))
+        return PairFile([PairRow("task", self.prompt or "", self.corrupt or "", answer, distractor)])
 
     def _prompts(self, rows: Sequence[PairRow]) -> dict[str, str]:
         """Return all prompts by their places."""
@@ -90,14 +101,20 @@ class PairsTask(Task):
         problems: list[str] = []
         for row in rows:
             try:
-                pair = PromptPair.build(tokens, row.clean, row.corrupt, row.answer, row.distractor)
-                pairs.append(replace(pair, group=row.group))
+                pairs.append(_pair(row, tokens))
             except LabError as error:
                 if self.path is None:
                     raise LabError(f"{row.place}: {error}") from error
                 problems.append(f"{row.place}: {error}")
         raise_all(problems, len(rows), str(self.path))
         return pairs
+
+
+def _pair(row: PairRow, tokens: Tokens) -> PromptPair:
+    places = label_places(tokens, row.clean, row.labels)
+    answers, distractors = from_cell(row.answer), from_cell(row.distractor)
+    pair = PromptPair.build(tokens, row.clean, row.corrupt, answers, distractors, lambda _: places)
+    return replace(pair, group=row.group)
 
 
 def _notes_on_rows(n: int, n_distinct: int) -> tuple[str, ...]:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import mean
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError
+from ioi_lab.tasks.answers import as_cell, as_set, distinct_ids, only_one
+from ioi_lab.tasks.positions import ALL_BUT, labels_but
 
 if TYPE_CHECKING:
     from ioi_lab.tasks.tokens import Tokens
@@ -19,25 +21,26 @@ if TYPE_CHECKING:
 Position = str | int
 """A position in a prompt: `"all"`, a label (`"S2"`), a token index (negative: from the end), or `"all but S2,END"`."""
 
-ALL_BUT: Final = "all but "
-"""The start of a position that stands for all tokens except those at some labels."""
-
 
 @dataclass(frozen=True)
 class PromptPair:
-    """A clean prompt, its minimally changed twin of the same length, and the right and the wrong next token.
+    """A clean prompt, its minimally changed twin of the same length, and the right and the wrong next tokens.
 
     Tasks make pairs with `PromptPair.build`.
     """
 
     clean: str
     corrupted: str
-    answer: str
-    distractor: str
+    answers: tuple[str, ...]
+    """The right next tokens: one, or a set whose probabilities are added up."""
+
+    distractors: tuple[str, ...]
+    """The wrong ones, of which the same is true."""
+
     clean_tokens: tuple[int, ...]
     corrupted_tokens: tuple[int, ...]
-    answer_id: int
-    distractor_id: int
+    answer_ids: tuple[int, ...]
+    distractor_ids: tuple[int, ...]
     labels: Mapping[str, int]
     """Token positions by label, such as `S2`."""
 
@@ -50,14 +53,18 @@ class PromptPair:
     group: str | None = None
     """What makes prompts alike, such as their sentence, for statistics over groups; None if the task has no groups."""
 
+    topics: tuple[str, ...] = ()
+    """The words that two parts of the prompts must not share, such as the subject of the sentence, if these are not
+    the answers and distractors: see `names_of` in `splits`."""
+
     @classmethod
     def build(
         cls,
         tokens: Tokens,
         clean: str,
         corrupted: str,
-        answer: str,
-        distractor: str,
+        answer: str | Sequence[str],
+        distractor: str | Sequence[str],
         labels: Callable[[tuple[int, ...]], Mapping[str, int]] = lambda ids: {},
     ) -> Self:
         """Return the pair of two texts.
@@ -66,32 +73,31 @@ class PromptPair:
             tokens: The tokenizer.
             clean: The prompt whose right next token is the answer.
             corrupted: Its twin.
-            answer: The right next token, with its leading space.
-            distractor: The wrong next token, with its leading space.
+            answer: The right next token, with its leading space, or a set of them.
+            distractor: The wrong next token, with its leading space, or a set of them.
             labels: A function that returns the positions of the task's own labels in the clean prompt's token ids. BOS
                 (if prompts have it) and END are added.
 
         Raises:
-            LabError: If the prompts differ in length, or answer and distractor are not two different single tokens.
+            LabError: If the prompts differ in length, an answer or a distractor is not a single token, or two of them
+                are the same.
 
         """
         ids, corrupted_ids = tokens.encode(clean), tokens.encode(corrupted)
-        answer_id = single_token(tokens, answer, "answer")
-        distractor_id = single_token(tokens, distractor, "distractor")
-        if answer_id == distractor_id:
-            raise LabError(f"answer and distractor are the same token {answer!r}")
+        answers, distractors = as_set(answer), as_set(distractor)
+        answer_ids, distractor_ids = distinct_ids(tokens, answers, distractors)
         if len(ids) != len(corrupted_ids):
             raise LabError(f"clean has {len(ids)} tokens and corrupt {len(corrupted_ids)}; they must be equally long")
         bos = {"BOS": 0} if tokens.prepend_bos else {}
         return cls(
             clean=clean,
             corrupted=corrupted,
-            answer=answer,
-            distractor=distractor,
+            answers=answers,
+            distractors=distractors,
             clean_tokens=ids,
             corrupted_tokens=corrupted_ids,
-            answer_id=answer_id,
-            distractor_id=distractor_id,
+            answer_ids=answer_ids,
+            distractor_ids=distractor_ids,
             labels={**bos, **labels(ids), "END": len(ids) - 1},
             token_strings=tokens.strings(ids),
         )
@@ -99,7 +105,28 @@ class PromptPair:
     @classmethod
     def untasked(cls, ids: tuple[int, ...]) -> Self:
         """Return a pair of tokens without a task, to read activations on ordinary text; END is its only label."""
-        return cls("", "", "", "", ids, ids, ids[0], ids[0], {"END": len(ids) - 1}, ("",) * len(ids))
+        end, strings = {"END": len(ids) - 1}, ("",) * len(ids)
+        return cls("", "", ("",), ("",), ids, ids, ids[:1], ids[:1], end, strings)
+
+    @property
+    def answer(self) -> str:
+        """The answer as a text; a set of them as in files of prompts: see `as_cell`."""
+        return as_cell(self.answers)
+
+    @property
+    def distractor(self) -> str:
+        """The distractor as a text; a set of them as in files of prompts: see `as_cell`."""
+        return as_cell(self.distractors)
+
+    @property
+    def answer_id(self) -> int:
+        """The answer's token; raises a `LabError` if the prompt has a set of answers."""
+        return only_one(self.answer_ids, "answers", self.clean)
+
+    @property
+    def distractor_id(self) -> int:
+        """The distractor's token; raises a `LabError` if the prompt has a set of distractors."""
+        return only_one(self.distractor_ids, "distractors", self.clean)
 
     def __len__(self) -> int:
         return len(self.clean_tokens)
@@ -130,33 +157,6 @@ class PromptPair:
         if not -len(self) <= index < len(self):
             raise LabError(f"position: got {index}, expected an index below {len(self)}, the length of {self.clean!r}")
         return index % len(self)
-
-
-def all_but(labels: Sequence[str]) -> str:
-    """Return the position that stands for all tokens except those at some labels."""
-    return ALL_BUT + ",".join(labels)
-
-
-def labels_but(position: str) -> list[str]:
-    """Return the labels that a position of the form `all but S2,END` excludes."""
-    return [label.strip() for label in position.removeprefix(ALL_BUT).split(",")]
-
-
-def single_token(tokens: Tokens, text: str, role: str) -> int:
-    """Return the id of a token's text; raises a `LabError` that begins with its `role` unless it is one token."""
-    token = tokens.single(text)
-    if token is None:
-        raise LabError(f"{role} {text!r} is not exactly one token of this model{_hint(tokens, text)}")
-    return token
-
-
-def _hint(tokens: Tokens, text: str) -> str:
-    """Return which text close to this one is a single token, for the end of an error."""
-    plain = " ".join(text.split())
-    single = next((close for close in (f" {plain}", plain) if plain and tokens.single(close) is not None), None)
-    if single is not None:
-        return f"; {single!r} is, {'with its leading space' if single.startswith(' ') else 'without a blank'}"
-    return "" if text.startswith(" ") else " (a leading space may be missing)"
 
 
 class PromptPairs:
@@ -192,7 +192,7 @@ class PromptPairs:
 
     @cached_property
     def _hash(self) -> int:
-        return hash(tuple((pair.clean_tokens, pair.corrupted_tokens, pair.answer_id) for pair in self._pairs))
+        return hash(tuple((pair.clean_tokens, pair.corrupted_tokens, pair.answer_ids) for pair in self._pairs))
 
     def only(self, index: int) -> PromptPairs:
         """Return one of the pairs as a list of its own."""
@@ -256,20 +256,32 @@ class PromptPairs:
         return list(range(len(self[0]))) if aligned else list(self.labels())
 
     def position_name(self, position: Position) -> str:
-        """Return the name of a position in figures: the label and the token that all prompts share, else the index."""
+        """Return the name of a position, which no other has: `to (END)`, `S1`, `the`, `the (5)` or `token 5`."""
         if isinstance(position, str):
             return {"all": "all positions"}.get(position, position)
-        labels = [label for label in self.labels() if all(pair.labels[label] == position for pair in self)]
-        tokens = {pair.token_strings[position].strip() for pair in self}
-        if labels:
-            return labels[0] if len(tokens) > 1 or labels[0] == "BOS" else f"{tokens.pop()} ({labels[0]})"
-        return tokens.pop() if len(tokens) == 1 else f"token {position}"
+        label, token = self._label_at(position), self._token_at(position)
+        if label is not None:
+            return label if token is None or label == "BOS" else f"{token} ({label})"
+        if token is None:
+            return f"token {position}"
+        others = set(range(self._shortest)) - {position % self._shortest}
+        comes_again = any(self._token_at(other) == token and self._label_at(other) is None for other in others)
+        return f"{token} ({position})" if comes_again else token
+
+    def _label_at(self, index: int) -> str | None:
+        return next((label for label in self.labels() if all(pair.labels[label] == index for pair in self)), None)
+
+    def _token_at(self, index: int) -> str | None:
+        tokens = {pair.token_strings[index].strip() for pair in self}
+        return tokens.pop() if len(tokens) == 1 else None
 
 
 class Task(LabConfig):
     """The base of all tasks: a checked config that makes prompt pairs."""
 
     name: str
+    """The name in titles and tables."""
+
     only_correct: bool = False
     """Keep only prompts that the model answers: whose answer has a larger logit than the distractor."""
 

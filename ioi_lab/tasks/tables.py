@@ -19,7 +19,7 @@ from ioi_lab.storage.files import check_user_file
 from ioi_lab.storage.tables import unescaped
 from ioi_lab.tasks.text_files import read_text
 
-MAX_SIZE: Final = 100 * 2**20
+MAX_SIZE: Final = 100_000_000
 """The largest size of a file, in bytes on disk and after decompression."""
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
@@ -52,9 +52,7 @@ def read_table(path: Path, key: str, known: Collection[str]) -> Table:
         LabError: If the file is not a table in one of the formats, or larger than `MAX_SIZE`.
 
     """
-    file = check_user_file(path, key)
-    if (size := file.stat().st_size) > MAX_SIZE:
-        raise LabError(f"{key}: {str(path)!r} has {size:,} bytes; at most {MAX_SIZE:,} are read")
+    file = check_user_file(path, key, max_mb=MAX_SIZE / 1e6)
     try:
         with file.open("rb") as opened:
             start = opened.read(4)

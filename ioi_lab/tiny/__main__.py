@@ -1,26 +1,33 @@
-"""`python -m ioi_lab.tiny`: train a packaged model from scratch, score it, or print sentences of its corpus."""
+"""`ioi-lab tiny`: train a packaged model from scratch, score it, or print sentences of its corpus."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ioi_lab.errors import LabError
-from ioi_lab.tiny import TINY_MODELS, tiny_folder
+from ioi_lab.programs import CommandParser, typed_command
+from ioi_lab.tiny import PACKAGED_MODELS, PLANTED_MODELS, tiny_folder
 from ioi_lab.tiny.corpus import sentences
+
+if TYPE_CHECKING:
+    from ioi_lab.tiny.train import Score
 
 
 def main() -> None:
     """Parse the command line and run its command."""
-    parser = argparse.ArgumentParser(prog="python -m ioi_lab.tiny", description=__doc__)
+    parser = CommandParser(prog=typed_command("tiny"), description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train_command = commands.add_parser("train", help="train from scratch on a CPU, for some minutes")
-    train_command.add_argument("name", choices=TINY_MODELS)
+    train_command.add_argument("name", choices=PACKAGED_MODELS)
     train_command.add_argument("--seed", type=int, default=0)
     train_command.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's); needs --out")
     train_command.add_argument("--out", type=Path, help="folder to write (default: the packaged model's own)")
-    score_command = commands.add_parser("score", help="accuracy and P(answer) on unseen pairs of names")
-    score_command.add_argument("name", choices=TINY_MODELS)
+    score_command = commands.add_parser(
+        "score", help="its performance on unseen pairs of names, or what its circuit does"
+    )
+    score_command.add_argument("name", choices=PACKAGED_MODELS)
     corpus_command = commands.add_parser("corpus", help="print sentences like those in the training data")
     corpus_command.add_argument("count", type=int, help="how many")
     corpus_command.add_argument("--seed", type=int, default=1)
@@ -34,20 +41,35 @@ def main() -> None:
         if arguments.steps < 1:
             parser.error(f"--steps: got {arguments.steps}, expected 1 or more")
 
-    from ioi_lab.tiny import train
+    print("\n".join(_made_or_scored(arguments, parser)))
 
-    if arguments.command == "train":
-        folder = arguments.out or tiny_folder(arguments.name)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            scores = train.train(arguments.name, folder, arguments.seed, arguments.steps)
-        except LabError as error:
-            parser.error(str(error))
-        print(f"wrote {folder}")
-    else:
-        scores = train.score(*train.load(tiny_folder(arguments.name)))
-    for score in scores:
-        print(f"{score.order}: accuracy {score.accuracy:.4f}, P(answer) {score.p_answer:.4f}, {score.prompts} prompts")
+
+def _made_or_scored(arguments: argparse.Namespace, parser: CommandParser) -> list[str]:
+    """Train or score a model, and return what to print."""
+    from ioi_lab.tiny import folders, plant, train  # these import PyTorch
+
+    name, is_planted = arguments.name, arguments.name in PLANTED_MODELS
+    if arguments.command == "score":
+        folder = tiny_folder(name)
+        return _facts(plant.claims(name, folder)) if is_planted else _lines(train.score(*folders.load(folder)))
+    folder = arguments.out or tiny_folder(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    settings = (name, folder, arguments.seed, arguments.steps)
+    try:
+        lines = _facts(plant.plant(*settings)) if is_planted else _lines(train.train(*settings))
+    except LabError as error:
+        parser.error(str(error))
+    return [f"wrote {folder}", *lines]
+
+
+def _facts(claims: dict[str, float]) -> list[str]:
+    from ioi_lab.tiny.plant import rounded
+
+    return [f"{what if what == 'accuracy' else f'f of {what}'}: {rounded(value)}" for what, value in claims.items()]
+
+
+def _lines(scores: list[Score]) -> list[str]:
+    return [f"{s.order}: accuracy {s.accuracy:.4f}, P(answer) {s.p_answer:.4f}, {s.prompts} prompts" for s in scores]
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import platform
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,31 +14,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     get_cosine_schedule_with_warmup,
 )
 
-from ioi_lab.errors import LabError
 from ioi_lab.tasks.ioi import IOITask, Order
 from ioi_lab.tasks.prompts import PromptPairs
 from ioi_lab.tasks.tokens import Tokens
 from ioi_lab.tiny.corpus import IOI_SHARE, is_held_out, sentence
+from ioi_lab.tiny.folders import check_folder, replace_folder
 from ioi_lab.tiny.recipes import RECIPES, Recipe, train_tokenizer
 
 IGNORED: Final = -100
 """The target id that the loss ignores, as in Hugging Face: for padding."""
-
-_FILES: Final = {
-    "README.md",
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-}
 
 
 @dataclass(frozen=True)
@@ -72,11 +59,7 @@ def train(name: str, folder: Path, seed: int, steps: int | None = None) -> list[
 
     """
     folder = folder.resolve()
-    others = {path.name for path in folder.glob("*")} - _FILES
-    if others:
-        raise LabError(
-            f"--out: {str(folder)!r} contains {min(others)!r}; expected a new folder or that of a tiny model"
-        )
+    check_folder(folder)
     recipe = RECIPES[name]
     steps = recipe.steps if steps is None else steps
     torch.manual_seed(seed)
@@ -88,21 +71,15 @@ def train(name: str, folder: Path, seed: int, steps: int | None = None) -> list[
     _fit(model, tokenizer, recipe, seed, steps)
     seconds = time.perf_counter() - started
     scores = score(model, tokenizer)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        new = Path(temporary) / folder.name
+
+    def write(new: Path) -> None:
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
-        (new / "README.md").write_text(
-            _card(name, recipe, model, tokenizer, scores, seed=seed, steps=steps, seconds=seconds)
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
+        card = _card(name, recipe, model, tokenizer, scores, seed=seed, steps=steps, seconds=seconds)
+        (new / "README.md").write_text(card)
+
+    replace_folder(folder, write)
     return scores
-
-
-def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a trained model and its tokenizer."""
-    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
 @torch.no_grad()

@@ -71,8 +71,8 @@ def token_readout(engine: Engine) -> Float[Array, "vocab d_model"]:
     model = engine.model
     mean = torch.from_numpy(np.mean(means, axis=0)).to(model.bridge.W_U.device).float()
     n_tokens = min(len(model.tokens.tokenizer), model.bridge.cfg.d_vocab)
-    tokens = torch.arange(n_tokens, device=mean.device)
-    read, _ = DirectPath.of(engine, "clean").readout(mean[None], tokens)
+    tokens = torch.arange(n_tokens, device=mean.device)[:, None]
+    read, _ = DirectPath.of(engine, "clean").readout(mean[None], tokens, torch.ones_like(tokens, dtype=mean.dtype))
     directions: Array = read.double().cpu().numpy()
     return directions
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from ioi_lab.circuits.files import CircuitFile, cells_of_circuit
 from ioi_lab.config import Renamed
 from ioi_lab.engine.edits import Pass
 from ioi_lab.errors import LabError
@@ -25,7 +26,9 @@ from ioi_lab.tasks.prompts import Position
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
     from ioi_lab.interventions.attention.measure import AttentionResult
+    from ioi_lab.models.shape import ModelShape
     from ioi_lab.reports.report import Report, ReportContext
+    from ioi_lab.tasks.prompts import PromptPairs
 
 
 class Attention(Intervention["AttentionResult"]):
@@ -33,7 +36,8 @@ class Attention(Intervention["AttentionResult"]):
 
     `prompts`: clean or corrupted. `heads` are drawn large: `strongest` (the `k` that attend most to the first key),
     `top` (the `k` with the largest effect in the patching run `from_run`), or names. `layer`: the layers that get a
-    page with all heads. `prompt`: the index of the prompt whose patterns are drawn.
+    page with all heads. `prompt`: the index of the prompt whose patterns are drawn. `circuit`: the `circuit.json` or
+    the run folder of a circuit, whose heads are drawn.
     """
 
     renamed_keys: ClassVar[Mapping[str, Renamed]] = {"run": Renamed("prompts")}
@@ -47,12 +51,17 @@ class Attention(Intervention["AttentionResult"]):
     k: int = Field(5, ge=1)
     from_run: str | None = None
     prompt: int = Field(0, ge=0)
+    circuit: str | None = None
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
         if self.heads == "top" and self.from_run is None:
             raise LabError(
                 "intervention.from_run: got None, but heads=top takes its heads from a patching run; give its folder"
+            )
+        if self.circuit is not None and self.heads != "strongest":
+            raise LabError(
+                f"intervention.heads: got {self.heads}, but the circuit has its heads already; expected strongest"
             )
         if len(set(self.keys)) < len(self.keys):
             raise LabError(f"intervention.keys: got {self.keys}, in which a key stands twice")
@@ -71,20 +80,30 @@ class Attention(Intervention["AttentionResult"]):
 
     @override
     def check(self) -> None:
+        if self.circuit is not None:
+            CircuitFile.read(self.circuit, "intervention.circuit")
         if self.from_run is not None:
             RankedHeads.of(PastRun.read(self.from_run, "intervention.from_run"), "intervention.from_run")
+
+    @override
+    def n_edit_sets(self, shape: ModelShape, prompts: PromptPairs) -> int:
+        return 0
 
     @override
     def measure(self, engine: Engine) -> AttentionResult:
         from ioi_lab.interventions.attention.measure import measure_attention
 
+        heads = self.heads
+        if self.circuit is not None:
+            cells = cells_of_circuit(self.circuit, "z", engine.shape, "intervention.circuit")
+            heads = [f"{layer}.{head}" for layer, head in cells]
         return measure_attention(
             engine,
             self.prompts,
             self.query,
             self.keys,
             layer=self.layer,
-            heads=self.heads,
+            heads=heads,
             k=self.k,
             from_run=self.from_run,
             prompt=self.prompt,

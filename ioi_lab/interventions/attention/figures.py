@@ -27,14 +27,29 @@ MIN_NUMBER: Final = 0.005
 
 def attention_figures(result: AttentionResult, context: ReportContext) -> dict[str, Figure]:
     """Return the figures, by file name."""
-    figures = {f"attention_to_{_file_name(result.keys[0])}": _map(result, context)}
+    figures = {map_name(result): _map(result, context)}
     for layer in result.pages:
-        figures[f"patterns_layer_{layer:02d}"] = _layer_page(result, context, layer)
+        figures[page_name(layer)] = _layer_page(result, context, layer)
     for head in result.drawn:
-        figures[f"pattern_{head[0]}_{head[1]}"] = _one_head(result, context, head)
+        figures[pattern_name(head)] = _one_head(result, context, head)
     if result.comparison is not None:
         figures["attention_against_effect"] = _against_effect(result, context, result.comparison.ranked)
     return figures
+
+
+def map_name(result: AttentionResult) -> str:
+    """Return the name of the map of all heads."""
+    return f"attention_to_{_file_name(result.keys[0])}"
+
+
+def page_name(layer: int) -> str:
+    """Return the name of the figure with all heads of a layer."""
+    return f"patterns_layer_{layer:02d}"
+
+
+def pattern_name(head: Head) -> str:
+    """Return the name of the figure with the pattern of one head."""
+    return f"pattern_{head[0]}_{head[1]}"
 
 
 def shown_title(result: AttentionResult, context: ReportContext) -> str:

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from ioi_lab.errors import LabError
+from ioi_lab.interventions.recovery import column_of
 from ioi_lab.models.shape import KEY_VALUE_COMPONENTS
 from ioi_lab.runs.nulls import null_value
 from ioi_lab.runs.past_run import PastRun
@@ -38,18 +39,18 @@ class RankedHeads:
         Raises a `LabError` that names `key` if the run did not measure single heads.
         """
         table, config = run.table(key), run.intervention
-        component = config.get("component")
-        is_by_head = {"layer", "head", "recovery"} <= set(table.columns) and table["head"].notna().all()
+        component, column = config.get("component"), column_of(config.get("metric", "logit_diff"))
+        is_by_head = {"layer", "head", column} <= set(table.columns) and table["head"].notna().all()
         if not is_by_head or component in KEY_VALUE_COMPONENTS:
             raise LabError(
                 f"{key}: the run in {str(run.folder)!r} ({config.get('name')} {component or ''}) has no effect per "
                 "head; expected one of intervention=patch over heads, such as component=z"
             )
-        without_effect = null_value("recovery", config) or 0.0
+        without_effect = null_value(column, config) or 0.0
         effects: dict[tuple[int, int], float] = {}
         p_values: dict[tuple[int, int], float] = {}
         p_adjusted = table["p_adjusted"] if "p_adjusted" in table else np.full(len(table), np.nan)
-        columns = (table["layer"], table["head"], table["recovery"], p_adjusted)
+        columns = (table["layer"], table["head"], table[column], p_adjusted)
         for layer, head, recovery, p_value in zip(*columns, strict=True):
             effect, cell = recovery - without_effect, (int(layer), int(head))
             if abs(effect) >= abs(effects.get(cell, 0.0)):

@@ -6,7 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ioi_lab.interventions.attention.figures import attention_figures, shown_title
+from ioi_lab.interventions.attention.texts import with_texts
 from ioi_lab.models.heads import head_name
+from ioi_lab.reports.charts import Map, Ranking
 from ioi_lab.reports.pages import attention_page
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
 from ioi_lab.reports.wording import counted
@@ -21,13 +23,22 @@ SUMMARY_ROWS: Final = 5
 
 def attention_report(result: AttentionResult, context: ReportContext) -> Report:
     """Return the report: the layer × head map, pages of patterns, the chosen heads large, and the page to explore."""
-    return Report(
+    report = Report(
         table=_table(result),
         metrics=_metrics(result),
         draw=partial(attention_figures, result, context),
         summary=_summary(result),
         files={"attention.html": _page(result, context).encode()},
+        charts=[
+            chart
+            for key in result.weights
+            for chart in (
+                Ranking(f"attention_to_{key}", f"to_{key}", ("layer", "head")),
+                Map(f"attention_to_{key}_by_head", f"to_{key}", "layer", "head"),
+            )
+        ],
     )
+    return with_texts(report, result, context, _comparison_lines(result))
 
 
 def _table(result: AttentionResult) -> pd.DataFrame:
@@ -66,19 +77,24 @@ def _summary(result: AttentionResult) -> list[str]:
     for head in result.ranking[:SUMMARY_ROWS]:
         values = [weights.value[result.row(head)] for weights in result.weights.values()]
         lines.append(f"  {head_name(head):<6}" + "".join(f"{value:11.3f}" for value in values))
-    if (comparison := result.comparison) is not None:
-        listed = ", ".join(f"{head_name(head)} ({result.means[head]:.2f})" for head in comparison.top)
-        ranked, count = comparison.ranked, len(comparison.top)
-        tested = "without tests there"
-        if ranked.found is not None:
-            tested = f"{len(ranked.found & set(comparison.top)) or 'none'} of them distinguishable from 0 there"
-        lines += [
-            f"the {counted(count, 'head')} with the largest effect in {ranked.title}, {tested}, with this attention: "
-            f"{listed}",
-            f"{comparison.overlap} of them are among the {len(result.leading)} that attend most to {names[0]} "
-            f"({comparison.overlap_by_chance:.2f} by chance)",
-        ]
-    return lines
+    return lines + _comparison_lines(result)
+
+
+def _comparison_lines(result: AttentionResult) -> list[str]:
+    """Return how far the heads that attend most are those with the largest effect in a patching run."""
+    if (comparison := result.comparison) is None:
+        return []
+    listed = ", ".join(f"{head_name(head)} ({result.means[head]:.2f})" for head in comparison.top)
+    ranked, count = comparison.ranked, len(comparison.top)
+    tested = "without tests there"
+    if ranked.found is not None:
+        tested = f"{len(ranked.found & set(comparison.top)) or 'none'} of them distinguishable from 0 there"
+    return [
+        f"the {counted(count, 'head')} with the largest effect in {ranked.title}, {tested}, with this attention: "
+        f"{listed}",
+        f"{comparison.overlap} of them are among the {len(result.leading)} that attend most to "
+        f"{next(iter(result.weights))} ({comparison.overlap_by_chance:.2f} by chance)",
+    ]
 
 
 def _page(result: AttentionResult, context: ReportContext) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ioi_lab.interventions.head_roles.measure import ALL, HeadRolesResult
 from ioi_lab.interventions.head_roles.name_movers import MIN_CONTROLS, NameMoverAblation, QueryControl
+from ioi_lab.interventions.head_roles.texts import with_texts
 from ioi_lab.lenses.roles import NAME_MOVER, ORDERS, ROLES, S_INHIBITION, SUBJECT_SUPPRESSOR, Head
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
@@ -63,12 +64,13 @@ def report_head_roles(result: HeadRolesResult, context: ReportContext) -> Report
     scores = {
         name: Estimate.joined([in_order[name] for in_order in result.scores.values()]) for name in result.scores[ALL]
     }
-    return Report(
+    report = Report(
         table=tidy_table(selectors, scores),
         metrics=_metrics(result),
         draw=lambda: _figures(result, context),
         summary=_summary(result),
     )
+    return with_texts(report, result, context, _knockout_line(result))
 
 
 def _metrics(result: HeadRolesResult) -> dict[str, float]:
@@ -136,6 +138,19 @@ def _query_control_lines(control: QueryControl | None) -> list[str]:
         f"S-inhibition heads need a mean query_effect above the largest of {len(control.heads)} random heads, "
         f"{control.bound:.3f} (path patching as in Wang et al. 2022: MLPs run)"
     ]
+
+
+def _knockout_line(result: HeadRolesResult) -> str:
+    """Return what the knockout of the name movers changes, next to random heads."""
+    if (ablation := result.ablation) is None:
+        return "There are no name movers, so none were knocked out."
+    controls = [
+        f"{interval(control.effect.change)} by {CONTROL_TEXTS[name]}"
+        for name, control in ablation.controls.items()
+        if control.effect is not None
+    ]
+    compared = f", next to {' and '.join(controls)}" if controls else "; there are too few other heads to compare with"
+    return f"Knocking out the name movers at END changes the logit difference by {interval(ablation.change)}{compared}."
 
 
 def _ablation_lines(ablation: NameMoverAblation, movers: str) -> list[str]:

@@ -19,7 +19,9 @@ from ioi_lab.interventions.base import Intervention
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
     from ioi_lab.interventions.logit_attribution.measure import LogitAttributionResult
+    from ioi_lab.models.shape import ModelShape
     from ioi_lab.reports.report import Report, ReportContext
+    from ioi_lab.tasks.prompts import PromptPairs
 
 
 class LogitAttribution(Intervention["LogitAttributionResult"]):
@@ -37,6 +39,10 @@ class LogitAttribution(Intervention["LogitAttributionResult"]):
     @override
     def title(self) -> str:
         return "logit attribution" + (" (corrupted)" if self.prompts == "corrupted" else "")
+
+    @override
+    def n_edit_sets(self, shape: ModelShape, prompts: PromptPairs) -> int:
+        return 0
 
     @override
     def measure(self, engine: Engine) -> LogitAttributionResult:

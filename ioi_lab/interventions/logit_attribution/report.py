@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from ioi_lab.interventions.grid_report import MAX_BARS, OUTLINED, cells_of_row
 from ioi_lab.interventions.logit_attribution.measure import LogitAttributionResult, Term
+from ioi_lab.interventions.logit_attribution.texts import with_texts
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
+from ioi_lab.reports.charts import Map, Ranking
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
 from ioi_lab.reports.wording import counted, interval_column, map_note, test_over
 from ioi_lab.stats.bootstrap import Over
@@ -32,7 +34,7 @@ def report_logit_attribution(result: LogitAttributionResult, context: ReportCont
         "on_distractor": result.on_distractor,
     }
     data_title = context.data_title(len(result.baselines.prompts))
-    return Report(
+    report = Report(
         table=tidy_table(selectors, columns),
         metrics=_metrics(result),
         draw=lambda: {
@@ -40,7 +42,12 @@ def report_logit_attribution(result: LogitAttributionResult, context: ReportCont
             "top_terms": _bars(result, data_title, context.over),
         },
         summary=_summary(result, context.over),
+        charts=[
+            Ranking("top_terms", "direct_effect", ("component", "layer", "head")),
+            Map("direct_effect_by_head", "direct_effect", "layer", "head"),
+        ],
     )
+    return with_texts(report, result, [term_name(term) for term in result.terms], context)
 
 
 def term_name(term: Term) -> str:

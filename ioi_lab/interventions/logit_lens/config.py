@@ -22,7 +22,9 @@ from ioi_lab.models.selectors import PositionSelector
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
     from ioi_lab.interventions.logit_lens.measure import LogitLensResult
+    from ioi_lab.models.shape import ModelShape
     from ioi_lab.reports.report import Report, ReportContext
+    from ioi_lab.tasks.prompts import PromptPairs
 
 _EARLIER_KEYS: Final[tuple[str, ...]] = ("text", "translators", "steps", "batch", "learning_rate", "seed")
 """Keys of the tuned lens that were keys of the intervention in earlier versions."""
@@ -74,6 +76,10 @@ class LogitLens(Intervention["LogitLensResult"]):
     def check(self) -> None:
         with called("lens", "intervention.lens"):
             self.lens.check()
+
+    @override
+    def n_edit_sets(self, shape: ModelShape, prompts: PromptPairs) -> int:
+        return 0
 
     @override
     def measure(self, engine: Engine) -> LogitLensResult:

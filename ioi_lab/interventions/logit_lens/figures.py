@@ -9,6 +9,7 @@ import numpy as np
 from ioi_lab.interventions.logit_lens.measure import PASSES
 from ioi_lab.reports import plots
 from ioi_lab.reports.wording import intervals_over, map_note
+from ioi_lab.tasks.answers import in_short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,14 +62,14 @@ class _Figures:
         for which, shown in self._result.shown.passes.items():
             columns = _token_axis(shown.tokens)
             for name, token, values in (
-                ("correct", pair.answer, shown.top.p_answer),
-                ("incorrect", pair.distractor, shown.top.p_distractor),
+                ("correct", in_short(pair.answers, "answers"), shown.top.p_answer),
+                ("incorrect", in_short(pair.distractors, "distractors"), shown.top.p_distractor),
             ):
-                panels.append(plots.Panel(f"{which}: P({name}), “{token.strip()}”", values, self._sites, columns))
+                panels.append(plots.Panel(f"{which}: P({name}), {token}", values, self._sites, columns))
         return plots.share_maps(
             panels,
             f"{self._title}\n{pair.clean!r} (corrupted: {pair.corrupted!r})\n{self._model}",
-            "probability of the name as next token",
+            "probability as next token",
             upward=True,
             cell=(0.3, 0.2 if len(self._sites.ticks) <= 16 else 0.14),
             floor=self._floor,

@@ -10,6 +10,8 @@ import numpy as np
 
 from ioi_lab.interventions.logit_lens.figures import lens_figures, site_name
 from ioi_lab.interventions.logit_lens.measure import PASSES, LogitLensResult
+from ioi_lab.interventions.logit_lens.texts import with_texts
+from ioi_lab.reports.charts import Curves
 from ioi_lab.reports.report import Report, ReportContext, scalars, tidy_table
 from ioi_lab.reports.wording import counted, interval
 from ioi_lab.stats.bootstrap import Estimate
@@ -27,7 +29,7 @@ SUMMARY_METRICS: Final = ("logit_diff", "p_answer", "rank_answer")
 
 def lens_report(result: LogitLensResult, context: ReportContext, title: str) -> Report:
     """Return the report of a lens that is called `title` in sentences and figures."""
-    return Report(
+    report = Report(
         table=_table(result),
         metrics=_metrics(result),
         draw=partial(lens_figures, result, context, title),
@@ -35,7 +37,12 @@ def lens_report(result: LogitLensResult, context: ReportContext, title: str) -> 
         files={"top_tokens.csv": _csv(_top_tokens(result))}
         | ({} if result.training is None else {"training.csv": _csv(_training_table(result.training, result.sites))})
         | result.files,
+        charts=[
+            Curves(f"{name}_by_layer", "layer", name, ("position",), {"run": "clean", "component": "resid_post"})
+            for name in ("logit_diff", "p_answer")
+        ],
     )
+    return with_texts(report, result, context, title, _lead_line(result))
 
 
 def _table(result: LogitLensResult) -> pd.DataFrame:
@@ -90,13 +97,19 @@ def _lead_line(result: LogitLensResult) -> str:
     """Return where the answer leads, on average and beyond doubt."""
     if result.leads_from is None:
         return "the answer does not lead the distractor after the last layer"
-    line = f"on average, the answer leads the distractor from {site_name(result.leads_from)} on"
+    line = f"on average, the answer leads the distractor from {_place(result.leads_from)} on"
     if not result.estimates["clean"]["logit_diff"].has_bounds:
         return line
     if result.surely_leads_from is None:
         return f"{line}, but not with the whole 95 % interval after the last layer"
-    surely = "" if result.surely_leads_from == result.leads_from else f" from {site_name(result.surely_leads_from)} on"
+    surely = "" if result.surely_leads_from == result.leads_from else f" from {_place(result.surely_leads_from)} on"
     return f"{line}, with the whole 95 % interval{surely}"
+
+
+def _place(site: Site) -> str:
+    """Return a site in a sentence: `the embedding`, `layer 3`, or `the attention of layer 3`."""
+    other = {"resid_pre": "the embedding", "resid_mid": f"the attention of layer {site.layer}"}
+    return other.get(site.component, f"layer {site.layer}")
 
 
 def _training_lines(curve: TrainingCurve) -> list[str]:

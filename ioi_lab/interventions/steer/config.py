@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from ioi_lab.circuits.files import CircuitFile, cells_of_circuit
 from ioi_lab.config import Renamed
 from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
@@ -25,6 +26,7 @@ from ioi_lab.models.selectors import (
     PositionSelector,
     cells_of,
     check_selectors,
+    check_with_circuit,
     positions_of,
 )
 from ioi_lab.models.shape import ModelShape
@@ -48,7 +50,8 @@ class Steer(Intervention["SteerResult"]):
     `unit`: a scale of 1 adds the `vector` as it is, or a direction as long as the site's activation (`residual`).
     `position`: a label, a token index, a list, or `all`; the vector is read there (for `all`, at END). `vector`: a file
     that such a run has written, instead of a new vector. `side_effects`: the number of sites, steepest first, at which
-    ordinary `text` is steered too, at all its positions. `controls`: the number of random directions.
+    ordinary `text` is steered too, at all its positions. `controls`: the number of random directions. `circuit`: the
+    `circuit.json` or the run folder of a circuit, whose heads are steered.
     """
 
     shares_passes = True
@@ -70,10 +73,16 @@ class Steer(Intervention["SteerResult"]):
     text: str | None = None
     side_effects: Literal["all"] | Annotated[int, Field(ge=0)] = 3
     seed: int = Field(0, ge=0)
+    circuit: str | None = None
 
     @model_validator(mode="after")
     def _selectors_fit(self) -> Self:
         check_selectors(self.component, self.layer, self.head)
+        check_with_circuit(self.circuit, self.layer, self.head)
+        if self.circuit is not None and self.component != "z":
+            raise LabError(
+                f"intervention.component: got {self.component!r}, but a circuit has heads; expected component=z"
+            )
         if VECTOR_METHODS[self.method].needs == "unembedding" and self.component == "z":
             raise LabError(
                 f"intervention.method: got {self.method!r}, a direction of the residual stream, but the component is "
@@ -94,6 +103,8 @@ class Steer(Intervention["SteerResult"]):
 
     @override
     def check(self) -> None:
+        if self.circuit is not None:
+            CircuitFile.read(self.circuit, "intervention.circuit")
         for name in ("text", "vector"):
             path = getattr(self, name)
             if path is not None:
@@ -101,9 +112,18 @@ class Steer(Intervention["SteerResult"]):
 
     def sites(self, shape: ModelShape, prompts: PromptPairs) -> list[Site]:
         """Return the steered sites by layer, then head, then position."""
-        cells = cells_of(self.component, self.layer, self.head, shape)
+        if self.circuit is None:
+            cells = cells_of(self.component, self.layer, self.head, shape)
+        else:
+            cells = cells_of_circuit(self.circuit, self.component, shape, "intervention.circuit")
         positions = positions_of(self.position, prompts)
         return [Site(self.component, *cell, position) for cell in cells for position in positions]
+
+    @override
+    def n_edit_sets(self, shape: ModelShape, prompts: PromptPairs) -> int:
+        """The held-out half at each site and scale, and the random directions at all sites next to the scale 0."""
+        n_sites, n_scales = len(self.sites(shape, prompts)), len(self.scales)
+        return (n_sites * n_scales + self.controls * (2 * n_sites + n_scales)) // 2
 
     @override
     def measure(self, engine: Engine) -> SteerResult:

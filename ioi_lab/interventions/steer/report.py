@@ -10,6 +10,8 @@ from ioi_lab.interventions.steer.controls import Controls
 from ioi_lab.interventions.steer.measure import SteerResult
 from ioi_lab.interventions.steer.steps import Step
 from ioi_lab.interventions.steer.summary import summary_lines
+from ioi_lab.interventions.steer.texts import with_texts
+from ioi_lab.reports.charts import Chart, Curves, Map, Ranking
 from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Array, Readout
@@ -29,7 +31,7 @@ def steering_report(result: SteerResult, context: ReportContext) -> Report:
 
         return SteeringFigures(result, context).all()
 
-    return Report(
+    report = Report(
         table=_table(result),
         metrics=_metrics(result),
         draw=figures,
@@ -37,7 +39,22 @@ def steering_report(result: SteerResult, context: ReportContext) -> Report:
         files=_files(result, context.task),
         prompts=result.baselines.prompt_table().assign(sign=result.contrast.signs),
         headline="best_logit_diff",
+        charts=_charts(result),
     )
+    return with_texts(report, result, context)
+
+
+def _charts(result: SteerResult) -> list[Chart]:
+    """Return the columns along the scale, with a line per site, and the slopes."""
+    by, only = ("component", "layer", "head", "position"), {"direction": "steering"}
+    names = ("logit_diff", "p_answer", "p_distractor", *(result.text.estimates if result.text is not None else ()))
+    curves = [Curves(f"{name}_by_scale", "scale", name, by, only) for name in names]
+    return [
+        *curves,
+        Curves("slope_by_layer", "layer", "initial_slope", ("head", "position"), table="slopes"),
+        Ranking("slopes", "initial_slope", ("layer", "head", "position"), table="slopes"),
+        Map("slope_by_head", "initial_slope", "layer", "head", table="slopes"),
+    ]
 
 
 def _table(result: SteerResult) -> pd.DataFrame:
@@ -108,12 +125,12 @@ def _random_slope_table(result: SteerResult, controls: Controls) -> pd.DataFrame
     """Return a row per random direction and site with the slope next to 0."""
     import pandas as pd
 
-    rows = [
-        _site(step) | {"direction": f"random {index}", "initial_slope": slope}
-        for index, by_site in enumerate(controls.slopes)
-        for step, slope in zip(result.steps, by_site, strict=True)
-    ]
-    return pd.DataFrame(rows).astype({"layer": "Int64", "head": "Int64"})
+    n_random, sites = len(controls.slopes), [_site(step) for step in result.steps]
+    columns: dict[str, Any] = {name: n_random * [site[name] for site in sites] for name in sites[0]}
+    columns |= {name: pd.array(columns[name], dtype="Int64") for name in ("layer", "head")}
+    columns["direction"] = [f"random {index}" for index in range(n_random) for _ in sites]
+    columns["initial_slope"] = np.concatenate(controls.slopes)
+    return pd.DataFrame(columns)
 
 
 def _readout(result: SteerResult) -> Readout:

@@ -162,6 +162,11 @@ def _saved_vector(saved: Mapping[str, Vector], site: Site, source: VectorSource)
 def _unembedding_steps(
     held_out: Engine, source: VectorSource, signs: Float[Array, "prompt 1"], norms: Mapping[Site, float]
 ) -> list[Step]:
+    if any(len(ids) > 1 for pair in held_out.prompts for ids in (pair.answer_ids, pair.distractor_ids)):
+        raise LabError(
+            f"intervention.method: got {source.method!r}, which needs prompts with one answer and one distractor; "
+            "these have sets of them, whose logit is not linear in the unembedding; choose another method"
+        )
     weights = held_out.model.bridge.unembed.W_U.detach()  # [d_model, vocab]
     ids = [pair.answer_id for pair in held_out.prompts], [pair.distractor_id for pair in held_out.prompts]
     columns = (weights[:, chosen].T.double().cpu().numpy() for chosen in ids)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
+from ioi_lab.reports.captions import DIVERGING, bars, joined, pale
 from ioi_lab.reports.report import scalars, tidy_table
 from ioi_lab.reports.wording import NOT_FOUND, interval, listed
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
@@ -120,6 +121,19 @@ class HeadSwapReport:
         lines.append(f"  {UNCERTAINTY}")
         return [*lines, f"  {self._verdict()}"]
 
+    @property
+    def verdict(self) -> str:
+        """Whether the effect of the head transfers, in sentences with the numbers."""
+        result = self._result
+        own, chosen, mean = (
+            interval(result.recovery, row) for row in (result.own_row, result.chosen_row, result.mean_row)
+        )
+        return (
+            f"{result.name}, head {head_name(result.chosen)} in the place of head {head_name(result.replaced)}: "
+            f"{self._verdict()}. Recovery is {chosen}, next to {own} with the replaced head's own clean output and "
+            f"{mean} with its mean, on {result.n_prompts} held-out prompts."
+        )
+
     def _verdict(self) -> str:
         result = self._result
         few = listed(result.unbeaten, MAX_OTHER_HEADS)
@@ -135,6 +149,26 @@ class HeadSwapReport:
         return f"{NOT_SHOWN}: the foreign head recovers more than controls, but there is no clear effect to transfer"
 
     # Figures
+
+    @property
+    def captions(self) -> dict[str, str]:
+        """How to read the figures."""
+        scale = "Recovery is 0 on the corrupted prompts and 1 on the clean ones."
+        return {
+            "recovery_in_its_place": joined(
+                "What recovers the answer when it is written in the head's place: the head's own clean output, "
+                "heads of the other model, and the controls (its mean, zeros).",
+                scale,
+                bars("prompts"),
+            ),
+            "recovery_by_source_head": joined(
+                f"Each head of {self._result.source} in the same place: recovery beyond that of the replaced "
+                "head's own mean. Rows are layers, columns heads.",
+                DIVERGING,
+                pale("prompts") if self._result.beyond_mean_not_found is not None else "",
+                "The chosen head has an outline if its effect transfers.",
+            ),
+        }
 
     def figures(self) -> dict[str, Figure]:
         """Return the native head, the foreign one and controls; and every head of the source in the same place."""

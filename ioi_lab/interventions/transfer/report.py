@@ -9,7 +9,9 @@ from ioi_lab.alignment.report import identity_note
 from ioi_lab.interventions.transfer.by_prompt import joined_file
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.interventions.transfer.head_report import HeadSwapReport
+from ioi_lab.interventions.transfer.texts import with_texts
 from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
+from ioi_lab.reports.charts import Curves
 from ioi_lab.reports.report import Report
 from ioi_lab.reports.wording import counted
 from ioi_lab.storage.tables import csv_bytes
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ioi_lab.interventions.transfer.measure import DirectionResult, TransferResult
-    from ioi_lab.reports.report import ReportContext
+    from ioi_lab.reports.charts import Curves
+from ioi_lab.reports.report import ReportContext
 
 
 def transfer_report(result: TransferResult, context: ReportContext) -> Report:
@@ -28,7 +31,7 @@ def transfer_report(result: TransferResult, context: ReportContext) -> Report:
     through = "through the tokens that both have" if result.map_title is None else f"through a {result.map_title}"
     parts = {prefix: _direction_report(direction, through, context) for prefix, direction in result.directions.items()}
     is_head = isinstance(result.forward, HeadSwapResult)
-    return Report(
+    report = Report(
         table=pd.concat([part.table() for part in parts.values()], ignore_index=True),
         metrics={f"{prefix}_{name}": value for prefix, part in parts.items() for name, value in part.metrics().items()},
         draw=lambda: _figures(parts),
@@ -36,7 +39,11 @@ def transfer_report(result: TransferResult, context: ReportContext) -> Report:
         files=_files(result, parts),
         provenance={"source_model": result.source_model},
         headline="forward_share_of_own" if is_head else "forward_share_of_native",
+        charts=[Curves("logit_diff_by_scale", "scale", "logit_diff", ("direction", "vector", "layer", "source_layer"))],
     )
+    verdicts = [part.verdict for part in parts.values()]
+    captions = {f"{name}_{prefix}": text for prefix, part in parts.items() for name, text in part.captions.items()}
+    return with_texts(report, result, context, verdicts=verdicts, captions=captions)
 
 
 def _files(result: TransferResult, parts: Mapping[str, VectorTransferReport | HeadSwapReport]) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
 
 from ioi_lab.engine.engine import Engine
 from ioi_lab.stats.bootstrap import Estimate
@@ -96,6 +96,6 @@ class RefitSpread:
         if not np.isfinite(spread) or self.n_prompts < 2:
             unknown = np.full_like(estimate.value, np.nan)
             return Estimate(estimate.value, unknown, unknown)
-        half = float(stats.t.ppf(0.975, self.n_prompts - 1)) * spread
+        half = float(stdtrit(self.n_prompts - 1, 0.975)) * spread
         low = estimate.value - np.hypot(estimate.value - estimate.low, half)
         return Estimate(estimate.value, low, estimate.value + np.hypot(estimate.high - estimate.value, half))

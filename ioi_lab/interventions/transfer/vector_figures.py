@@ -9,6 +9,7 @@ import numpy as np
 from ioi_lab.interventions.transfer.vector_result import VectorRows, VectorTransferResult
 from ioi_lab.interventions.transfer.vector_summary import uncertainty
 from ioi_lab.reports import plots
+from ioi_lab.reports.captions import DIVERGING, pale
 from ioi_lab.reports.wording import NOT_FOUND, interval, number, plain
 from ioi_lab.stats.bootstrap import Estimate
 
@@ -128,6 +129,29 @@ class VectorFigures:
     def _best_cell(self) -> tuple[int, int]:
         by_layers, (from_layer, to_layer) = self._result.by_layers, self._result.best
         return by_layers.source_layers.index(from_layer), by_layers.layers.index(to_layer)
+
+
+def captions_of(result: VectorTransferResult) -> dict[str, str]:
+    """Return how to read each figure."""
+    return {
+        "effect_by_scale": (
+            "Left, the mean logit difference along the scale; right, the share of prompts that flip: of the "
+            f"vector that {result.target} has itself (native), of the carried one at its own norm and at the "
+            "native one's, and of controls. The native and the carried lines lie on each other if the transfer "
+            "is perfect. Bands are 95 % intervals over held-out prompts; of random controls, where a further one "
+            "would lie."
+        ),
+        "slopes_and_controls": (
+            "The slope of the logit difference per unit of scale: blue points are the vectors with their 95 % "
+            "intervals, grey points are controls of the same norm by the same route. An effect transfers if the "
+            "carried vector lies to the right of every red mark; pale points do not clearly."
+        ),
+        "slopes_by_layers": (
+            f"Each cell is the slope of a vector from one layer of {result.source} (rows) in one layer of "
+            f"{result.target} (columns); the top row has the native vectors. {DIVERGING} {pale('prompts')} The "
+            "pair that is compared with controls has an outline if its effect transfers."
+        ),
+    }
 
 
 def _line(rows: VectorRows, metric: str, colour: str) -> plots.Line:

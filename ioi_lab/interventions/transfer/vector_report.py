@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ioi_lab.interventions.transfer.vector_figures import VectorFigures
+from ioi_lab.interventions.transfer.vector_figures import VectorFigures, captions_of
 from ioi_lab.interventions.transfer.vector_result import StrongestScale, VectorTransferResult
-from ioi_lab.interventions.transfer.vector_summary import summary_lines
+from ioi_lab.interventions.transfer.vector_summary import summary_lines, verdict_sentences
 from ioi_lab.reports.report import scalars, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
 
@@ -118,6 +118,16 @@ class VectorTransferReport:
     def summary(self) -> list[str]:
         """Return lines about the best pair of layers, its controls, and the verdict."""
         return summary_lines(self._result)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the effect of the vector transfers, in sentences with the numbers."""
+        return verdict_sentences(self._result)
+
+    @property
+    def captions(self) -> dict[str, str]:
+        """How to read the figures."""
+        return captions_of(self._result)
 
     def figures(self) -> dict[str, Figure]:
         """Return the effect by scale, the comparison with controls, the shares, and the slopes by pair of layers."""

@@ -50,6 +50,20 @@ def verdict(result: VectorTransferResult) -> str:
     return "no transfer has been shown: the carried vector's slope is not clearly above 0"
 
 
+def verdict_sentences(result: VectorTransferResult) -> str:
+    """Return the verdict with the slopes of the best pair of layers and of its controls, in sentences."""
+    slopes, (from_layer, to_layer) = result.slopes, result.best
+    unrelated = "".join(
+        f", 97.5 % of {len(kind.names)} {kind.noun} below {kind.quantile:.2f}" for kind in slopes.unrelated
+    )
+    return (
+        f"{result.name}, layer {from_layer} → {to_layer}: {verdict(result)}. Its slope is "
+        f"{interval(slopes.carried)} per unit of scale on {result.n_prompts} held-out prompts, next to "
+        f"{interval(slopes.native)} of the native vector; of controls, the steepest of {result.n_controls} has "
+        f"{slopes.steepest_control:.2f}{unrelated}."
+    )
+
+
 def _against(result: VectorTransferResult) -> str:
     """Return the controls that the carried vector is not shown to exceed."""
     quantiles = {kind.noun: f"97.5 % of {len(kind.names)} {kind.noun}" for kind in result.slopes.unrelated}

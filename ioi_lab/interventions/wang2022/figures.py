@@ -30,7 +30,7 @@ def figures_of(result: Wang2022Result, context: ReportContext) -> dict[str, Figu
     figures = {
         "movement": _movement(result, data_title),
         "patterns": _patterns(result, context.model),
-        **{f"paths_{number}": _paths(paths, context) for number, paths in enumerate(result.paths)},
+        **{paths_name(number): _paths(paths, context) for number, paths in enumerate(result.paths)},
         **report_head_roles(result.roles, context).draw(),
     }
     if result.circuit is not None:
@@ -39,11 +39,22 @@ def figures_of(result: Wang2022Result, context: ReportContext) -> dict[str, Figu
     return figures
 
 
+def paths_name(number: int) -> str:
+    """Return the name of the map of the paths with this number."""
+    return f"paths_{number}"
+
+
 def grid_title(paths: Paths) -> GridTitle:
     """Return what the title of a map of paths says."""
     details = f"direct paths into the {paths.into} with free MLPs\nnoise: corrupted → clean"
     return GridTitle(
-        "Path patching", "z", details, "clean", "each", definition={"receiver": paths.into, "mlps": "free"}
+        "Path patching",
+        "z",
+        details,
+        "clean",
+        "each",
+        definition={"receiver": paths.into, "mlps": "free"},
+        how=f"their output on the corrupted prompt reaches the {paths.into} alone, in the clean one",
     )
 
 

@@ -8,6 +8,7 @@ from ioi_lab.interventions.grid_report import GridReport
 from ioi_lab.interventions.head_roles.report import report_head_roles
 from ioi_lab.interventions.wang2022.figures import figures_of, grid_title
 from ioi_lab.interventions.wang2022.measure import CircuitResult, Wang2022Result
+from ioi_lab.interventions.wang2022.texts import with_texts
 from ioi_lab.reports.report import Report, ReportContext, scalars
 from ioi_lab.reports.wording import counted, interval
 from ioi_lab.stats.bootstrap import Estimate
@@ -37,7 +38,7 @@ def report_wang2022(result: Wang2022Result, context: ReportContext) -> Report:
     summary = _published_lines(result, context.model) + roles.summary
     for paths, grid in zip(result.paths, grids, strict=True):
         summary += [f"paths into the {paths.into}, with free MLPs:", *(f"  {line}" for line in grid.summary)]
-    return Report(
+    report = Report(
         table=pd.concat([grid.table for grid in grids], ignore_index=True),
         metrics=metrics,
         draw=lambda: figures_of(result, context),
@@ -45,6 +46,7 @@ def report_wang2022(result: Wang2022Result, context: ReportContext) -> Report:
         files=files,
         headline="clean_logit_diff" if result.circuit is None else "circuit_share",
     )
+    return with_texts(report, result, context, roles, grids)
 
 
 def _csv(table: pd.DataFrame) -> bytes:

@@ -51,6 +51,7 @@ def ranked_bars(
     title: str,
     pale: Bool[NDArray[np.bool_], "bar"] | None = None,
     over: Over = "prompts",
+    pale_note: str = NOT_FOUND,
 ) -> Figure:
     """Draw horizontal bars with intervals, the first on top, positive and negative ones in two colours.
 
@@ -63,9 +64,9 @@ def ranked_bars(
         title: The title of the figure.
         pale: The bars that show no effect beyond chance; by default those whose interval includes 0.
         over: What the intervals are taken over.
+        pale_note: What the bars of `pale` have in common.
 
     """
-    pale_note = NOT_FOUND
     if pale is None:
         pale, pale_note = (low <= 0) & (high >= 0), "interval includes 0"
     n_bars = len(bars.ticks)

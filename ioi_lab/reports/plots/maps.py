@@ -55,8 +55,8 @@ def heat_maps(
 ) -> Figure:
     """Draw maps side by side on one diverging colour scale that is centred on 0.
 
-    Values are written into the cells if they can be read there. Of more than `MAX_PANELS` maps, those with the largest
-    values are drawn.
+    Values are written into the cells if they can be read there, and only the outer maps name the axes. Of more than
+    `MAX_PANELS` maps, those with the largest values are drawn.
 
     Args:
         panels: The values of each map, by its title; cells with NaN are left blank.
@@ -87,12 +87,12 @@ def heat_maps(
         figure = new_figure(max(layout.columns * width + 1.2, 5.2), max(layout.rows * height + 0.7, 3.4))
         axes = figure.subplots(layout.rows, layout.columns, squeeze=False)
         cell = layout.cell(figure, len(rows.ticks), len(columns.ticks), left + 0.6, below + 0.8)
-        for ax, (name, values) in zip(axes.flat, shown.items(), strict=False):
+        for index, (ax, (name, values)) in enumerate(zip(axes.flat, shown.items(), strict=False)):
             is_pale = np.zeros(values.shape, dtype=bool) if pale is None else pale[name]
             image = _draw_cells(ax, values, DIVERGING, Normalize(-largest, largest), upward)
             image.set_alpha(np.where(is_pale, _PALE, 1.0))
-            ax.set(title=name, xlabel=columns.label, ylabel=rows.label)
-            _name_ticks(ax, rows, columns, cell)
+            is_lowest, is_leftmost = index + layout.columns >= len(shown), index % layout.columns == 0
+            _name_axes(ax, Panel(name, values, rows, columns), cell, columns=is_lowest, rows=is_leftmost)
             if values.size <= _MAX_READABLE_CELLS and _fits(_NUMBER, cell):
                 _write_values(ax, np.where(is_pale, np.nan, values), largest)
             for place in outlined:
@@ -223,7 +223,7 @@ def _write_texts(ax: Axes, panel: Panel, cell: tuple[float, float]) -> None:
     for row, texts in enumerate(panel.texts or ()):
         for column, text in enumerate(texts):
             colour = "black" if panel.values[row, column] > 0.6 else "white"
-            ax.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+            ax.text(column, row, text, ha="center", va="center", fontsize=6, color=colour, in_layout=False)
 
 
 def _name_ticks(ax: Axes, rows: Axis, columns: Axis, cell: tuple[float, float]) -> None:
@@ -243,7 +243,7 @@ def _write_values(ax: Axes, values: Float[Array, "row column"], largest: float) 
             continue
         colour = "white" if abs(value) > 0.6 * largest else "black"
         text = f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
-        ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour)
+        ax.text(column, row, text, ha="center", va="center", fontsize=6.5, color=colour, in_layout=False)
 
 
 def _outline(ax: Axes, row: int, column: int) -> None:

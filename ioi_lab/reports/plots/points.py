@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from ioi_lab.reports.plots.sizes import MAX_PANELS, left_out, new_figure, shortened
-from ioi_lab.reports.plots.style import NEGATIVE, NEUTRAL, POSITIVE, STYLE, finish
+from ioi_lab.reports.plots.style import LOOKS, NEUTRAL, POSITIVE, STYLE, finish
 from ioi_lab.stats.metrics import Array
 
 Group = tuple[Float[Array, "point"], Float[Array, "point"]]
@@ -21,9 +21,6 @@ Group = tuple[Float[Array, "point"], Float[Array, "point"]]
 _PANELS_PER_ROW: Final = 5
 _MAX_NAMED: Final = 24
 """With more names than this per axis, they would cover one another."""
-
-_LOOKS: Final = ((POSITIVE, "o"), (NEGATIVE, "^"), ("#e08214", "s"), ("#542788", "D"))
-"""The colour and the marker of each group, so that groups differ without colours too."""
 
 
 def scatter(
@@ -147,7 +144,7 @@ def grouped_scatter(
     with context(STYLE):
         figure, axes, title = _panels(len(panels), (3.4, 3.9), title)
         for ax, (name, groups) in zip(axes, panels.items(), strict=False):
-            for (label, (x, y)), (colour, marker) in zip(groups.items(), _LOOKS, strict=False):
+            for (label, (x, y)), (colour, marker) in zip(groups.items(), LOOKS, strict=False):
                 ax.scatter(x, y, s=20, color=colour, marker=marker, alpha=0.7, linewidths=0, label=label)
             ax.set_title(name)
             ax.set_xlabel(x_label)

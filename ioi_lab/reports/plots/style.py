@@ -21,6 +21,12 @@ from ioi_lab.reports.plots.sizes import CHARACTER, LINE, MAX_INCHES, pixels_per_
 DIVERGING: Final = "RdBu"
 SEQUENTIAL: Final = "viridis"
 POSITIVE, NEGATIVE, NEUTRAL = "#2166ac", "#b2182b", "#555555"
+LOOKS: Final = (
+    (POSITIVE, "o"), (NEGATIVE, "^"), ("#e08214", "s"), ("#542788", "D"), ("#1b9e77", "v"), ("#c51b7d", "P"),
+    ("#8c510a", "X"), ("#666666", "*"),
+)  # fmt: skip
+"""The colour and the marker of each group or line, so that they differ without colours too."""
+
 _NARROWEST_TITLE: Final = 14
 """The least number of characters of a line in the title of a panel."""
 
@@ -54,6 +60,10 @@ STYLE: Final[dict[str, Any]] = {
 }
 
 
+_VECTORS: Final[dict[str, Any]] = {"pdf.fonttype": 42, "svg.hashsalt": "ioi-lab"}
+"""Fonts of PDF files that editors can read, and names of parts of SVG files that do not differ from run to run."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """The label of an axis and the names of its ticks."""
@@ -78,6 +88,12 @@ def shades(count: int) -> list[str]:
     """Return colours for the lines of a panel, in their order: from dark to light, all visible on white."""
     colours = colormaps[SEQUENTIAL](np.linspace(0.0, 0.85, count))
     return [to_hex(colour) for colour in colours]
+
+
+def distinct(count: int) -> list[str]:
+    """Return colours for lines without an order: those of `LOOKS`, then shades."""
+    colours = [colour for colour, _ in LOOKS]
+    return colours[:count] if count <= len(colours) else shades(count)
 
 
 def finish(figure: Figure, title: str, panels: Sequence[Axes], legend_width: float = 0.0) -> None:
@@ -111,10 +127,16 @@ def finish(figure: Figure, title: str, panels: Sequence[Axes], legend_width: flo
 
 def png(figure: Figure) -> bytes:
     """Return the figure as a PNG of print quality, in which no side is above `sizes.MAX_PIXELS`."""
+    return image(figure, "png")
+
+
+def image(figure: Figure, kind: str) -> bytes:
+    """Return the figure as a `png`, or with vectors as a `pdf` or an `svg`: the same bytes for the same figure."""
     buffer = BytesIO()
-    with context(STYLE), warnings.catch_warnings():
+    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    with context(STYLE | _VECTORS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box with their script is drawn
-        figure.savefig(buffer, format="png", dpi=pixels_per_inch(figure))
+        figure.savefig(buffer, format=kind, dpi=pixels_per_inch(figure), metadata=dates.get(kind))
     return buffer.getvalue()
 
 

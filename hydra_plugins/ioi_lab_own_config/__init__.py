@@ -1,0 +1,1 @@
+"""The search path plugin for one's own config groups."""

@@ -1,0 +1,1 @@
+"""Tests of whether a circuit is real: against random circuits, by edge, by prompt, by ablation and by resample."""

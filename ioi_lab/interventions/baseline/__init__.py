@@ -1,0 +1,1 @@
+"""Whether the model does the task, before anything is edited: `intervention=baseline`."""

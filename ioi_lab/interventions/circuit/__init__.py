@@ -1,0 +1,1 @@
+"""Circuits of edges: how they are found, and how faithful they are."""

@@ -1,0 +1,1 @@
+"""Tests of whether a circuit is real: `intervention=circuit_tests`."""

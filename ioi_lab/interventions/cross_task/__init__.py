@@ -1,0 +1,1 @@
+"""Circuits of several tasks, each evaluated on every task."""

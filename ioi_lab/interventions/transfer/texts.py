@@ -1,0 +1,79 @@
+"""The texts of the report of transfer: question, answer, captions, methods and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
+from ioi_lab.reports.definitions import RECOVERY, Method
+
+if TYPE_CHECKING:
+    from ioi_lab.interventions.transfer.measure import DirectionResult, TransferResult
+    from ioi_lab.reports.report import Report, ReportContext
+
+_MAPS: Final = Method(
+    "Maps between models",
+    "Affine maps from one model's residual stream to the other's, fitted on texts at shared positions. R² is "
+    "measured on texts that they were not fitted on.",
+    "arXiv 2506.00653; arXiv 2506.06609",
+)
+_VECTORS: Final = Method(
+    "Native and carried vectors",
+    "A native vector is made in the model that is steered. A carried one is made in the other model from the same "
+    "prompts and goes through the map, or through the tokens that both have. Slopes are changes of the logit "
+    "difference per unit of scale, on prompts that neither vectors nor layers were chosen on.",
+    "arXiv 2503.04429",
+)
+_CONTROLS: Final = Method(
+    "Controls of transfer",
+    "Random maps (or random directions), the mean shift between the models, differences of training prompts, and the "
+    "vectors of other pairs of names, all by the same route and at the same norm. An effect transfers if the carried "
+    "vector is steeper than each kind, with its whole interval.",
+)
+_HEADS: Final = Method(
+    "Swapped heads",
+    "A head's output in the corrupted prompt is replaced by the map's image of a head of the other model in the clean "
+    "prompt. The effect transfers if this recovers clearly more than the head's own mean, zeros, and every other "
+    "head of the other model in the same place.",
+)
+
+
+def with_texts(
+    report: Report,
+    result: TransferResult,
+    context: ReportContext,
+    *,
+    verdicts: Sequence[str],
+    captions: Mapping[str, str],
+) -> Report:
+    """Return the report with its texts; `verdicts` has a text per direction."""
+    forward, is_head = result.forward, isinstance(result.forward, HeadSwapResult)
+    through = "the tokens that both models have" if result.map_title is None else f"a {result.map_title}"
+    what = "the work of a head" if is_head else "the effect of a steering vector"
+    limits = [
+        "The map and the layers are taken as given: intervals do not have the uncertainty of their choice.",
+        "What was chosen was chosen on training prompts; other layers, heads or contrasts may transfer differently.",
+    ]
+    if not all(_comes_over(direction) for direction in result.directions.values()):
+        limits.append("That no transfer has been shown does not show that there is none.")
+    if result.is_one_model:
+        limits.append("Source and target are the same model, so this is a check of the method and no transfer.")
+    if result.n_dropped_prompts:
+        limits.append(
+            f"{result.n_dropped_prompts} prompts are left out, whose names are in both halves or no single tokens."
+        )
+    directions = f"from {forward.source} to {forward.target}" + (", and back" if result.backward is not None else "")
+    return replace(
+        report,
+        question=f"Does {what} on {context.task} transfer {directions}, through {through}?",
+        answer=list(verdicts),
+        captions=captions,
+        methods=[_MAPS, *([_HEADS, RECOVERY] if is_head else [_VECTORS, _CONTROLS])],
+        limits=limits,
+    )
+
+
+def _comes_over(direction: DirectionResult) -> bool:
+    return direction.comes_over if isinstance(direction, HeadSwapResult) else direction.slopes.comes_over
