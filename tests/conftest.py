@@ -31,11 +31,11 @@ from transformers import (
 )
 
 from ioi_lab.cli.command import run_command
+from ioi_lab.cli.sweep import main as sweep_entry_point
+from ioi_lab.cli.train_align import main as train_align_entry_point
 from ioi_lab.models.loading import LabModel, ModelConfig, load_model
 from ioi_lab.tasks.ioi import IOITask
 from ioi_lab.tiny import tiny_folder
-from sweep import main as sweep_entry_point
-from train_align import main as train_align_entry_point
 
 ARCHITECTURES = ("tiny-gpt2", "tiny-pythia", "llama-gqa")
 

@@ -1,46 +1,15 @@
-"""A network with a known circuit: one previous-token head, one induction head that reads it, and heads that do nothing.
-
-Attention-only, GPT-2-shaped, with weights set by hand: what an analysis should find in it is known. `plant` saves the
-network as a Hugging Face folder, `prompt_pairs` makes prompts whose answer only its circuit can give.
-
-The residual stream is made of blocks, each a one-hot vector less its mean: the token, the token before (written by the
-previous-token head), the next token (written by the induction head, read by the unembedding) and the position. Two more
-dimensions hold a large constant and its negative. They dominate every norm, whose weight undoes them: up to a relative
-error of 1e-3 the norms do nothing.
-"""
+"""The network with a hand-set induction circuit, in a folder of a test, with heads and noise as the test chooses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
-import numpy as np
-import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import WordLevel
-from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
 from ioi_lab.models.heads import head_name
-from ioi_lab.tasks.prompts import PromptPair, PromptPairs
+from ioi_lab.tasks.induction import InductionTask
+from ioi_lab.tasks.prompts import PromptPairs
 from ioi_lab.tasks.tokens import Tokens
-
-WORDS = tuple(f"{a}{b}{c}" for a, b, c in product("bdfgklmnprstvz", "aeiou", "k"))
-VOCAB = ("<bos>", "<unk>", *WORDS)
-N_LAYERS, N_HEADS, N_POSITIONS = 3, 4, 64
-SIZE = len(VOCAB)  # 72, of a head too
-D_MODEL = N_HEADS * SIZE
-
-TOKEN, BEFORE, NEXT = (slice(index * SIZE, (index + 1) * SIZE) for index in range(3))
-POSITION = slice(NEXT.stop, NEXT.stop + N_POSITIONS)
-CONSTANT = POSITION.stop, POSITION.stop + 1
-LARGE = 50.0
-SCORE = 30.0
-"""The attention score of a match, before the softmax; that of BOS in the induction head is half of it, of others 0."""
-
-LOGIT = 15.0
-"""The logit that the induction head gives to the token that it copies."""
+from ioi_lab.tiny.induction import INDUCTION, PREVIOUS_TOKEN, Head, write_network
 
 
 @dataclass(frozen=True)
@@ -48,178 +17,28 @@ class Planted:
     """A planted network: its folder, and the layers and heads of its circuit."""
 
     folder: Path
-    previous_token: tuple[int, int]
-    induction: tuple[int, int]
-
-    @property
-    def heads(self) -> set[tuple[int, int]]:
-        """The heads of the circuit."""
-        return {self.previous_token, self.induction}
+    previous_token: Head
+    induction: Head
 
     @property
     def names(self) -> set[str]:
-        """Their names, such as `2.3`."""
-        return {head_name(head) for head in self.heads}
+        """The names of the circuit's heads, such as `2.3`."""
+        return {head_name(head) for head in (self.previous_token, self.induction)}
 
 
 def plant(
     folder: Path,
     *,
-    previous_token: tuple[int, int] = (0, 1),
-    induction: tuple[int, int] = (2, 3),
+    previous_token: Head = PREVIOUS_TOKEN,
+    induction: Head = INDUCTION,
     noise: float = 0.01,
     seed: int = 0,
 ) -> Planted:
-    """Save the network and its tokenizer.
-
-    Args:
-        folder: The folder to write.
-        previous_token: The layer and the head of the previous-token head.
-        induction: Those of the induction head, in a later layer.
-        noise: The size of what each other head writes into each dimension of the stream, where tokens have 1; these
-            heads attend at random. 0: they write nothing at all.
-        seed: Draws the weights of the other heads.
-
-    """
-    network = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=SIZE,
-            n_embd=D_MODEL,
-            n_layer=N_LAYERS,
-            n_head=N_HEADS,
-            n_positions=N_POSITIONS,
-            n_inner=8,
-            bos_token_id=0,
-            eos_token_id=0,
-            tie_word_embeddings=False,
-        )
-    )
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        _embed(network)
-        for layer, head in product(range(N_LAYERS), range(N_HEADS)):
-            if (layer, head) == previous_token:
-                q, k, v, o = _previous_token_head()
-            elif (layer, head) == induction:
-                q, k, v, o = _induction_head()
-            else:
-                q, k, v, o = _other_head(noise, generator)
-            _set_head(network, layer, head, q, k, v, o)
-    network.save_pretrained(folder)
-    _tokenizer().save_pretrained(folder)
+    """Save the network and its tokenizer."""
+    write_network(folder, previous_token=previous_token, induction=induction, noise=noise, seed=seed)
     return Planted(folder, previous_token, induction)
 
 
 def prompt_pairs(tokens: Tokens, n: int, seed: int = 0) -> PromptPairs:
-    """Return prompts `… A B … C D … A` whose answer is B, and twins `… C B … A D … A` whose answer is D.
-
-    In every second one C D comes before A B. Labels: A, B, C, D (in the clean prompt) and END. All words differ.
-    """
-    rng = np.random.default_rng(seed)
-    pairs = []
-    for index in range(n):
-        a, b, c, d, *others = rng.choice(WORDS, 11, replace=False).tolist()
-        marks = "ABCD" if index % 2 == 0 else "CDAB"
-        word = {"A": a, "B": b, "C": c, "D": d}
-        swapped = word | {"A": c, "C": a}
-        places = dict(zip(marks, (3, 4, 7, 8), strict=True))  # after BOS
-
-        def text(words: dict[str, str], marks: str = marks, others: list[str] = others, end: str = a) -> str:
-            first, second = ([words[mark] for mark in half] for half in (marks[:2], marks[2:]))
-            return " ".join([*others[:2], *first, *others[2:4], *second, *others[4:7], end])
-
-        pair = PromptPair.build(
-            tokens, text(word), text(swapped), f" {b}", f" {d}", lambda ids, places=places: dict(places)
-        )
-        pairs.append(pair)
-    return PromptPairs(pairs)
-
-
-def _embed(network: GPT2LMHeadModel) -> None:
-    network.transformer.wte.weight[:, TOKEN] = _centred(SIZE)
-    network.transformer.wpe.weight[:, POSITION] = _centred(N_POSITIONS)
-    network.transformer.wte.weight[:, CONSTANT[0]] = LARGE
-    network.transformer.wte.weight[:, CONSTANT[1]] = -LARGE
-    network.lm_head.weight[:, NEXT] = LOGIT * torch.eye(SIZE)
-    norms = [network.transformer.ln_f]
-    for block in network.transformer.h:
-        norms += [block.ln_1, block.ln_2]
-    for norm in norms:
-        norm.weight.fill_(LARGE * (2 / D_MODEL) ** 0.5)
-
-
-def _centred(size: int) -> Tensor:
-    return torch.eye(size) - 1 / size
-
-
-def _previous_token_head() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The query of position i is the key of position i − 1; the token goes into the block BEFORE."""
-    q, k, v, o = _no_head()
-    later = torch.arange(1, N_POSITIONS)
-    q[POSITION.start + later, later - 1] = _sharpness()
-    k[POSITION, :N_POSITIONS] = _sharpness() * torch.eye(N_POSITIONS)
-    v[TOKEN] = torch.eye(SIZE)
-    o[:, BEFORE] = torch.eye(SIZE)
-    return q, k, v, o
-
-
-def _induction_head() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The query is the token, the key the token before; the token goes into the block NEXT. Without a match: to BOS."""
-    q, k, v, o = _no_head()
-    ones = torch.ones(SIZE)
-    q[TOKEN] = _sharpness() * torch.eye(SIZE)
-    q[CONSTANT[0]] = _sharpness() / SIZE / LARGE * ones  # undoes that one-hot vectors are centred
-    k[BEFORE] = _sharpness() * torch.eye(SIZE)
-    k[TOKEN.start] = _sharpness() / 2 * ones  # BOS
-    k[CONSTANT[0]] = _sharpness() / 2 / SIZE / LARGE * ones
-    v[TOKEN] = torch.eye(SIZE)
-    v[TOKEN.start] = 0  # BOS is not copied
-    o[:, NEXT] = torch.eye(SIZE)
-    return q, k, v, o
-
-
-def _other_head(noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A head that attends at random, by token and position, and writes random vectors."""
-    q, k, v, o = _no_head()
-    if noise == 0:
-        return q, k, v, o
-    for weight in (q, k, v):
-        for block in (TOKEN, BEFORE, POSITION):
-            weight[block] = torch.randn(weight[block].shape, generator=generator)
-    o[:] = noise / SIZE**0.5 * torch.randn(o.shape, generator=generator)
-    return q / SIZE**0.5, k / SIZE**0.5, v, o
-
-
-def _no_head() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return (*(torch.zeros(D_MODEL, SIZE) for _ in range(3)), torch.zeros(SIZE, D_MODEL))
-
-
-def _sharpness() -> float:
-    """The factor of queries and of keys that gives SCORE, which attention divides by the root of a head's size."""
-    return float((SCORE * SIZE**0.5) ** 0.5)
-
-
-def _set_head(network: GPT2LMHeadModel, layer: int, head: int, q: Tensor, k: Tensor, v: Tensor, o: Tensor) -> None:
-    attention = network.transformer.h[layer].attn
-    joint = attention.c_attn.weight.view(D_MODEL, 3, N_HEADS, SIZE)  # GPT-2 has q of all heads, then k, then v
-    for index, weight in enumerate((q, k, v)):
-        joint[:, index, head] = weight
-    attention.c_proj.weight.view(N_HEADS, SIZE, D_MODEL)[head] = o
-
-
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """A token per word; a word has its leading space, as in SentencePiece."""
-    vocabulary = {word if word.startswith("<") else f"▁{word}": index for index, word in enumerate(VOCAB)}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<bos>",
-        eos_token="<bos>",
-        unk_token="<unk>",
-        model_max_length=N_POSITIONS,
-        clean_up_tokenization_spaces=False,
-    )
+    """Return the prompts of `task=induction`."""
+    return InductionTask(n=n, seed=seed).prompt_pairs(tokens)

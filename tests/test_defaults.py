@@ -11,15 +11,12 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ioi_lab.alignment.config import AlignmentConfig
+from ioi_lab.cli.keys import CLASS_OF_GROUP
 from ioi_lab.config import _OLD_TARGETS, CONFIG_FOLDER
 from ioi_lab.models.loading import ModelConfig
 from ioi_lab.runs.tracking import TrackerConfig
 
 GROUPS = ("intervention", "task", "model", "tracker", "alignment", "corpus", "lens")
-CLASS_OF_GROUP = {"model": ModelConfig, "tracker": TrackerConfig, "alignment": AlignmentConfig}
-"""The classes of groups whose files name none."""
-
 FILES = [path for group in GROUPS for path in sorted((CONFIG_FOLDER / group).glob("*.yaml"))]
 
 DECIDED = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ioi_lab.errors import LabError, called, explained, folded
+from ioi_lab.errors import LabError, called, did_you_mean, explained, folded
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,12 @@ def test_a_lack_of_memory_is_one_line(error, wanted):
 @pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
 def test_other_errors_stay(error):
     assert explained(error) is error
+
+
+def test_a_notebook_shows_the_line_alone():
+    assert LabError("task.n: got 0")._render_traceback_() == ["error: task.n: got 0"]
+
+
+def test_the_nearest_name_is_proposed():
+    assert did_you_mean("layr", ("head", "layer")) == " (did you mean layer?)"
+    assert did_you_mean("x", ("head", "layer")) == ""

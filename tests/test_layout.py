@@ -13,7 +13,23 @@ LONG_FILES: dict[str, str] = {}
 """Files that may be longer, each with its reason."""
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "__main__.py": "tests/cli/test_main.py",
+    "cli/sweep.py": "the fixture `sweep`, of tests/jobs/test_experiment.py and others",
+    "cli/train_align.py": "the fixture `train_align`, of tests/jobs/test_alignment.py",
+    "alignment/texts.py": "tests/jobs/test_alignment.py",
+    "interventions/attention/texts.py": "tests/interventions/test_all.py",
     "interventions/base.py": "abstract: tested by every intervention",
+    "interventions/circuit/texts.py": "tests/interventions/test_all.py",
+    "interventions/circuit_tests/texts.py": "tests/interventions/test_all.py",
+    "interventions/cross_task/texts.py": "tests/interventions/test_all.py",
+    "interventions/grid_texts.py": "tests/interventions/test_all.py",
+    "interventions/head_roles/texts.py": "tests/interventions/test_all.py",
+    "interventions/logit_attribution/texts.py": "tests/interventions/test_all.py",
+    "interventions/logit_lens/texts.py": "tests/interventions/test_all.py",
+    "interventions/steer/texts.py": "tests/interventions/test_all.py",
+    "interventions/transfer/texts.py": "tests/interventions/test_all.py",
+    "interventions/wang2022/texts.py": "tests/interventions/test_all.py",
+    "jobs/texts.py": "tests/interventions/test_all.py",
     "interventions/grid_result.py": "fields without logic",
     "interventions/transfer/vector_result.py": "fields without logic",
     "runs/__main__.py": "tests/runs/test_main.py",

@@ -13,8 +13,9 @@ from ioi_lab.interventions.path_patch import PathPatch
 from ioi_lab.lenses.head_scores import repeat_scores, repeated_tokens
 from ioi_lab.models.heads import head_name
 from ioi_lab.models.loading import load_model
+from ioi_lab.tiny.induction import D_MODEL, N_HEADS, SIZE
 from tests.conftest import hugging_face, model_config
-from tests.planted import D_MODEL, N_HEADS, SIZE, plant, prompt_pairs
+from tests.planted import plant, prompt_pairs
 
 CIRCUITS = {
     "first to last layer": {},

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ioi_lab import terminal
 from ioi_lab.terminal import PrintableFormatter, print_early_logs_as_text, printable, say
 
 OBEYED = re.compile(
@@ -84,3 +85,23 @@ def test_what_is_logged_without_a_configuration_is_printable(capsys, monkeypatch
     print_early_logs_as_text()
     logging.lastResort.handle(logging.LogRecord("a", logging.WARNING, "a.py", 1, "%s", ("\x1b[2J",), None))
     assert capsys.readouterr().err == "\\x1b[2J\n"
+
+
+def test_a_bar_appears_after_a_second_on_a_terminal_only(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    seen = {}
+    for name, stream, delay in (("slow", Terminal(), 0.0), ("fast", Terminal(), 60.0), ("log", io.StringIO(), 0.0)):
+        monkeypatch.setattr("sys.stderr", stream)
+        monkeypatch.setattr(terminal, "_DELAY", delay)
+        with terminal.progress_bar(4, "edits × prompts", initial=1) as bar:
+            bar.update(1)
+            if delay == 0:
+                bar.refresh()
+        seen[name] = stream.getvalue()
+    assert "edits × prompts:  50%" in seen["slow"]
+    assert seen["fast"] == seen["log"] == ""
+    with terminal.progress_bar(4, "a part", is_shown=False) as bar:
+        assert bar.disable

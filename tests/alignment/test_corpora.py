@@ -25,6 +25,7 @@ def test_tiny_english_is_what_the_tiny_models_learned(both):
     from ioi_lab.tiny.corpus import sentences
 
     corpus = tiny_english(50, seed=3)
+    assert corpus.at_most == 50
     assert list(corpus.texts(both[0].tokens)) == list(corpus.texts(both[0].tokens)) == sentences(50, 3)
 
 
@@ -36,6 +37,12 @@ def test_a_tasks_prompts_are_texts(both):
     assert corpus.title == "prompts of ioi (s2)"
     with pytest.raises(LabError, match=r"corpus\.task\.n"):
         TaskPrompts(name="task", task=task | {"n": 0}).check()
+
+
+def test_how_many_texts_there_are_is_known_before_they_are_read_or_not(tmp_path):
+    assert hub("some/data").at_most == 5
+    assert TextFile(name="text", path="a.txt", n=7).at_most == 7
+    assert TextFile(name="text", path="a.txt").at_most is None
 
 
 def test_a_text_file_in_paragraphs_or_lines(both, tmp_path):

@@ -19,6 +19,7 @@ from tests.alignment.conftest import (
 )
 
 
+@pytest.mark.long
 def test_an_interrupted_fit_goes_on_to_the_same_maps(both, tmp_path, monkeypatch):
     config, corpus = alignment_config(source_layers=[3], target_layers=[1, 3]), tiny_english(500)
     expected = aligned(both, config, corpus)

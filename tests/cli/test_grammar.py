@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from ioi_lab.cli.grammar import unreadable
-from tests.cli.typed import TypedLine
 
 LAYER = "intervention.layer"
 SPLIT = [
@@ -54,11 +53,6 @@ FLAGS = [
     ),
     (["hydra.launcher=batch"], "hydra.launcher: got 'batch', but this is a config group; write hydra/launcher=batch"),
 ]
-
-
-@pytest.fixture
-def typed_line(monkeypatch, capsys, tmp_path):
-    return TypedLine(monkeypatch, capsys, tmp_path)
 
 
 @pytest.mark.parametrize(("words", "line"), [*SPLIT[3:], *BRACKETS, *NO_VALUE, *FLAGS, *SPLIT[:2]])

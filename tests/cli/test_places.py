@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from ioi_lab.cli.places import instead_of
-from tests.cli.test_grammar import typed_line  # noqa: F401
 from tests.cli.typed import TypedLine
 
 KEYS = [
@@ -59,16 +58,16 @@ PROGRAMS = [
 
 
 @pytest.mark.parametrize(("words", "line"), [*KEYS, *VALUES, *MODELS, *PRESETS])
-def test_a_wrong_key_or_option_ends_in_a_line_that_names_the_right_one(typed_line: TypedLine, words, line):  # noqa: F811
+def test_a_wrong_key_or_option_ends_in_a_line_that_names_the_right_one(typed_line: TypedLine, words, line):
     assert line in typed_line(*words)
 
 
 @pytest.mark.parametrize(("words", "line"), PROGRAMS)
-def test_keys_of_the_other_program_are_named_as_such(typed_line: TypedLine, words, line):  # noqa: F811
+def test_keys_of_the_other_program_are_named_as_such(typed_line: TypedLine, words, line):
     assert line in typed_line(*words, program="train_align")
 
 
-def test_keys_of_the_alignment_are_no_keys_of_a_sweep(typed_line: TypedLine):  # noqa: F811
+def test_keys_of_the_alignment_are_no_keys_of_a_sweep(typed_line: TypedLine):
     assert "this is a key of train_align.py; sweep.py has model, " in typed_line("alignment.method=ridge")
 
 

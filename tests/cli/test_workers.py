@@ -62,6 +62,7 @@ def processes(mark: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("script", "count"), [(JOBLIB, 4), (CHAIN, 3)], ids=["joblib", "a job of a job's process"])
 def test_workers_end_with_a_command_that_is_killed(tmp_path, script, count):
     """Also joblib's second worker, which has no job, and its resource tracker."""

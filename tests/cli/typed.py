@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-import sweep
-import train_align
+from ioi_lab.cli import sweep, train_align
 from ioi_lab.cli.command import run_command
 from ioi_lab.jobs.job import PreparedJob
 

@@ -13,7 +13,7 @@ def test_tokens_and_answers_are_those_of_the_rows():
     assert two.index.tolist() == [0, 2]
     assert two.tokens("clean").tolist() == [[0, 1, 2, 3, 4], [0, 5, 6, 7, 8]]
     assert two.tokens("corrupted").tolist() == [[0, 1, 9, 3, 4], [0, 5, 6, 9, 8]]
-    assert two.pair.tolist() == [[5, 6], [7, 0]]
+    assert two.targets.ids.tolist() == [[5, 6], [7, 0]]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_unedited_runs_are_kept_within_the_bound(setups):
     tight = Engine(model, prompts, 2 * size / 1e9)  # a quarter of it cannot hold them all
     for engine, is_kept in ((roomy, True), (tight, False)):
         engine.run(plan, "clean", progress=False)
-        assert engine._recordings.bytes <= 0.25 * engine._budget.bound
+        assert engine._recordings.bytes <= 0.25 * engine.budget.bound
         with Calls(model) as calls:
             again = engine.run(plan, "clean", progress=False)
         assert (calls.positions["block", 0] == 0) == is_kept
@@ -96,6 +96,32 @@ def test_slots_fall_with_the_bound_and_rise_with_the_start(many):
     assert slots(1.0, 12, vocabulary=True) <= slots(1.0, 12)
 
 
+@pytest.mark.parametrize("method", ["circuit_buckets", "edge_gradient_buckets"])
+def test_buckets_for_circuits_get_smaller_with_the_bound_and_with_the_writers(many, method):
+    model, prompts = many
+
+    def buckets(bound, n_writers=21):
+        return list(getattr(MemoryBudget(model, prompts, bound), method)(n_writers))
+
+    assert len(buckets(1.0)) == len(prompts.buckets())
+    assert len(buckets(1.0)) < len(buckets(0.02)) < len(buckets(0.01)) < len(buckets(0.01, 63))
+    assert sorted(row for bucket in buckets(0.01) for row in bucket.rows) == list(range(len(prompts)))
+
+
+def test_a_batch_has_as_many_circuits_as_fit_and_at_least_one(many):
+    model, prompts = many
+    bucket = max(MemoryBudget(model, prompts, 1.0).circuit_buckets(21), key=len)
+
+    def circuits(bound, n_writers=21):
+        return MemoryBudget(model, prompts, bound).max_circuits(bucket, n_writers)
+
+    assert circuits(1.0) > circuits(0.3) > circuits(1e-6) == 1
+    assert circuits(1.0, 63) < circuits(1.0)
+    rows = len(bucket) * bucket.length * model.shape.d_model
+    written = circuits(1.0) * 2 * 4 * 21 * rows  # what writers write, and its sums, in each circuit
+    assert 0.3 * 0.75e9 < written < 0.75e9
+
+
 def test_a_quarter_of_the_bound_is_for_recordings(many):
     model, prompts = many
     budget = MemoryBudget(model, prompts, 0.5)
@@ -110,6 +136,8 @@ def test_a_quarter_of_the_bound_is_for_recordings(many):
     [
         ("buckets", (PLAN, []), r"engine.memory_gb: got 1e-06, but one edit of one prompt of \d+ tokens needs (\S+) "),
         ("gradient_buckets", ([Site("z", 1)],), r"engine.memory_gb: got 1e-06, but the gradients of one prompt of "),
+        ("circuit_buckets", (21,), r"engine.memory_gb: got 1e-06, but one circuit on one prompt of \d+ tokens needs "),
+        ("edge_gradient_buckets", (21,), r"engine.memory_gb: got 1e-06, but the gradients of one prompt of "),
     ],
 )
 def test_a_bound_that_is_too_small_names_one_that_is_enough(many, method, arguments, line):

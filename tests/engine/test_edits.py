@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ioi_lab.engine.edits import Edit, FromPass, Site
+from ioi_lab.engine.edits import Edit, FromPass, Site, check_pass
 from ioi_lab.errors import LabError
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 
 SHAPE = ModelShape("toy", n_layers=4, n_heads=4, n_kv_heads=2, d_model=12, d_head=3, n_ctx=16)
-PAIR = PromptPair("x", "y", " a", " b", (0, 1, 2), (0, 2, 1), 1, 2, {"BOS": 0, "END": 2}, ("", "x", "y"))
+PAIR = PromptPair("x", "y", (" a",), (" b",), (0, 1, 2), (0, 2, 1), (1,), (2,), {"BOS": 0, "END": 2}, ("", "x", "y"))
 PROMPTS = PromptPairs([PAIR, PAIR])
 
 
@@ -52,3 +52,9 @@ def test_parallel_blocks_have_no_stream_between_attention_and_mlp():
         LabError, match="component: got 'resid_mid', but the blocks of toy run attention and MLP in para"
     ):
         Edit(Site("resid_mid", 0), "zero").check(replace(SHAPE, parallel=True), PROMPTS)
+
+
+def test_there_are_two_passes():
+    with pytest.raises(LabError, match=r"^FromPass: got 'cleen', expected one of clean, corrupted$"):
+        FromPass("cleen")
+    check_pass("corrupted", "base")

@@ -69,6 +69,7 @@ def test_every_operation_and_position_equals_brute_force(setups, architecture, c
     assert_matches_brute_force(setup, edit_sets, base)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("readout", ["full", "logit_diff"])
 def test_first_and_last_layer_equal_brute_force(setups, architecture, readout):
@@ -104,6 +105,7 @@ def edits(shape, prompts):
     return one()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @settings(
     max_examples=40,
@@ -182,7 +184,9 @@ def test_prompt_longer_than_the_context_is_reported(setups):
     model, _, prompts = setups["tiny-gpt2"]
     pair = prompts[0]
     long = (*pair.clean_tokens * 10,)
-    too_long = PromptPair("a", "b", " c", " d", long, long, 1, 2, {"END": len(long) - 1}, ("x",) * len(long))
+    too_long = PromptPair(
+        "a", "b", (" c",), (" d",), long, long, (1,), (2,), {"END": len(long) - 1}, ("x",) * len(long)
+    )
     with pytest.raises(LabError, match="reads at most 64"):
         Engine(model, PromptPairs([too_long]))
 

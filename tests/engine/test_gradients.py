@@ -56,6 +56,7 @@ def test_estimates_equal_autograd(setup, component):
         assert got[:, row] == pytest.approx(torch.stack(expected).numpy(), abs=1e-3, rel=1e-3)
 
 
+@pytest.mark.long
 def test_integrated_gradients_of_the_whole_input_add_up_to_the_whole_effect(setup):
     model, _, prompts = setup
     engine = Engine(model, prompts)

@@ -8,7 +8,7 @@ import torch
 
 from ioi_lab.engine.edits import Edit, Site
 from ioi_lab.engine.engine import Engine
-from ioi_lab.engine.passes import BatchResult, pair_of
+from ioi_lab.engine.passes import BatchResult
 from ioi_lab.engine.readouts import read_into
 from ioi_lab.errors import LabError
 from ioi_lab.stats.metrics import Readout
@@ -46,7 +46,7 @@ def test_metrics_equal_numpy():
     rng = np.random.default_rng(0)
     logits, base = rng.normal(0, 2, (2, 2, 10)), rng.normal(0, 2, (2, 10))
     readout = Readout.empty(3, len(PROMPTS))
-    result = BatchResult(bucket((0, 2)), [2, 0], torch.tensor(logits), torch.tensor(log_softmax(base)), {})
+    result = BatchResult(bucket((0, 2)), [2, 0], torch.tensor(logits), {"kl": torch.tensor(log_softmax(base))}, {})
     read_into(readout, result)
     for slot, index in enumerate((2, 0)):
         for row, prompt in enumerate((0, 2)):
@@ -66,18 +66,18 @@ def test_metrics_equal_numpy():
 def test_the_divergence_from_itself_is_zero_and_never_negative():
     logits = torch.randn(1, 2, 10, generator=torch.Generator().manual_seed(0))
     readout = Readout.empty(1, len(PROMPTS))
-    read_into(readout, BatchResult(bucket((0, 2)), [0], logits, logits[0].log_softmax(-1), {}))
+    read_into(readout, BatchResult(bucket((0, 2)), [0], logits, {"kl": logits[0].log_softmax(-1)}, {}))
     assert (readout.kl[0, [0, 2]] >= 0).all()
     assert readout.kl[0, [0, 2]] == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_of_two_logits_no_probabilities_are_read():
     readout = Readout.empty(1, len(PROMPTS), probabilities=False)
-    read_into(readout, BatchResult(bucket((1,)), [0], torch.tensor([[[3.0, 0.5]]]), None, {}))
+    read_into(readout, BatchResult(bucket((1,)), [0], torch.tensor([[[3.0, 0.5]]]), {}, {}))
     assert readout.p_answer is None
     assert (readout.answer_logit[0, 1], readout.distractor_logit[0, 1], readout.logit_diff[0, 1]) == (3, 0.5, 2.5)
 
 
 def test_the_pair_of_each_row():
     values = torch.arange(2 * 2 * 10).view(2, 2, 10)
-    assert pair_of(values, bucket((0, 2))).tolist() == [[[5, 6], [17, 10]], [[25, 26], [37, 30]]]
+    assert bucket((0, 2)).targets.read(values).tolist() == [[[5, 6], [17, 10]], [[25, 26], [37, 30]]]

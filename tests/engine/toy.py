@@ -14,7 +14,7 @@ SHAPE = ModelShape("toy", n_layers=4, n_heads=4, n_kv_heads=2, d_model=12, d_hea
 def pair(clean, corrupted, s2=2, answer=1, distractor=2):
     labels = {"BOS": 0, "S2": s2, "END": len(clean) - 1}
     return PromptPair(
-        "x", "y", " a", " b", tuple(clean), tuple(corrupted), answer, distractor, labels, ("",) * len(clean)
+        "x", "y", (" a",), (" b",), tuple(clean), tuple(corrupted), (answer,), (distractor,), labels, ("",) * len(clean)
     )
 
 

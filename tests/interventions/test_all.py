@@ -7,14 +7,29 @@ import subprocess
 import sys
 
 import pytest
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from ioi_lab.config import CONFIG_FOLDER
+from ioi_lab.reports import plots
+from ioi_lab.reports.plots import png
+from ioi_lab.runs.pages import page_of
 from tests.conftest import only_run_folder
+from tests.reports.checks import check_texts
 
+ONE_PIXEL = png(Figure((0.1, 0.1)))
 INTERVENTIONS = sorted(path.stem for path in (CONFIG_FOLDER / "intervention").glob("*.yaml"))
 SMALL = {
+    "circuit_tests": [
+        "intervention.scores=eap", "intervention.size=10", "intervention.controls=20", "intervention.max_edges=1",
+        "intervention.added_edges=5", "intervention.resamples=2", "intervention.random_sets=1",
+        "intervention.greedy_steps=0", "intervention.max_pairs=1",
+    ],
     "attribution_patch": ["intervention.layer=[0,1]"],
+    "cross_task": [
+        "task.corruption=swap", "intervention.others=[ioi]", "intervention.scores=eap", "intervention.size=20",
+        "intervention.n=12",
+    ],
     "path_patch": ["intervention.layer=[0,1]"],
     "steer": ["intervention.layer=[1,2]", "intervention.scale=[-1,1]", "intervention.side_effects=0"],
     "transfer": [
@@ -32,10 +47,18 @@ SMALL = {
 """Overrides that make a run short."""
 
 
-@pytest.mark.parametrize("name", INTERVENTIONS)
-def test_the_self_checks_are_in_the_metrics(sweep, tmp_path, name):
-    outcome = sweep("tracker=none", "figures=false", "task.n=12", f"intervention={name}", *SMALL.get(name, []))
+SLOW = ("circuit", "circuit_tests", "cross_task", "transfer", "wang2022")
+"""Interventions that take four seconds or more."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in SLOW else []) for name in INTERVENTIONS]
+)
+def test_the_self_checks_are_in_the_metrics_and_each_figure_has_a_caption(sweep, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(plots, "image", lambda figure, kind: ONE_PIXEL)  # most of the time of drawing
+    outcome = sweep("tracker=none", "task.n=12", f"intervention={name}", *SMALL.get(name, []))
     assert outcome.code == 0, outcome.err
+    check_texts(page_of(only_run_folder(tmp_path)))
     metrics = json.loads((only_run_folder(tmp_path) / "metrics.json").read_text())
     assert metrics["check_everything"] == pytest.approx(1, abs=1e-3)
     assert metrics["check_nothing"] == pytest.approx(0, abs=1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from ioi_lab.engine.edits import Edit, FromPass, Site
 from ioi_lab.errors import LabError
 from tests.interventions import toy
-from tests.interventions.toy import SHAPE, ToyEngine, patch, report
+from tests.interventions.toy import PROMPTS, SHAPE, ToyEngine, patch, report
 
 
 def plan_of(intervention, shape=SHAPE):
@@ -70,3 +72,45 @@ def test_sets_are_edited_together():
     assert found.table["position"].tolist() == ["S2", "END"]
     assert found.table["layer"].isna().all()
     assert found.draw()["top_effects"].axes[0].get_yticklabels()[0].get_text() == "all but 1.2 0.1 @ S2"
+
+
+CIRCUIT = ["a1.h2->logits", "a0.h0->a1.h2<q>", "a0.h0->m0", "input->a0.h0<q>", "m0->logits", "input->a1.h0<k>"]
+"""A circuit of the toy model in which head 1.0 writes to nothing."""
+
+
+def in_circuit(tmp_path, edges=CIRCUIT, **changes):
+    (tmp_path / "circuit.json").write_text(json.dumps({"model": "toy", "edges": edges}))
+    return patch(circuit=str(tmp_path / "circuit.json"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("component", "cells"),
+    [("z", [(0, 0), (1, 2)]), ("k", [(0, 0), (1, 0)]), ("mlp_out", [(0, None)])],
+)
+def test_a_circuit_selects_its_heads_or_mlps(tmp_path, component, cells):
+    rows = in_circuit(tmp_path, component=component).rows(SHAPE, PROMPTS)
+    assert [(site.layer, site.head) for row in rows for site in row.sites] == cells
+
+
+def test_all_but_a_circuit_is_edited(tmp_path):
+    (row,) = in_circuit(tmp_path, component="z", sets="except").rows(SHAPE, PROMPTS)
+    assert {(site.layer, site.head) for site in row.sites} == {(0, 1), (0, 2), (1, 0), (1, 1)}
+
+
+def test_circuits_that_do_not_fit_are_refused_in_one_line(tmp_path):
+    for changes, line in (
+        ({"layer": 1}, "intervention.layer: got 1, but the circuit has its heads already; expected 'all'"),
+        ({"head": "1.2"}, "intervention.head: got 1.2, but the circuit has its heads already; expected 'all'"),
+    ):
+        with pytest.raises(LabError) as error:
+            in_circuit(tmp_path, **changes)
+        assert str(error.value) == line
+    for edges, component, line in (
+        (CIRCUIT, "resid_pre", "circuits have heads and MLPs, but component=resid_pre; expected z or mlp_out"),
+        (["a7.h0->logits"], "z", "in the circuit of toy: got 'a7.h0->logits', but toy has no writer 'a7.h0'"),
+        (["input->logits"], "z", "the circuit of toy has no heads"),
+    ):
+        with pytest.raises(LabError, match=rf"^intervention\.circuit: {re.escape(line)}"):
+            in_circuit(tmp_path, edges, component=component).rows(SHAPE, PROMPTS)
+    with pytest.raises(LabError, match=r"^intervention\.circuit: '.*none\.json' is not a file$"):
+        patch(circuit=str(tmp_path / "none.json")).check()

@@ -27,6 +27,7 @@ def setup(folders):
 CIRCUIT = ["0.0", "1.2", "2.0", "2.1", "3.1"]
 
 
+@pytest.mark.long
 def test_a_knockout_equals_an_independent_computation(folders):
     """F(C) of five heads by the definition of Wang et al. 2022, with reference prompts, means and edits by other means.
 

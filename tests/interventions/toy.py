@@ -15,7 +15,7 @@ from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 
 SHAPE = ModelShape("toy", n_layers=2, n_heads=3, n_kv_heads=1, d_model=6, d_head=2, n_ctx=16)
-PAIR = PromptPair("x", "y", " a", " b", (0, 1, 2), (0, 2, 1), 1, 2, {"S2": 1, "END": 2}, ("x", "y", "z"))
+PAIR = PromptPair("x", "y", (" a",), (" b",), (0, 1, 2), (0, 2, 1), (1,), (2,), {"S2": 1, "END": 2}, ("x", "y", "z"))
 PROMPTS = PromptPairs([PAIR] * 4)
 CONTEXT = ReportContext("toy", "toy task")
 CLEAN, CORRUPTED = 3.0, -1.0

@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from ioi_lab.alignment import reading
+from ioi_lab.runs.pages import page_of
 from tests.alignment.conftest import interrupt_at_third_chunk
 from tests.conftest import only_run_folder, run_folders
+from tests.reports.checks import check_texts
 
 SMALL = ("corpus.n=150", "alignment.source_layers=[2,3]", "alignment.target_layers=[3]", "tracker=none")
 
@@ -24,6 +26,7 @@ def test_a_run_leaves_maps_and_what_they_are_worth(train_align, tmp_path, method
     outcome = train_align(*SMALL, f"alignment={method}")
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
+    check_texts(page_of(run))
     metrics, table = read(run)
     assert list(table["direction"]) == ["tiny-gpt2 → tiny-pythia"] * 2 + ["tiny-pythia → tiny-gpt2"] * 2
     assert list(table["source_layer"]) == [2, 3, 3, 3]
@@ -56,6 +59,7 @@ def test_a_run_can_be_repeated_from_its_folder(train_align, tmp_path):
     assert read(first)[0] == read(second)[0]
 
 
+@pytest.mark.long
 def test_an_interrupted_run_says_how_to_go_on_and_does(train_align, tmp_path, monkeypatch):
     sizes = ("corpus.n=450", *SMALL[1:])
     assert train_align("name=whole", *sizes).code == 0
@@ -88,6 +92,7 @@ def test_one_model_twice_is_noted(train_align):
     assert "source and target are the same model" in outcome.out
 
 
+@pytest.mark.long
 def test_a_grid_is_one_run_a_method(train_align, tmp_path):
     outcome = train_align("-m", *SMALL, "alignment=ridge,lowrank", "alignment.rank=4")
     assert outcome.code == 0, outcome.err

@@ -13,9 +13,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from ioi_lab.errors import LabError
-from ioi_lab.jobs.job import Job, Outcome, PreparedJob, resolve, run_job
+from ioi_lab.jobs.figure_files import FigureFiles
+from ioi_lab.jobs.job import Job, Outcome, PreparedJob, run_job
 from ioi_lab.reports.report import Report
-from ioi_lab.runs.identity import sha256_of_named_files
 from ioi_lab.runs.provenance import environment
 from ioi_lab.runs.reading import is_done, read_status
 from ioi_lab.runs.resume import record_finished_runs
@@ -28,7 +28,7 @@ class FakeJob(Job):
     """Reports the `value` of its config."""
 
     COMMAND = "fake.py"
-    figures = False
+    figures = FigureFiles(formats=[])
     title, kind, tags = "a fake", "fake", ("a model", "a task")
     models: ClassVar = {}
 
@@ -36,7 +36,7 @@ class FakeJob(Job):
         self.value, self.tracker = config["value"], TrackerConfig.from_config(config["tracker"], "tracker")
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config, given):
         if config["value"] < 0:
             raise LabError(f"value: got {config['value']}, expected 0 or more")
         return cls(config)
@@ -93,7 +93,7 @@ def test_a_run_leaves_its_config_results_and_provenance(tmp_path, messages):
     assert run_job(prepared, folder) == {"effect": 3.0}
     assert read_status(folder)["status"] == "done"
     assert read_status(folder)["headline"] == "effect"
-    assert "python fake.py --config-dir" in (folder / "config.yaml").read_text()
+    assert "ioi-lab fake.py --config-dir" in (folder / "config.yaml").read_text()
     assert OmegaConf.load(folder / "config.yaml")["value"] == 3
     assert pd.read_csv(folder / "results.csv")["layer"].tolist() == [3]
     provenance = json.loads((folder / "provenance.json").read_text())
@@ -166,7 +166,9 @@ def test_a_failure_is_marked_and_raised_again(tmp_path, monkeypatch, tracked, er
     assert (status["status"], status["error"], status["type"]) == ("failed", line, type(error).__name__)
     assert (tmp_path / "0" / "config.yaml").is_file()
     assert not (tmp_path / "0" / "metrics.json").exists()
-    assert tracked == []
+    (run,) = tracked
+    assert (run.error, run.metrics, run.tags[-1]) == (line, {}, "interrupted" if line == "interrupted" else "failed")
+    assert not (tmp_path / "0" / "wandb.json").exists()  # the result is still to be tracked
 
 
 def test_a_failed_run_is_tried_again(tmp_path, monkeypatch, measured):
@@ -227,8 +229,11 @@ def test_which_runs_are_tracked(tmp_path, tracked, runs, in_sweep, group):
     assert [run.group for run in tracked] == group
     for run in tracked:
         assert (run.folder, run.title, run.job_type) == (sweep / "0", "a fake", "fake")
-        assert (run.tags, run.config, run.metrics) == (FakeJob.tags, prepared.resolved, {"effect": 1.0})
-        assert run.table["layer"].tolist() == [1]
+        assert (run.tags, run.metrics, run.headline) == (FakeJob.tags, {"effect": 1.0}, "effect")
+        provenance = run.config["provenance"]
+        assert run.config == {**prepared.resolved, "provenance": provenance}
+        assert (provenance["model"], provenance["seconds"] >= 0) == ("a model", True)
+        assert run.tables["results"]["layer"].tolist() == [1]
         assert json.loads((sweep / "0" / "wandb.json").read_text()) == PLACE
 
 
@@ -263,114 +268,3 @@ def test_weights_are_part_of_the_identity_and_errors_name_the_models_key(monkeyp
     monkeypatch.setattr("ioi_lab.jobs.job.weights_of", missing)
     with pytest.raises(LabError, match=r"^source\.path: 'x' is not a folder$"):
         prepare().identity()
-
-
-@pytest.mark.parametrize(
-    ("config", "key"),
-    [
-        ({"task": {"path": "???"}}, "task.path"),
-        ({"task": "???"}, "task"),
-        ({"task": {"n": [{"x": "???"}]}}, "task.n[0].x"),
-    ],
-)
-def test_a_key_without_a_value_is_reported(config, key):
-    with pytest.raises(LabError) as error:
-        resolve(OmegaConf.create(config))
-    assert str(error.value) == f"{key}: this key has no value yet; give one with {key}=…"
-
-
-def test_interpolations_are_resolved_and_hydras_own_part_is_left_out():
-    config = OmegaConf.create(
-        {
-            "seed": 3,
-            "task": {"seed": "${seed}", "n": [1, "${seed}"]},
-            "hydra": {"run": "${missing}"},
-            "name": "${task.seed}",
-        }
-    )
-    assert resolve(config) == {"seed": 3, "task": {"seed": 3, "n": [1, 3]}, "name": 3}
-
-
-def test_an_interpolation_of_nothing_is_reported_in_one_line():
-    with pytest.raises(LabError, match=r"^task\.seed: Interpolation key 'sed' not found$"):
-        resolve(OmegaConf.create({"task": {"seed": "${sed}"}}))
-
-
-def test_a_tilde_in_a_path_is_the_home_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "a (1).csv").write_text("x")
-    config = {"task": {"path": "~/a (1).csv", "text": "~/none", "maps": "~nobody-at-all/a", "vector": "x" * 5000}}
-    assert resolve(OmegaConf.create(config)) == {"task": config["task"] | {"path": str(tmp_path / "a (1).csv")}}
-
-
-def test_paths_of_files_are_made_absolute(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("here").mkdir()
-    Path("here/a.txt").write_text("x")
-    own = {"path": "here/a.txt", "text": "here/none.txt", "name": "here/a.txt", "vector": None}
-    config = {
-        "intervention": {"text": "here/a.txt", "lens": {"translators": "here/a.txt"}, "from_run": "here"},
-        "task": own,
-        "model": {"source": "folder", "path": "here"},
-        "source": {"source": "hub", "path": "here"},
-        "target": {"source": "tiny", "path": "here"},
-        "resume_from": "here",
-    }
-    absolute, file = str(tmp_path / "here"), str(tmp_path / "here" / "a.txt")
-    assert resolve(OmegaConf.create(config)) == {
-        "intervention": {"text": file, "lens": {"translators": file}, "from_run": absolute},
-        "task": own | {"path": file},
-        "model": {"source": "folder", "path": absolute},
-        "source": {"source": "hub", "path": "here"},
-        "target": {"source": "tiny", "path": "here"},
-        "resume_from": absolute,
-    }
-
-
-TRANSFER = "ioi_lab.interventions.transfer.config.Transfer"
-NAMES = {
-    "a method of an earlier version": ("intervention", {"_target_": TRANSFER, "vector": "mean_difference"}, "vector"),
-    "a method": ("intervention", {"_target_": TRANSFER, "vector_method": "mean_difference"}, "vector_method"),
-    "a model on the hub": ("model", {"source": "hub", "path": "gpt2"}, "path"),
-    "a packaged model": ("model", {"source": "tiny", "path": "tiny-gpt2"}, "path"),
-    "a data set": ("corpus", {"_target_": "ioi_lab.alignment.corpora.HubDataset", "path": "own/data"}, "path"),
-    "a reference": (
-        "intervention",
-        {"_target_": "ioi_lab.interventions.ablate.Ablate", "reference": "abc"},
-        "reference",
-    ),
-    "a selector": ("intervention", {"_target_": "ioi_lab.interventions.steer.config.Steer", "layer": "all"}, "layer"),
-}
-
-
-@pytest.mark.parametrize(("group", "values", "key"), NAMES.values(), ids=NAMES.keys())
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_file_that_is_called_like_a_value_is_not_taken_for_it(tmp_path, monkeypatch, group, values, key, kind):
-    monkeypatch.chdir(tmp_path)
-    path = Path(values[key])
-    path.parent.mkdir(exist_ok=True)
-    before = sha256_of_named_files({group: values})
-    path.mkdir() if kind == "folder" else path.write_text("x")
-    assert resolve(OmegaConf.create({group: values})) == {group: values}
-    if group != "model":  # a model's weights have a checksum of their own
-        assert sha256_of_named_files({group: values}) == before
-
-
-def test_what_is_written_as_a_path_is_one(tmp_path, monkeypatch):
-    """Also for a key that takes names, and without a suffix for one that does not."""
-    monkeypatch.chdir(tmp_path)
-    Path("data").mkdir()
-    Path("vector").write_text("x")
-    corpus = {"_target_": "ioi_lab.alignment.corpora.HubDataset", "path": "./data"}
-    steer = {"_target_": "ioi_lab.interventions.steer.config.Steer", "vector": "vector"}
-    resolved = resolve(OmegaConf.create({"corpus": corpus, "intervention": steer}))
-    assert resolved["corpus"]["path"] == str(tmp_path / "data")
-    assert resolved["intervention"]["vector"] == str(tmp_path / "vector")
-    assert sha256_of_named_files(resolved) != sha256_of_named_files({})
-
-
-def test_an_unknown_class_is_reported_when_a_config_is_resolved():
-    with pytest.raises(
-        LabError, match=r"^intervention\.lens\._target_: got 'os\.system', expected a name in ioi_lab, or"
-    ):
-        resolve(OmegaConf.create({"intervention": {"lens": {"_target_": "os.system"}}}))

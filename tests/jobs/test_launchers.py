@@ -43,6 +43,7 @@ def in_order(folder: Path) -> list[Path]:
     return sorted(run_folders(folder), key=lambda path: int(path.name))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "launcher",
     [
@@ -86,6 +87,7 @@ def test_launchers_are_there_by_name(launcher, key, value):
     assert OmegaConf.select(config.hydra.launcher, key, default="missing") == value
 
 
+@pytest.mark.processes
 def test_a_preempted_job_is_requeued_and_finishes(basic, tmp_path_factory):
     """SIGTERM at a job that is at work, as a cluster sends it that wants the machine for somebody else."""
     tmp_path = tmp_path_factory.mktemp("preempted")

@@ -59,6 +59,7 @@ def test_full_precision_is_not_mentioned(sweep, titles):
     assert all("tiny-gpt2, ioi (s2), 4 prompts" in title for title in titles)
 
 
+@pytest.mark.long
 def test_transfer_names_both_models(sweep, tmp_path, titles):
     outcome = sweep(
         "tracker=none",
@@ -81,6 +82,7 @@ def test_transfer_names_both_models(sweep, tmp_path, titles):
     assert provenance(tmp_path)["source_model"]["dtype"] == "float16"
 
 
+@pytest.mark.long
 def test_alignment_names_both_models(train_align, titles):
     outcome = train_align("corpus.n=150", "alignment.source_layers=3", "tracker=none", "source.dtype=bfloat16")
     assert outcome.code == 0, outcome.err

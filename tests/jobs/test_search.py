@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from omegaconf import OmegaConf
 
 from ioi_lab.cli.multirun import Multirun
@@ -13,6 +14,7 @@ SEARCH = ("-m", "hparams_search=steering", "hydra/launcher=batch", "tracker=none
 FEW = ("hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3")
 
 
+@pytest.mark.long
 def test_a_search_ends_with_its_best_trial(sweep, tmp_path):
     outcome = sweep(*SEARCH, *FEW)
     assert outcome.code == 0, outcome.err
@@ -25,9 +27,10 @@ def test_a_search_ends_with_its_best_trial(sweep, tmp_path):
     config = OmegaConf.load(best / "config.yaml")
     assert told.best_params["intervention.layer"] == config.intervention.layer
     assert told.best_params["intervention.scale"] == config.intervention.scale
-    assert (best.parent / "plots" / "best_efficiency_by_layer_scale.png").is_file()
+    assert (best.parent / "plots" / "best_efficiency_by_scale_layer.png").is_file()
 
 
+@pytest.mark.long
 def test_the_same_search_goes_on_where_it_was(sweep, tmp_path):
     assert sweep(*SEARCH, *FEW).code == 0
     (tmp_path / run_folders(tmp_path)[5] / "status.json").unlink()

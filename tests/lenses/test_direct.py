@@ -14,6 +14,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.lenses.direct import direct_effects
 from ioi_lab.models.loading import load_model
 from tests.conftest import hugging_face, ioi_task, model_config
+from tests.engine.test_targets import log_sums, with_sets
 
 
 @pytest.fixture
@@ -36,6 +37,20 @@ def test_the_terms_add_up_to_the_models_logits(engine, which):
         assert effects.difference.sum[row] == pytest.approx(float(difference), abs=1e-3)
         assert effects.logit_diff[row] == pytest.approx(float(difference), abs=1e-4)
     assert effects.error < 1e-3
+
+
+def test_with_the_weights_in_sets_held_the_terms_add_up_to_the_logsumexp_difference(engine):
+    of_sets = engine.on(with_sets(engine.prompts))
+    effects, one_token = direct_effects(of_sets, "clean"), direct_effects(engine, "clean")
+    plain = hugging_face(engine.model.folder)
+    for row, pair in enumerate(of_sets.prompts):
+        with torch.no_grad():
+            logits = plain(torch.tensor([pair.clean_tokens])).logits[0, -1]
+        answer, distractor = log_sums(logits - logits.mean(), pair)
+        assert effects.answer.sum[row] == pytest.approx(float(answer), abs=1e-3)
+        assert effects.difference.sum[row] == pytest.approx(float(answer - distractor), abs=1e-3)
+    assert effects.difference.heads[:, :, 0] == pytest.approx(one_token.difference.heads[:, :, 0], abs=1e-5)
+    assert np.abs(effects.difference.heads[:, :, 1] - one_token.difference.heads[:, :, 1]).max() > 1e-3
 
 
 def test_heads_and_mlps_are_those_of_transformer_lens(folders):

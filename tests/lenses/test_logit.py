@@ -19,8 +19,8 @@ def prompts_of(model, **changes):
 
 
 def theirs(model, tokens, pair, *, sublayers):
-    """Return log-probabilities and ranks of answer and distractor by TransformerLens' lens, at every position."""
-    targets = [pair.answer_id, pair.distractor_id]
+    """Return log-probabilities and ranks of answers and distractors by TransformerLens' lens, at every position."""
+    targets = [*pair.answer_ids, *pair.distractor_ids]
     result = logit_lens(
         model.bridge,
         torch.tensor([tokens]),

@@ -12,6 +12,7 @@ from ioi_lab.engine.edits import Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.lenses.logit import lens_log_probs
 from ioi_lab.lenses.reading import kl_divergence, read_positions, read_prompt, reads_output, stream_sites
+from tests.engine.test_targets import with_sets
 from tests.lenses.test_logit import prompts_of, theirs
 
 
@@ -48,6 +49,22 @@ def test_one_prompt_at_every_position(model):
     ).readout
     assert top.probabilities == pytest.approx(best.values[:, 0].numpy(), abs=1e-4)
     assert (top.ids == best.top_ids[:, 0].numpy()).mean() > 0.97  # near ties may turn
+
+
+def test_the_rank_of_a_set_is_that_of_its_likeliest_answer(model):
+    prompts = with_sets(prompts_of(model, n=3))
+    sites, engine = stream_sites(model.shape, sublayers=False), Engine(model, prompts)
+    reading = read_positions(engine, "clean", sites, ["S2", "END"], plain(model))
+    for row, pair in enumerate(prompts):
+        places, n_answers = [pair.labels["S2"], len(pair) - 1], len(pair.answer_ids)
+        log_probs, ranks = (each[:, places] for each in theirs(model, pair.clean_tokens, pair, sublayers=False))
+        answer, distractor = log_probs[..., :n_answers].logsumexp(-1), log_probs[..., n_answers:].logsumexp(-1)
+        assert reading.logit_diff[:, :, row] == pytest.approx((answer - distractor).numpy(), abs=2e-4)
+        assert reading.p_answer[:, :, row] == pytest.approx(answer.exp().numpy(), abs=1e-4)
+        best = ranks[..., :n_answers].min(-1).values.numpy()
+        assert (reading.rank_answer[:, :, row] == best + 1).mean() > 0.8  # near ties may turn
+    top = read_prompt(engine, "clean", 1, sites, plain(model), top_k=3)
+    assert top.p_answer[:, -1] == pytest.approx(reading.p_answer[:, 1, 1], abs=1e-4)
 
 
 def test_batches_change_nothing(model, monkeypatch):

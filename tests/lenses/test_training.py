@@ -58,6 +58,7 @@ def test_training_that_ends_at_its_maximum_has_not_converged(trained):
     assert (np.diff(trained.curve.mean) < 0).all()
 
 
+@pytest.mark.long
 def test_training_stops_when_the_kl_no_longer_falls(engine, sites, tmp_path):
     """With so little text the translators learn it by heart, and get worse on other text."""
     file = tmp_path / "short.txt"

@@ -26,7 +26,7 @@ SHAPE = ModelShape("toy", n_layers=3, n_heads=4, n_kv_heads=2, d_model=12, d_hea
 
 def pair(length: int, **labels: int) -> PromptPair:
     ids = (0,) * length
-    return PromptPair("", "", "", "", ids, ids, 1, 2, {**labels, "END": length - 1}, ("a",) * length)
+    return PromptPair("", "", ("",), ("",), ids, ids, (1,), (2,), {**labels, "END": length - 1}, ("a",) * length)
 
 
 @pytest.fixture

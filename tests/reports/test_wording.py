@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ioi_lab.reports.wording import counted, interval, interval_column, listed, number, plain
+from ioi_lab.reports.wording import counted, enumerated, interval, interval_column, listed, number, plain, sentence
 from ioi_lab.stats.bootstrap import Estimate
 
 KNOWN = Estimate(np.array([0.5, -0.928]), np.array([0.25, -0.953]), np.array([0.75, -0.899]))
@@ -24,6 +24,7 @@ def test_intervals_are_in_brackets():
     assert interval(KNOWN) == "0.50 [0.25, 0.75]"
     assert interval(KNOWN, 1) == "-0.93 [-0.95, -0.90]"
     assert interval(KNOWN, form=".0f", factor=100) == "50 [25, 75]"
+    assert interval(Estimate(np.array([-0.001]), np.array([-0.02]), np.array([0.004]))) == "0.00 [-0.02, 0.00]"
     assert interval_column(KNOWN, 0) == "  0.500   [0.250, 0.750]"
     assert interval_column(KNOWN, 1) == " -0.928   [-0.953, -0.899]"
 
@@ -47,3 +48,15 @@ def test_long_lists_end_with_the_number_of_the_rest():
 
 def test_names_of_config_values_become_words():
     assert plain("mean_by_position") == "mean by position"
+
+
+def test_lines_of_the_terminal_become_sentences():
+    assert sentence("warning: no effect beyond chance:") == "No effect beyond chance."
+    assert sentence("tiny-gpt2 is steered") == "tiny-gpt2 is steered."
+    assert sentence("Is it?") == "Is it?"
+
+
+def test_names_are_enumerated():
+    assert [enumerated(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "none", "a", "a and b", "a, b and c",
+    ]  # fmt: skip

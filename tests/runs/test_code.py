@@ -32,7 +32,9 @@ def forget():
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory):
     copy = tmp_path_factory.mktemp("copied") / "ioi_lab"
-    shutil.copytree(Path(ioi_lab.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__", "tiny-*"))
+    shutil.copytree(
+        Path(ioi_lab.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__", "tiny-*", "planted-*")
+    )
     return copy
 
 
@@ -65,6 +67,10 @@ def package(copied, monkeypatch, forget):
         ("reports/pages/attention.html", PATCH, False),
         ("reports/pages/attention.html", ATTENTION, True),
         ("interventions/attention/figures.py", ATTENTION, False),
+        ("interventions/attention/texts.py", ATTENTION, False),
+        ("interventions/grid_texts.py", PATCH, False),
+        ("reports/html/report.html", PATCH, False),
+        ("reports/captions.py", PATCH, False),
         ("runs/past_run.py", ATTENTION, True),
     ],
 )
@@ -145,8 +151,9 @@ def test_all_that_the_modules_have_imported_is_found(monkeypatch, forget):
     with monkeypatch.context() as patch:
         patch.setattr(code, "_read", lambda name, file: found.add(name) or plain(name, file))
         sha256_of_code(PATCH | {"ioi_lab.jobs.shared_passes"})
-    there = {name for name in found if name in sys.modules}
+    gives_parts_on_demand = {"ioi_lab"}  # other tests may have asked it for parts that it does not import
+    there = {name for name in found - gives_parts_on_demand if name in sys.modules}
     used = {getattr(part, "__module__", None) for name in there for part in vars(sys.modules[name]).values()}
     used = {name for name in used if str(name).startswith("ioi_lab.") and code._decides_results(name)}
-    assert len(used) > 25
+    assert len(used) > 20
     assert used <= found

@@ -89,18 +89,18 @@ def test_figures_are_not_drawn_if_they_are_not_wanted(tmp_path):
 
     folder = RunFolder(tmp_path)
     folder.start("name: x\n", "sweep.py")
-    folder.write_report(Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, draw), figures=False)
+    folder.write_report(Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, draw), figures=())
     folder.finish({})
     assert not (tmp_path / "plots").exists()
     assert folder.metrics() == {"x": 1.0}
-    assert folder.table()["layer"].tolist() == [0]
+    assert folder.tables()["results"]["layer"].tolist() == [0]
 
 
 def test_the_headline_is_a_metric_that_the_run_has(tmp_path, report):
     for headline, expected in (("x", "x"), ("y", None)):
         folder = RunFolder(tmp_path / headline)
         folder.start("name: x\n", "sweep.py")
-        folder.write_report(replace(report, headline=headline), figures=False)
+        folder.write_report(replace(report, headline=headline), figures=())
         folder.finish({})
         assert read_status(folder.path).get("headline") == expected
 

@@ -87,6 +87,7 @@ def test_whether_a_run_was_done_with_the_code_that_is_here(tmp_path):
         assert is_of_other_code(read_run(tmp_path)) == is_other
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "batch"])
 def test_a_file_that_is_edited_during_a_sweep(sweep, tmp_path, monkeypatch, launcher):
     """Each run's results and what it says of its files are of the same version, or it fails and says why."""

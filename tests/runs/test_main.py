@@ -23,8 +23,8 @@ def test_ls_prints_a_line_per_run(command, leave, tmp_path):
     leave("patch/now/0", {"intervention.layer": 0}, best_recovery=0.5)
     leave("patch/now/1", {"intervention.layer": 1}, status="failed", error="no")
     lines = command("ls", str(tmp_path)).splitlines()
-    assert lines[0].split() == ["run", "model", "intervention", "headline", "status", "age"]
-    assert lines[1].split()[:6] == ["patch/now/0", "tiny-gpt2", "patch", "best_recovery", "0.500", "done"]
+    assert lines[0].split() == ["run", "model", "intervention", "headline", "status", "seconds", "age"]
+    assert lines[1].split()[:7] == ["patch/now/0", "tiny-gpt2", "patch", "best_recovery", "0.500", "done", "1.5"]
     assert lines[2].split()[:4] == ["patch/now/1", "tiny-gpt2", "patch", "failed"]
 
 
@@ -38,6 +38,30 @@ def test_compare_shows_what_differs(command, leave):
     assert not any("task.n" in line for line in lines)
 
 
+def test_a_name_and_latest_stand_for_the_latest_run(command, leave, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    leave("runs/demo/1", {"intervention.layer": 0}, best_recovery=0.5)
+    leave("runs/demo/2", {"intervention.layer": 3}, best_recovery=0.75)
+    lines = command("compare", "runs/demo/1", "runs/demo").splitlines()
+    assert lines[0].split() == ["1", "2", "difference"]
+    assert [line.split()[0] for line in command("ls", "latest").splitlines()] == ["run", "."]
+    (tmp_path / "runs" / "demo" / "multirun.yaml").touch()
+    assert [line.split()[0] for line in command("ls", "latest").splitlines()] == ["run", "1", "2"]
+
+
+def test_axes_are_options_and_a_wrong_name_ends_with_one_line(command, leave, tmp_path, monkeypatch):
+    for layer, head in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        typed = {"intervention.layer": layer, "intervention.head": head}
+        leave(f"sweep/{layer}{head}", typed, best_recovery=layer + head / 10)
+    out = command("summarize", str(tmp_path / "sweep"), "--x", "layer", "--line", "intervention.head")
+    assert "best_recovery_by_layer_head" in out
+    assert "chosen" not in out
+    with pytest.raises(
+        SystemExit, match=r"^error: --x: got 'layr' \(did you mean layer\?\), expected one of layer, head$"
+    ):
+        command("summarize", str(tmp_path / "sweep"), "--x", "layr")
+
+
 def test_summarize_writes_into_the_folder(command, leave, tmp_path):
     for layer in range(3):
         leave(f"sweep/{layer}", {"intervention.layer": layer}, best_recovery=layer / 10)
@@ -47,17 +71,37 @@ def test_summarize_writes_into_the_folder(command, leave, tmp_path):
     assert (tmp_path / "sweep" / "plots" / "best_recovery_by_layer.png").is_file()
 
 
+def test_report_writes_the_page_of_a_run_or_a_sweep(command, leave, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for layer in range(2):
+        leave(f"runs/heads/now/{layer}", {"intervention.layer": layer}, best_recovery=layer / 10)
+    assert command("report", "runs/heads/now/1").strip() == "runs/heads/now/1/report.html"
+    assert (tmp_path / "runs/heads/now/1/report.html").is_file()
+    (tmp_path / "runs/heads/now/multirun.yaml").touch()
+    command("report", "runs/heads/now")
+    assert "depend on layer?" in (tmp_path / "runs/heads/now/report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (["report", "nowhere"], "'nowhere' is not a run folder: it has no status.json"),
         (["ls", "nowhere"], "'nowhere' contains no runs"),
         (["summarize", "nowhere"], "'nowhere' contains no runs"),
         (["summarize", "sweep", "--metric", "x"], "metric: got 'x', expected one of best_recovery"),
-        (["compare", "sweep", "sweep/0"], "'sweep' is not a run folder but contains some"),
+        (
+            ["compare", "sweep", "sweep/0"],
+            "'sweep' is the folder of a sweep; expected one of its runs, such as sweep/0",
+        ),
+        (["compare", "latest", "sweep/0"], "'latest' is not a run folder: it has no status.json"),
+        (["workspace", "nowhere"], "'nowhere' contains no runs"),
+        (["workspace", "sweep"], "'sweep': there is no view of this sweep, since no key was swept in it"),
+        (["ls", "latest"], "'latest': there is no finished run in 'runs'"),
     ],
 )
 def test_mistakes_are_one_line(command, leave, tmp_path, monkeypatch, arguments, line):
     leave("sweep/0", {"intervention.layer": 0}, best_recovery=0.5)
+    (tmp_path / "sweep" / "multirun.yaml").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         command(*arguments)

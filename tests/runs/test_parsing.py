@@ -59,6 +59,8 @@ BELOW = lambda values: st.lists(values, max_size=3) | st.dictionaries(KEYS, valu
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(KEYS, st.recursive(PLAIN, BELOW, max_leaves=8)))
 @example({"task": {"on": {"no": "When John and Mary\n\n  went to the store " * 5, "b": []}}, "_": {}})
+@example({"NO": None})
+@example({"no": {"NO": None, "a": 1}, "a": 2})
 def test_keys_parsed_one_by_one_give_what_they_give_together(config):
     text = f"# a comment\n{yaml_text(config)}".encode()
     assert parsed_mapping(text, "a") == parsed(text, "a")

@@ -35,7 +35,7 @@ def finished(path: Path) -> Path:
     run = RunFolder(path)
     run.start(CONFIG, "sweep.py")
     report = Report(pd.DataFrame({"layer": [0, 1, 2]}), {"x": 1.0}, dict, files={"page.html": b"<p>"}, headline="x")
-    run.write_report(report, figures=False)
+    run.write_report(report, figures=())
     (path / "plots").mkdir()
     run.finish({"identity": IDENTITY, "model": {"name": "toy", "weights_sha256": "abc"}})
     (path / ".lock").touch()
@@ -196,7 +196,7 @@ def test_every_command_shows_one_line_and_goes_on(lab, tmp_path, kind, caplog):
     assert len(caplog.messages) <= 1
     summary = lab("summarize", sweep)
     assert summary[0].startswith(f"{sweep}: 3 runs ({done} done")
-    assert len(summary) == 1 + (3 - done)
+    assert len(summary) == 2 + (3 - done)  # the runs, the page, and a line per run that is not done
     assert len(pd.read_csv(sweep / "sweep.csv")) == 3
     sum_up(sweep)
     assert len(list(finished_runs(run_folders(sweep)))) in (2, 3)

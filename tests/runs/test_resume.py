@@ -85,6 +85,7 @@ def test_what_is_not_done_is_finished(sweep, tmp_path):
     assert json.loads((folder / "2" / "metrics.json").read_text())["n_prompts"] == 4
 
 
+@pytest.mark.long
 def test_starting_over_and_another_grid_land_elsewhere(sweep, tmp_path):
     assert sweep(*GRID).code == 0
     assert sweep(*GRID, "resume=false").code == 0
@@ -291,6 +292,7 @@ def test_what_is_in_the_place_of_a_job_is_put_aside(tmp_path):
     assert put_aside_what_is_no_folder(tmp_path / "nowhere") == []
 
 
+@pytest.mark.long
 def test_a_sweep_goes_on_over_all_that_was_done_to_its_folder(sweep, tmp_path):
     """A file and a link in the place of jobs, deleted jobs, and files that are cut or lead elsewhere."""
     grid = (*SHORT, "intervention.layer=0,1,2,3", "intervention.head=0,1", "hydra/launcher=batch")
@@ -342,6 +344,7 @@ def test_finished_runs_are_offered_to_the_jobs(tmp_path):
     assert earlier_run(tmp_path / "no such sweep", identities["old/0"]) is None
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_sweep_ends_as_if_nothing_had_happened(sweep, tmp_path, seed):
     assert sweep("-m", "tracker=none", "name=whole", *SMALL_GRID).code == 0
@@ -350,6 +353,7 @@ def test_a_killed_sweep_ends_as_if_nothing_had_happened(sweep, tmp_path, seed):
     assert (killed.jobs, killed.lost, killed.recomputed, killed.different, killed.orphans) == (8, 0, 0, [], 0)
 
 
+@pytest.mark.processes
 def test_two_sweeps_at_once_in_one_folder(tmp_path):
     command = [sys.executable, SWEEP, *GRID]
     first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -364,6 +368,7 @@ def test_two_sweeps_at_once_in_one_folder(tmp_path):
     assert len(run_folders(tmp_path)) == 3
 
 
+@pytest.mark.long
 def test_a_larger_grid_of_the_same_name_takes_over_what_is_done(sweep, tmp_path):
     assert sweep(*GRID, "figures=true", "name=heads").code == 0
     outcome = sweep("-m", "tracker=none", "task.n=4", "intervention.head=all", "intervention.layer=3,2", "name=heads")
@@ -378,6 +383,7 @@ def test_a_larger_grid_of_the_same_name_takes_over_what_is_done(sweep, tmp_path)
     assert sorted(map(bool, origins)) == [False, True]
 
 
+@pytest.mark.long
 def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
     assert sweep(*GRID, "name=heads").code == 0
     wider = (*SHORT, "intervention.layer=2,3")
@@ -388,6 +394,7 @@ def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
     assert "taken from" not in sweep(*wider, "name=heads", "intervention.head=all").out
 
 
+@pytest.mark.long
 def test_alignments_are_taken_over_too(train_align):
     """They have no prompts.csv."""
     grid = ("-m", "tracker=none", "corpus.n=120", "alignment.source_layers=[1]", "alignment.target_layers=[1]")
@@ -397,6 +404,7 @@ def test_alignments_are_taken_over_too(train_align):
     assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
 
 
+@pytest.mark.long
 def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path):
     assert sweep(*GRID, "figures=true", "name=heads").code == 0
     (run_folders(tmp_path)[1] / "plots" / "recovery_by_head.png").unlink()
@@ -541,6 +549,7 @@ def test_a_sweep_that_stops_is_summed_up_and_says_how_to_go_on(sweep, tmp_path):
     assert f"{folder.relative_to(tmp_path)}/1/.hydra" in error
 
 
+@pytest.mark.processes
 def test_a_worker_that_dies_is_reported_and_the_sweep_can_go_on(tmp_path):
     """As for a lack of memory; joblib then gives up all of its workers."""
     (tmp_path / "dying.py").write_text(DYING)

@@ -37,6 +37,7 @@ def test_table_and_figures_are_written_and_lines_logged(finished, tracked, caplo
         sum_up(finished)
     assert (finished / "sweep.csv").is_file()
     assert (finished / "plots" / "best_recovery_by_layer.png").is_file()
+    assert "best recovery" in (finished / "report.html").read_text()
     assert "3 runs (2 done, 1 failed)" in caplog.text
     assert "1 (intervention.layer=1): failed: no" in caplog.text
 
@@ -49,8 +50,8 @@ def test_the_summary_is_a_run_in_the_group_of_the_jobs(finished, tracked):
     assert run.config == {"swept": ["intervention.layer"]}
     expected = {"n_jobs": 3, "n_done": 2, "highest_best_recovery": 0.5, "lowest_best_recovery": -0.25}
     assert run.metrics == expected
-    assert list(run.media) == ["best_recovery_by_layer"]
-    assert run.table["intervention.layer"].tolist() == [0, 1, 2]
+    assert list(run.media) == ["best_recovery_by_layer", "report"]
+    assert run.tables["results"]["intervention.layer"].tolist() == [0, 1, 2]
 
 
 def test_a_sweep_that_is_resumed_keeps_its_summary(finished, tracked):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ioi_lab.errors import LabError
+from ioi_lab.runs.axes import Asked
 from ioi_lab.runs.sweeps import Sweep
 
 
@@ -41,8 +42,12 @@ def test_the_table_has_what_was_swept_and_what_came_of_it(leave, tmp_path):
     [
         ({"layer": [0, 1, 2]}, "best_recovery_by_layer", None, 1),
         ({"head": [0, 1], "layer": [0, 1, 2]}, "best_recovery_by_layer_head", (3, 2), 1),
-        ({"scale": [-1, 1], "layer": [0, 1, 2]}, "best_recovery_by_layer_scale", (3, 2), 1),
-        ({"layer": [0, 1], "head": [0, 1, 2], "scale": [1, 2]}, "best_recovery_by_layer_head_scale", (2, 3), 2),
+        (
+            {"head": [0, 1], "layer": [0, 1, 2], "position": ["S2", "END"]},
+            "best_recovery_by_layer_head_position",
+            (3, 2),
+            2,
+        ),
     ],
 )
 def test_figures_follow_what_was_swept(leave, tmp_path, axes, name, shape, panels):
@@ -52,7 +57,7 @@ def test_figures_follow_what_was_swept(leave, tmp_path, axes, name, shape, panel
     maps = [ax for ax in figure.axes if ax.images]
     assert len(maps) == (panels if shape else 0)
     if shape is None:
-        (line,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+        (line,) = [line for line in figure.axes[0].lines if line.get_label() == "best recovery"]
         assert line.get_ydata().tolist() == [0, 1, 2]
         assert figure.axes[0].collections  # the interval
         return
@@ -63,25 +68,31 @@ def test_figures_follow_what_was_swept(leave, tmp_path, axes, name, shape, panel
 
 
 def test_of_many_maps_some_are_shown(leave, tmp_path):
-    grid(leave, layer=[0, 1], head=[0, 1], scale=list(range(30)))
+    words = [f"w{number:02}" for number in range(12)]
+    grid(leave, layer=[0, 1], head=[0, 1], component=words)
     (figure,) = Sweep.read(tmp_path).figures().values()
     titles = [ax.get_title() for ax in figure.axes if ax.images]
-    assert len(titles) == 12
-    assert titles[0] == "scale = 0"
-    assert titles[-1] == "scale = 29"
-    assert "12 of 30 values of scale" in figure.get_suptitle()
+    assert len(titles) == 8
+    assert titles[0] == "component = w00"
+    assert titles[-1] == "component = w11"
+    assert "8 of 12 values of component" in figure.get_suptitle()
 
 
-def test_the_key_with_the_fewest_values_is_that_of_the_maps(leave, tmp_path):
+def test_numbers_are_the_x_axis_with_a_line_per_layer_and_a_panel_per_word(leave, tmp_path):
     grid(leave, layer=[0, 1], position=["END", "S2"], scale=[1, 2, 3])
-    assert list(Sweep.read(tmp_path).figures()) == ["best_recovery_by_layer_scale_position"]
+    ((name, figure),) = Sweep.read(tmp_path).figures().items()
+    assert name == "best_recovery_by_scale_layer_position"
+    assert [ax.get_title() for ax in figure.axes] == ["position = END", "position = S2"]
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert lines["1"].get_xdata().tolist() == [1, 2, 3]
+    assert figure.get_supxlabel() == "scale"
 
 
 def test_runs_of_several_sweeps_can_be_summed_up(leave, tmp_path):
     grid(leave, layer=[0, 1], head=[0, 1])
     leave("other/now/0", {"intervention.layer": 5}, best_recovery=1.0)
     (figure,) = Sweep.read(tmp_path).figures().values()
-    assert next(ax for ax in figure.axes if ax.images).images[0].get_array().shape == (3, 2)
+    assert next(ax for ax in figure.axes if ax.images).images[0].get_array().shape == (2, 2)  # without the one
 
 
 def test_a_job_that_failed_before_it_had_a_config_is_reported_with_its_reason(leave, tmp_path):
@@ -105,10 +116,10 @@ def test_scattered_values_become_lines(leave, tmp_path):
     for job, (layer, scale) in enumerate([(0, 0.3), (1, -0.7), (0, 0.1), (1, 0.9), (0, -0.2)]):
         leave(f"sweep/now/{job}", {"intervention.layer": layer, "intervention.scale": scale}, best_recovery=scale)
     (figure,) = Sweep.read(tmp_path).figures().values()
-    ax = figure.axes[0]
-    assert ax.get_xlabel() == "scale"
-    lines = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
-    assert lines == {"layer = 0": [-0.2, 0.1, 0.3], "layer = 1": [-0.7, 0.9]}
+    assert figure.get_supxlabel() == "scale"
+    lines = {line.get_label(): list(line.get_xdata()) for line in figure.axes[0].lines}
+    assert lines["0"] == [-0.2, 0.1, 0.3]
+    assert lines["1"] == [-0.7, 0.9]
 
 
 def test_what_a_search_optimizes_is_shown(leave, tmp_path):
@@ -118,11 +129,17 @@ def test_what_a_search_optimizes_is_shown(leave, tmp_path):
     assert list(Sweep.read(tmp_path).figures()) == ["best_efficiency_by_layer"]
 
 
-def test_more_keys_than_a_figure_can_hold(leave, tmp_path):
-    grid(leave, layer=[0, 1], head=[0, 1], scale=[0, 1], other=[0, 1])
+def test_four_keys_are_a_grid_of_panels_and_what_was_chosen_is_printed(leave, tmp_path):
+    grid(leave, layer=[0, 1], head=[0, 1], scale=[-1, 1], method=["a", "b", "c"])
     sweep = Sweep.read(tmp_path)
-    assert sweep.figures() == {}
-    assert "4 keys were swept" in sweep.lines()[-1]
+    ((name, figure),) = sweep.figures().items()
+    assert name == "best_recovery_by_scale_layer_head_method"
+    assert [ax.get_title() for ax in figure.axes if ax.get_visible()][:2] == [
+        "head = 0\nmethod = a",
+        "head = 0\nmethod = b",
+    ]
+    assert len(figure.axes) == 6
+    assert sweep.lines()[-1].split(": ")[1].startswith("x=scale, line=layer, facet=head × method (chosen")
 
 
 def test_another_metric_and_one_that_there_is_not(leave, tmp_path):
@@ -145,8 +162,8 @@ def test_keys_that_end_alike_keep_their_whole_names(leave, tmp_path):
     for number, (model, task) in enumerate(product(["a", "b"], ["c", "d"])):
         leave(f"sweep/now/{number}", {"model.path": model, "task.path": task}, best_recovery=float(number))
     (figure,) = Sweep.read(tmp_path).figures().values()
-    labels = {figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()}
-    assert labels == {"model.path", "task.path"}
+    assert figure.get_supxlabel() == "model.path"
+    assert figure.legends[0].get_title().get_text() == "task.path"
 
 
 def cells_of(figure):
@@ -214,3 +231,63 @@ def test_effects_without_intervals_say_so_and_small_ones_are_pale(leave, tmp_pat
     (figure,) = Sweep.read(tmp_path).figures().values()
     assert cells_of(figure)[2] == "without intervals: each effect may be chance"
     assert next(ax for ax in figure.axes if ax.images).images[0].get_clim() == (-0.1, 0.1)
+
+
+ROWS = "component,layer,head,position,scale,direction,logit_diff,logit_diff_low,logit_diff_high"
+
+
+def steered(leave, folder, seed, scale, rows):
+    """A run of steering with these rows of results: layer, head and logit difference."""
+    typed = {"seed": seed, "intervention.scale": scale}
+    base = {"clean_logit_diff": 3.0, "corrupted_logit_diff": -3.0, "best_logit_diff": max(row[2] for row in rows)}
+    run = leave(folder, typed, **base)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("name: patch\n  layer", "name: steer\n  layer"))
+    status = run / "status.json"
+    status.write_text(status.read_text().replace("best_recovery", "best_logit_diff"))
+    lines = [f"z,{layer},{head},END,{scale},steering,{value},{value - 1},{value + 1}" for layer, head, value in rows]
+    lines.append(f"z,0,0,END,{scale},random 0,99,98,100")
+    (run / "results.csv").write_text("\n".join([ROWS, *lines]) + "\n")
+
+
+def test_seeds_are_replicates_of_the_change_from_the_unsteered_run(leave, tmp_path):
+    for number, (seed, scale) in enumerate(product([0, 1, 2], [-1.0, 1.0])):
+        steered(leave, f"sweep/now/{number}", seed, scale, [(2, 1, 3.0 + scale * (4 + seed))])
+    sweep = Sweep.read(tmp_path / "sweep" / "now")
+    ((name, figure),) = sweep.figures().items()
+    assert name == "logit_diff_by_scale"
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "logit difference"]
+    assert line.get_xdata().tolist() == [-1, 0, 1]  # nothing changes at 0
+    assert line.get_ydata().tolist() == [-5, 0, 5]
+    assert figure.get_supylabel().replace("\n", " ") == "change in logit difference from the unsteered clean run"
+    assert "means over 3 values of seed" in figure.get_suptitle()
+    dots = np.concatenate(
+        [each.get_offsets()[:, 1] for each in figure.axes[0].collections if len(each.get_offsets()) == 3]
+    )
+    assert sorted(dots.tolist()) == [-6, -5, -4, 4, 5, 6]
+
+
+def test_bests_of_runs_and_single_sites_have_figures_of_their_own(leave, tmp_path):
+    for number, scale in enumerate([-1.0, 1.0, 2.0]):
+        steered(leave, f"sweep/now/{number}", 0, scale, [(2, 1, 3.0 + scale)])
+        steered(leave, f"sweep/now/{number + 3}", 0, scale, [(2, head, 3.0 + scale * head) for head in (1, 2)])
+    figures = Sweep.read(tmp_path / "sweep" / "now").figures()
+    assert list(figures) == ["logit_diff_by_scale", "best_logit_diff_by_scale", "logit_diff_by_scale_head"]
+    assert "each run's best of 2 sites" in figures["best_logit_diff_by_scale"].get_supylabel().replace("\n", " ")
+
+
+def test_axes_can_be_asked_for(leave, tmp_path):
+    for number, scale in enumerate([-1.0, 1.0]):
+        rows = [(layer, head, float(head)) for layer in (0, 1) for head in (0, 1)]
+        steered(leave, f"sweep/now/{number}", 0, scale, rows)
+    folder = tmp_path / "sweep" / "now"
+    asked = Asked(x="intervention.scale", line="head", facet="layer")
+    ((name, figure),) = Sweep.read(folder, "logit_diff", asked).figures().items()
+    assert name == "logit_diff_by_scale_head_layer"
+    assert [ax.get_title() for ax in figure.axes] == ["layer = 0", "layer = 1"]
+    with pytest.raises(LabError, match=r"^--line: got 'haed' \(did you mean head\?\), expected one of .*layer.*scale"):
+        Sweep.read(folder, None, Asked(line="haed"))
+    with pytest.raises(LabError, match=r"^--line: got 'head', which is another axis already"):
+        Sweep.read(folder, None, Asked(x="head", line="head"))
+    with pytest.raises(LabError, match=r"^--metric: clean_logit_diff has one value per run, so that head cannot be"):
+        Sweep.read(folder, "clean_logit_diff", Asked(x="head")).figures()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest
 
-from ioi_lab.stats.bootstrap import MIN_PROMPTS, Bootstrap, Estimate
+from ioi_lab.stats.bootstrap import MIN_PROMPTS, Bootstrap, Estimate, _quantiles
 
 finite = st.floats(-50, 50, width=32)
 
@@ -187,3 +187,40 @@ def test_rows_of_estimates_are_taken_joined_and_moved_with_their_bounds():
     less = ROWS.rows(slice(2)).minus(1.0)
     assert (less.value.tolist(), less.low.tolist()) == ([-0.5, -0.5], [-0.9, -1.1])
     assert less.high == pytest.approx([-0.1, 0.1])
+
+
+@pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8]])
+def test_resampled_ratios_are_those_of_the_drawn_prompts(groups):
+    rng = np.random.default_rng(0)
+    above, below = rng.normal(size=(3, 12)), 2 + rng.random((1, 12))
+    bootstrap = Bootstrap(12, 0, 2000, groups)
+    ratios = bootstrap.resampled_ratio(above, below)
+    assert ratios.shape == (3, 2000)
+    assert ratios.mean(axis=1) == pytest.approx(bootstrap.ratio(above, below).value, abs=0.03)
+    assert bootstrap.resampled_ratio(below * 3, below) == pytest.approx(np.full((1, 2000), 3.0))
+    assert np.isnan(bootstrap.resampled_ratio(above, below - below.mean() - 0.01)).any()
+
+
+def test_the_difference_of_independent_estimates():
+    """Zou & Donner 2008: the distances of the bounds add up as squares."""
+    one, other = (Estimate(*(np.array([value]) for value in values)) for values in ((5, 2, 6), (1, 0.5, 5)))
+    got = one.less(other)
+    assert (got.value[0], got.low[0], got.high[0]) == pytest.approx((4, 4 - 5, 4 + np.hypot(1, 0.5)))
+    rng = np.random.default_rng(0)
+    inside = 0
+    for seed in range(200):
+        samples = rng.normal([[1.0], [0.3]], 1.0, (2, 20))
+        first, second = (Bootstrap(20, seed + 1000 * row).mean(samples[[row]]) for row in range(2))
+        difference = first.less(second)
+        inside += bool(difference.low[0] <= 0.7 <= difference.high[0])
+    assert 180 <= inside <= 199
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 1000])
+def test_quantiles_are_those_of_numpy_to_the_last_bit(count):
+    shares = (0.025, 0.5, 0.975, 1.0)
+    values = np.random.default_rng(count).normal(size=(50, count)) * 10.0 ** np.arange(-25, 25)[:, None]
+    values[3, 0], values[4, -1] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        expected = np.quantile(values, shares, axis=1)
+    np.testing.assert_array_equal(_quantiles(values, shares), expected)

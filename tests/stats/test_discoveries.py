@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import false_discovery_control, ttest_1samp
 
 from ioi_lab.stats.bootstrap import Bootstrap
-from ioi_lab.stats.discoveries import discover
+from ioi_lab.stats.discoveries import adjusted, discover
 
 GAP = np.full((1, 32), 2.0)
 
@@ -19,6 +19,13 @@ def test_p_values_are_those_of_the_t_test():
     found = discover(changes, GAP, Bootstrap(32, 0), rounding=0.0)
     assert found.p_value == pytest.approx(ttest_1samp(changes, 0, axis=1).pvalue)
     assert (found.p_adjusted >= found.p_value).all()
+
+
+@pytest.mark.parametrize(
+    "p_value", [[0.5], [0.01, 0.04, 0.03], [0.2, 0.2, 0.001, 0.0, 1.0], np.linspace(1, 0, 50) ** 4]
+)
+def test_adjusted_p_values_are_those_of_scipy(p_value):
+    assert adjusted(np.array(p_value)).tolist() == false_discovery_control(p_value).tolist()
 
 
 @pytest.mark.parametrize("rows", [16, 270])

@@ -17,6 +17,8 @@ from ioi_lab.storage.files import (
     read_user_file,
     sha256_of_content,
     sha256_of_files,
+    sync_file_system,
+    write_bytes,
     write_json,
     write_text,
     yaml_text,
@@ -145,3 +147,17 @@ def test_a_file_is_read_up_to_its_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "stat", lambda *_, **__: size)
     with pytest.raises(LabError, match=r"^task\.path: .*a\.csv' grows while it is read; expected 0\.001 MB or less$"):
         read_user_file(path, "task.path", max_mb=0.001)
+
+
+def test_files_are_synced_one_by_one_or_together(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_bytes(tmp_path / "a", b"1", sync=False)
+    write_json(tmp_path / "b.json", {}, sync=False)
+    assert synced == []
+    sync_file_system(tmp_path)
+    write_bytes(tmp_path / "c", b"2")
+    assert len(synced) == 1
+    assert (tmp_path / "a").read_bytes() == b"1"
+    with pytest.raises(OSError, match="nowhere"):
+        sync_file_system(tmp_path / "nowhere")

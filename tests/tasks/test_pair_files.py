@@ -128,13 +128,31 @@ def test_a_column_that_is_there_twice_is_reported_if_its_texts_differ(read):
         ('{"clean": "a", "corrupt": null, "answer": "c", "distractor": "d"}', "item 1: the column 'corrupt' is empty"),
         (
             '{"clean": "a", "corrupt": "b", "answer": 5, "distractor": "d"}',
-            "item 1: the column 'answer' is 5, expected",
+            "item 1: the column 'answer' is 5, expected a text or a list of texts",
+        ),
+        (
+            '{"clean": "a", "corrupt": ["b"], "answer": "c", "distractor": "d"}',
+            r"item 1: the column 'corrupt' is \['b'\], expected a text$",
+        ),
+        ('{"clean": "a", "corrupt": "b", "answer": [], "distractor": "d"}', "item 1: the column 'answer' is empty"),
+        (
+            '{"clean": "a", "corrupt": "b", "answer": [" x", 3], "distractor": "d"}',
+            r"item 1: the column 'answer' is \[' x', 3\], expected a text or a list of texts",
         ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(read, text, line):
     with pytest.raises(LabError, match=line):
         read(text)
+
+
+def test_lists_of_texts_in_json_and_parquet_are_sets(tmp_path):
+    row = {"clean": CLEAN, "corrupt": CORRUPT, "answer": [" Mary", " Anna"], "distractor": [" John"]}
+    (tmp_path / "rows.json").write_text(json.dumps([row]))
+    pd.DataFrame([row]).to_parquet(tmp_path / "rows.parquet")
+    for name in ("rows.json", "rows.parquet"):
+        (read,) = read_pairs(tmp_path / name, "task.path").rows
+        assert (read.answer, read.distractor) == ('[" Mary", " Anna"]', " John")
 
 
 def test_of_many_bad_rows_the_first_ten_are_listed(read):

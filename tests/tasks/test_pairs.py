@@ -58,6 +58,40 @@ def test_a_column_marks_groups(prompts):
     assert prompts(HEADER + GOOD).groups() is None
 
 
+def test_several_answers_are_a_json_list(prompts, tokens):
+    row = 'Then John met,Then Mary met,"["" Mary"", "" Anna""]", John\n'
+    (pair,) = prompts(HEADER + row)
+    assert pair.answers == (" Mary", " Anna")
+    assert pair.answer_ids == (tokens.single(" Mary"), tokens.single(" Anna"))
+    assert (pair.distractor, pair.distractor_id) == (" John", tokens.single(" John"))
+    listed = {
+        "prompt": "Then John met",
+        "corrupt": "Then Mary met",
+        "answer": [" Mary", " Anna"],
+        "distractor": " John",
+    }
+    for answer in (listed["answer"], pair.answer):
+        task = PairsTask.from_config({"name": "pairs", "path": None} | listed | {"answer": answer}, "task")
+        assert list(task.prompt_pairs(tokens)) == [pair]
+
+
+def test_columns_of_labels_and_the_title(tmp_path, tokens):
+    path = tmp_path / "pairs.csv"
+    path.write_text(
+        HEADER.strip() + ",label:IO,label:S2,title\n" + GOOD.strip() + ',Mary,"met, John",gifts\n'
+        "Then John met,Then Mary met, Mary, John,John,,\n"
+    )
+    task = PairsTask(path=str(path), only_correct=True)
+    assert task.title == "gifts, answered correctly"
+    first, second = pairs = task.prompt_pairs(tokens)
+    assert pairs.labels() == ["BOS", "IO", "END"]
+    words = {label: first.token_strings[place] for label, place in first.labels.items()}
+    assert (words["IO"], words["S2"], words["END"]) == (" Mary", " John", " to")
+    assert second.token_strings[second.index("IO")] == " John"
+    path.write_text(HEADER + GOOD)
+    assert PairsTask(path=str(path)).title == "pairs"
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
@@ -83,6 +117,27 @@ def test_a_column_marks_groups(prompts):
             "row 2 has more columns than the header; put text with commas in quotes",
         ),
         (HEADER + "John met\n", "row 2: the column 'corrupt' is empty"),
+        (
+            HEADER + 'Then John met,Then Mary met,"["" Mary"", "" John""]", John\n',
+            "row 2: answer and distractor are the same token ' John'",
+        ),
+        (
+            HEADER + 'Then John met,Then Mary met,"["" Mary"", "" Mary Ann""]", John\n',
+            "row 2: answer ' Mary Ann' is not exactly one token",
+        ),
+        (
+            HEADER + "Then John met,Then Mary met,\"[' Mary', ' Anna']\", John\n",
+            r"row 2: answer .* is not exactly one token of this model; several texts are a JSON list, in double quotes",
+        ),
+        (
+            HEADER.strip() + ",label:S2\n" + GOOD.strip() + ",John\n",
+            "row 2: the column 'label:S2' is 'John', which is 2 times in the clean prompt",
+        ),
+        (HEADER.strip() + ",label:END\n" + GOOD.strip() + ",John\n", "column 'label:END': got the label 'END'"),
+        (
+            HEADER.strip() + ",title\n" + GOOD.strip() + ",gifts\n" + GOOD.strip() + ",others\n",
+            "row 3: the column 'title' is 'others', but it is 'gifts' in row 2; expected one title",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_reported(prompts, content, line):

@@ -12,7 +12,7 @@ from ioi_lab.tiny import tiny_folder
 def pair(length=4, labels=None, strings=None):
     strings = strings or tuple("abcdefgh"[:length])
     ids = (0,) * length
-    return PromptPair("c", "d", " x", " y", ids, ids, 1, 2, labels or {"END": length - 1}, strings)
+    return PromptPair("c", "d", (" x",), (" y",), ids, ids, (1,), (2,), labels or {"END": length - 1}, strings)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,19 @@ def test_position_names():
     )
     names = [prompts.position_name(position) for position in [*range(5), "S1"]]
     assert names == ["BOS", "S1", "the", "token 3", "to (END)", "S1"]
+
+
+def test_no_two_positions_have_the_same_name():
+    prompts = PromptPairs([pair(6, {"BOS": 0, "END": 5}, ("<s>", " the", " to", " the", ",", " to"))] * 2)
+    assert [prompts.position_name(position) for position in range(6)] == [
+        "BOS",
+        "the (1)",
+        "to",
+        "the (3)",
+        ",",
+        "to (END)",
+    ]
+    assert prompts.position_name(-3) == "the (-3)"
 
 
 def test_positions_that_no_prompt_or_not_every_prompt_has_are_reported():

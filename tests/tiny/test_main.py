@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ioi_lab.tiny import tiny_folder, train
+from ioi_lab.tiny import plant, tiny_folder, train
 from ioi_lab.tiny.__main__ import main
 from ioi_lab.tiny.corpus import sentences
 
@@ -58,6 +58,17 @@ def test_training_replaces_the_packaged_model_unless_another_folder_is_given(
     printed = command("train", "tiny-gpt2", "--seed", "3", *arguments)
     assert calls == [("tiny-gpt2", folder, 3, None)]
     assert printed == f"wrote {folder}\nabba: accuracy 1.0000, P(answer) 0.5000, 2 prompts\n"
+
+
+def test_a_planted_model_is_scored_and_made(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(plant, "claims", lambda name, folder: {"accuracy": 1.0, "circuit": 0.9996, "rest": -1e-4})
+    printed = command("score", "planted-induction").splitlines()
+    assert printed == ["accuracy: 1.000", "f of circuit: 1.000", "f of rest: 0.000"]
+    calls = []
+    monkeypatch.setattr(plant, "plant", lambda *settings: calls.append(settings) or {"accuracy": 0.5})
+    folder = tmp_path / "new"
+    assert command("train", "planted-or", "--steps", "7", "--out", str(folder)) == f"wrote {folder}\naccuracy: 0.500\n"
+    assert calls == [("planted-or", folder, 0, 7)]
 
 
 def test_sentences_are_printed(command):

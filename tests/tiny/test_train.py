@@ -13,8 +13,9 @@ from transformers import AutoTokenizer, GPT2LMHeadModel, GPTNeoXForCausalLM
 from ioi_lab.errors import LabError
 from ioi_lab.tasks.ioi_text import NAMES
 from ioi_lab.tiny import TINY_MODELS, tiny_folder
+from ioi_lab.tiny.folders import load
 from ioi_lab.tiny.recipes import RECIPES, train_tokenizer
-from ioi_lab.tiny.train import _batches, load, score, train
+from ioi_lab.tiny.train import _batches, score, train
 
 
 @pytest.mark.parametrize("name", TINY_MODELS)
@@ -53,14 +54,6 @@ def test_vocabularies_differ_in_size_and_order_and_keep_names_whole():
     orders = [sorted(shared, key=vocabulary.get) for vocabulary in vocabularies]
     assert orders[0] != orders[1]
     assert len(vocabularies[0]) != len(vocabularies[1])
-
-
-@pytest.fixture
-def restored_torch():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

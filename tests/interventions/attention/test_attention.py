@@ -14,6 +14,7 @@ def run_attention(sweep, *arguments):
     return sweep("tracker=none", "intervention=attention", *arguments)
 
 
+@pytest.mark.long
 def test_a_run_has_a_table_figures_and_a_page(sweep, tmp_path):
     outcome = run_attention(sweep, "task.n=8", "intervention.heads=['0.0','2.1']")
     assert outcome.code == 0, outcome.err
@@ -49,6 +50,7 @@ def test_other_queries_keys_and_prompts(sweep, tmp_path):
     assert set(table["run"]) == {"corrupted"}
 
 
+@pytest.mark.long
 def test_the_heads_of_a_patching_run(sweep, tmp_path):
     assert sweep("tracker=none", "task.n=4", "name=patch").code == 0
     (patched,) = (tmp_path / "runs" / "patch").iterdir()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import yaml
 
 from ioi_lab.config import instantiate
+from ioi_lab.errors import LabError
 from ioi_lab.interventions.attention.config import Attention
 from ioi_lab.interventions.base import Intervention
 from tests.conftest import only_run_folder
+from tests.interventions.toy import ToyEngine
 
 EARLIER = {
     "_target_": "ioi_lab.interventions.attention.Attention",
@@ -50,3 +53,17 @@ def test_the_config_of_an_earlier_run_can_be_run_again(sweep, tmp_path):
     (again,) = (tmp_path / "runs" / "again").iterdir()
     assert json.loads((again / "metrics.json").read_text()) == json.loads((new / "metrics.json").read_text())
     assert (again / "results.csv").read_text() == (new / "results.csv").read_text()
+
+
+def test_the_heads_of_a_circuit_are_drawn(tmp_path, monkeypatch):
+    (tmp_path / "circuit.json").write_text('{"model": "toy", "edges": ["input->a0.h2<q>", "a0.h2->logits"]}')
+    drawn = {}
+    monkeypatch.setattr(
+        "ioi_lab.interventions.attention.measure.measure_attention", lambda *_, heads, **__: drawn.update(heads=heads)
+    )
+    Attention(circuit=str(tmp_path / "circuit.json")).measure(ToyEngine())
+    assert drawn["heads"] == ["0.2"]
+    with pytest.raises(LabError, match=r"^intervention\.heads: got .*1\.1.*, but the circuit has its heads already"):
+        Attention.from_config({"circuit": "circuit.json", "heads": ["1.1"]}, "intervention")
+    with pytest.raises(LabError, match=r"^intervention\.circuit: '.*none\.json' is not a file$"):
+        Attention(circuit=str(tmp_path / "none.json")).check()

@@ -25,12 +25,23 @@ def test_heads_are_ranked_by_the_size_of_their_effect(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "keys", [{"direction": "noise"}, {"name": "ablate", "run": "clean"}, {"name": "ablate", "prompts": "clean"}]
+    "keys",
+    [
+        {"direction": "noise"},
+        {"name": "ablate", "run": "clean"},
+        {"name": "ablate", "prompts": "clean"},
+        {"name": "wang2022"},
+    ],
 )
 def test_an_edit_of_the_clean_pass_without_effect_recovers_everything(tmp_path, keys):
     ranked = RankedHeads.of(past_run(tmp_path, ROWS, **keys), "key")
     assert ranked.heads == [(0, 1), (0, 0), (1, 1), (1, 0)]
     assert ranked.effects[1, 0] == pytest.approx(-0.05)
+
+
+def test_effects_are_those_of_the_metric_that_the_run_tested(tmp_path):
+    rows = ROWS | {"recovery_kl": [0.5, 0.1, 0.0, 0.2]}
+    assert RankedHeads.of(past_run(tmp_path, rows, metric="kl"), "key").heads == [(0, 0), (1, 1), (0, 1), (1, 0)]
 
 
 def test_of_several_positions_the_largest_effect_counts(tmp_path):

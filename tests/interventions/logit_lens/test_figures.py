@@ -87,7 +87,7 @@ def test_the_dashboard_has_both_names_in_both_passes(result):
         assert ax.images[0].get_clim() == (0, 1)
     assert [tick.get_text() for tick in panels[0].get_yticklabels()] == TICKS
     assert [tick.get_text() for tick in panels[3].get_xticklabels()] == ["x", "w", "z"]
-    assert bar.get_ylabel() == "probability of the name as next token"
+    assert bar.get_ylabel() == "probability as next token"
     assert figure.get_suptitle() == "Logit lens\n'x' (corrupted: 'y')\ntoy"
 
 

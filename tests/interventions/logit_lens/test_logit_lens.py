@@ -25,6 +25,7 @@ def end_of(table, run, metric):
 
 
 @pytest.mark.parametrize("model", ["tiny-gpt2", "tiny-pythia"])
+@pytest.mark.long
 def test_one_sentence(sweep, tmp_path, model):
     outcome = run_lens(sweep, f"model={model}", SENTENCE)
     assert outcome.code == 0, outcome.err
@@ -50,6 +51,7 @@ def test_one_sentence(sweep, tmp_path, model):
     assert best["probability"] == pytest.approx(end_of(table, "clean", "p_answer")[-1], abs=1e-5)
 
 
+@pytest.mark.long
 def test_many_prompts_at_labels_with_sublayers(sweep, tmp_path):
     outcome = run_lens(sweep, "task.n=8", "intervention.sublayers=true", "intervention.position=[S2,END]")
     assert outcome.code == 0, outcome.err
@@ -64,6 +66,7 @@ def test_many_prompts_at_labels_with_sublayers(sweep, tmp_path):
     assert "3 attn" in outcome.out
 
 
+@pytest.mark.long
 def test_a_tuned_lens_is_trained_saved_and_used_again(sweep, tmp_path):
     text = tmp_path / "corpus.txt"
     text.write_text(" ".join(sentences(200, seed=1)))

@@ -85,10 +85,10 @@ def _swapped(pair):
     """Return the pair with answer and distractor exchanged."""
     return replace(
         pair,
-        answer=pair.distractor,
-        distractor=pair.answer,
-        answer_id=pair.distractor_id,
-        distractor_id=pair.answer_id,
+        answers=pair.distractors,
+        distractors=pair.answers,
+        answer_ids=pair.distractor_ids,
+        distractor_ids=pair.answer_ids,
     )
 
 

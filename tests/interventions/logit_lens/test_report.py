@@ -63,9 +63,19 @@ def test_the_table_has_a_row_per_pass_site_and_position(result):
 @pytest.mark.parametrize(
     ("site", "surely", "metrics", "words"),
     [
-        (Site("resid_pre", 0), Site("resid_mid", 2), (-1, 2), "embed on, with the whole 95 % interval from 2 attn on"),
-        (Site("resid_mid", 2), None, (2, None), "2 attn on, but not with the whole 95 % interval after the last layer"),
-        (Site("resid_post", 3), Site("resid_post", 3), (3, 3), "3 on, with the whole 95 % interval"),
+        (
+            Site("resid_pre", 0),
+            Site("resid_mid", 2),
+            (-1, 2),
+            "the embedding on, with the whole 95 % interval from the attention of layer 2 on",
+        ),
+        (
+            Site("resid_mid", 2),
+            None,
+            (2, None),
+            "the attention of layer 2 on, but not with the whole 95 % interval after the last layer",
+        ),
+        (Site("resid_post", 3), Site("resid_post", 3), (3, 3), "layer 3 on, with the whole 95 % interval"),
     ],
 )
 def test_the_place_from_which_the_answer_leads(result, site, surely, metrics, words):
@@ -82,7 +92,7 @@ def test_an_answer_that_does_not_lead_or_has_no_interval(result):
     unknown = result.estimates["clean"] | {"logit_diff": Estimate(value, value * np.nan, value * np.nan)}
     few = replace(result, estimates=result.estimates | {"clean": unknown}, leads_from=Site("resid_post", 3))
     lines = lens_report(few, CONTEXT, "logit lens").summary
-    assert "on average, the answer leads the distractor from 3 on" in lines
+    assert "on average, the answer leads the distractor from layer 3 on" in lines
 
 
 def test_the_summary_is_that_of_the_clean_pass_at_the_main_position(result):

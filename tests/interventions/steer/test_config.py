@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from yaml import safe_dump, safe_load
 
 from ioi_lab.config import instantiate
+from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention
 from ioi_lab.interventions.steer.config import Steer
@@ -16,6 +17,7 @@ from ioi_lab.steering.contrasts import CONTRASTS, ContrastPrompt, contrast_kind
 from ioi_lab.steering.methods import VECTOR_METHODS, vector_method
 from tests.conftest import only_run_folder, run_folders
 from tests.interventions.steer.command import metrics, results, steer
+from tests.interventions.toy import PROMPTS, SHAPE
 
 
 @pytest.mark.parametrize(
@@ -131,3 +133,18 @@ def test_a_vector_method_and_a_contrast_of_ones_own(sweep, tmp_path):
     outcome = steer(sweep, *own, "task.n=4")
     assert "intervention.contrast: its positive side has 2 prompts to make the vector from, " in outcome.error_line
     assert outcome.error_line.endswith("median_difference needs 3 or more; raise task.n")
+
+
+def test_the_heads_of_a_circuit_are_steered(tmp_path):
+    (tmp_path / "circuit.json").write_text('{"model": "toy", "edges": ["input->a0.h2<q>", "a0.h2->logits"]}')
+    steering = Steer(component="z", circuit=str(tmp_path / "circuit.json"), position="END")
+    assert steering.sites(SHAPE, PROMPTS) == [Site("z", 0, 2, "END")]
+    for changes, line in (
+        ({"component": "resid_pre"}, "intervention.component: got 'resid_pre', but a circuit has heads; expected comp"),
+        ({"component": "z", "head": 2}, "intervention.head: got 2, but the circuit has its heads already; expected "),
+    ):
+        with pytest.raises(LabError) as error:
+            Steer.from_config({"circuit": "circuit.json"} | changes, "intervention")
+        assert str(error.value).startswith(line)
+    with pytest.raises(LabError, match=r"^intervention\.circuit: '.*none\.json' is not a file$"):
+        Steer(component="z", circuit=str(tmp_path / "none.json")).check()

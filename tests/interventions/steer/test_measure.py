@@ -46,6 +46,7 @@ def test_a_run_equals_hooks_on_the_plain_model(sweep, tmp_path, site):
         assert np.mean(logit_diffs) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.long
 def test_a_grid_gives_the_numbers_of_its_points(sweep, tmp_path):
     arguments = ["intervention.component=z", "intervention.controls=5"]
     grid = ["intervention.layer=[0,2]", "intervention.head=[0,3]", "intervention.scale=[-2,1]"]

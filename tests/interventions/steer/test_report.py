@@ -90,6 +90,7 @@ def test_scales_that_cannot_flip_anything_are_reported(sweep):
     assert "note: no scale pushes tiny-gpt2 away from what it prefers, so there is nothing to flip" in outcome.out
 
 
+@pytest.mark.long
 def test_figures_fit_the_grid(sweep, tmp_path):
     def figures(*arguments):
         assert steer(sweep, "figures=true", *arguments).code == 0

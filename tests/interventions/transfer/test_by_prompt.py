@@ -6,6 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from ioi_lab.interventions.transfer.by_prompt import ByPrompt, joined_file
 from ioi_lab.reports.report import PER_PROMPT
@@ -24,6 +25,7 @@ def test_rows_of_both_directions_follow_one_another():
     assert table["corrupted_logit_diff"].tolist() == [7, 8, 7, 8, 13, 14]
 
 
+@pytest.mark.long
 def test_the_values_are_those_of_an_engine(vectors):
     transfer, result, _ = vectors
     engine = transfer.target.on_prompts.held_out

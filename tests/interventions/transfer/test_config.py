@@ -47,6 +47,7 @@ def test_old_keys_and_values_are_read(from_yaml, through):
     assert read.title == f"transfer ({through}) from tiny-gpt2"
 
 
+@pytest.mark.long
 def test_an_earlier_run_can_be_run_again_from_its_config(sweep, tmp_path):
     sizes = ("task.n=12", "intervention.alignment.source_layers=3", "intervention.alignment.target_layers=3")
     first = sweep(

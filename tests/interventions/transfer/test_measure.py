@@ -30,6 +30,7 @@ def result(engine):
     return transfer().measure(engine)
 
 
+@pytest.mark.long
 def test_the_baselines_are_those_of_the_held_out_prompts_of_the_runs_own_model(engine, result):
     assert len(result.baselines.prompts) == result.forward.n_prompts == 12
     alone = Engine(engine.model, result.baselines.prompts)
@@ -68,6 +69,7 @@ def test_a_check_that_fails_stops_the_measurement(engine, monkeypatch):
         transfer(both=False).measure(engine)
 
 
+@pytest.mark.long
 def test_a_file_of_maps_is_written_only_for_new_maps(engine, tmp_path):
     fitted = transfer(through="maps", both=False, corpus={
         "_target_": "ioi_lab.alignment.corpora.TinyEnglish", "name": "tiny_english", "n": 100, "seed": 0

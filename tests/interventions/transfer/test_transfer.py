@@ -49,6 +49,7 @@ def maps_file(tmp_path_factory):
 
 
 @pytest.mark.parametrize("through", ["maps", "head"])
+@pytest.mark.long
 def test_a_model_transfers_to_itself_whole(sweep, tmp_path, through):
     outcome = sweep(
         *QUICK,
@@ -72,6 +73,7 @@ def test_a_model_transfers_to_itself_whole(sweep, tmp_path, through):
             assert found[f"{way}_margin_over_steepest_control"] == pytest.approx(0, abs=0.1)
 
 
+@pytest.mark.long
 def test_a_vector_goes_through_maps_and_does_more_than_controls(sweep, tmp_path):
     """The preset, with fewer layers and scales."""
     layers = ("intervention.alignment.source_layers=[2,3]", "intervention.alignment.target_layers=[3]")
@@ -112,6 +114,7 @@ def test_a_vector_goes_through_maps_and_does_more_than_controls(sweep, tmp_path)
     assert (provenance["model"]["name"], provenance["source_model"]["name"]) == ("tiny-pythia", "tiny-gpt2")
 
 
+@pytest.mark.long
 def test_a_vector_goes_through_the_vocabulary(sweep, tmp_path):
     outcome = sweep(*QUICK, "model=tiny-pythia", "intervention.through=vocabulary")
     assert outcome.code == 0, outcome.err
@@ -124,6 +127,7 @@ def test_a_vector_goes_through_the_vocabulary(sweep, tmp_path):
     assert not (only_run_folder(tmp_path) / "maps.safetensors").exists()
 
 
+@pytest.mark.long
 def test_heads_are_swapped_and_the_verdict_follows_the_numbers(sweep, tmp_path, maps_file):
     outcome = sweep(
         *QUICK, "model=tiny-pythia", "intervention.through=head", f"intervention.maps={maps_file}",
@@ -144,6 +148,7 @@ def test_heads_are_swapped_and_the_verdict_follows_the_numbers(sweep, tmp_path, 
     assert not (run / "maps.safetensors").exists()  # they are where they were
 
 
+@pytest.mark.long
 def test_a_saved_map_gives_what_a_new_one_gave(sweep, tmp_path, monkeypatch):
     assert sweep(*QUICK, "model=tiny-pythia", "name=first").code == 0
     first = next(tmp_path.glob("runs/first/*"))
@@ -155,6 +160,7 @@ def test_a_saved_map_gives_what_a_new_one_gave(sweep, tmp_path, monkeypatch):
         assert other[name] == pytest.approx(value, abs=1e-3, rel=1e-3), name
 
 
+@pytest.mark.long
 def test_runs_are_paired_by_vector_and_prompt(sweep, tmp_path):
     """Two methods: the vectors differ, a scale of 0 does not."""
     small = ("model=tiny-pythia", "intervention.through=vocabulary", "intervention.both=false", "figures=false")
@@ -176,6 +182,7 @@ def test_runs_are_paired_by_vector_and_prompt(sweep, tmp_path):
     assert paired.difference.value[paired.labels.index(native)] == pytest.approx(other - one)
 
 
+@pytest.mark.long
 def test_one_direction_alone(sweep, tmp_path):
     assert sweep(*QUICK, "model=tiny-pythia", "intervention.both=false").code == 0
     found, table = read(only_run_folder(tmp_path))

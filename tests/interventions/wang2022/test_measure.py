@@ -5,10 +5,12 @@ import pytest
 
 from ioi_lab.circuits.knockout import Knockout
 from ioi_lab.interventions.path_patch import PathPatch
+from ioi_lab.interventions.wang2022.config import Wang2022
 from ioi_lab.interventions.wang2022.measure import measure_wang2022
 from ioi_lab.lenses.direct import direct_effects
 from ioi_lab.lenses.roles import Thresholds
 from ioi_lab.models.heads import head_name
+from ioi_lab.runs.nulls import null_value
 
 NO_EVIDENCE = Thresholds(pattern=1, end=1, copying=1, direct=1, queries=1, backup=1)
 
@@ -23,6 +25,13 @@ def test_paths_are_those_of_path_patching(engine, result):
         assert [row.label for row in paths.effects.rows] == [row.label for row in by_config.rows]
         assert paths.effects.effect.value == pytest.approx(by_config.effect.value, abs=1e-5)
         assert (paths.effects.discoveries.found == by_config.discoveries.found).all()
+
+
+def test_paths_without_effect_have_the_recovery_that_summaries_take_for_it(result):
+    without_effect = null_value("recovery", Wang2022().model_dump())
+    for paths in result.paths:
+        effects = paths.effects
+        np.testing.assert_allclose(effects.estimates["recovery"].value - without_effect, effects.effect.value)
 
 
 def test_the_circuit_has_all_heads_with_a_role_at_its_position(engine, result):

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
 from ioi_lab.reports.pages import attention_page
+from tests.browser import browser_path
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
 TOKENS = ["<bos>", "When", HOSTILE, " John", " ", "\n"]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    path = os.environ.get("IOI_LAB_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None and os.environ.get("IOI_LAB_NEEDS_BROWSER"):
-        pytest.fail(f"no browser was found; looked for {', '.join(BROWSERS)} and $IOI_LAB_BROWSER")
-    if path is None:
-        pytest.skip("no Chromium or Chrome on this machine (`make browser` installs one on Debian)")
+    path = browser_path()
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield running

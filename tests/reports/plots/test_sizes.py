@@ -120,9 +120,36 @@ def circuit(count, name):
     return plots.circuit(nodes, effects, roles, name(1), name(2))
 
 
+def edge_graph(count, name):
+    ends = np.random.default_rng(count).integers(0, [30, 12, 12], size=(count, 3))
+    names = ["input->a0.h0<q>", *(f"a{layer}.h{head}->a{layer + 1}.h{other}<v>" for layer, head, other in ends)]
+    return plots.edge_graph(names, values(len(names)), name(1), name(2))
+
+
+def sizes_of(count):
+    shares = np.geomspace(1e-3, 1, count)
+    return shares, np.ceil(70_651 * shares).astype(int)
+
+
+def long_curves(count, name):
+    lines = [line(count, name(0)), line(count, "b")]
+    return plots.faithfulness_curves(*sizes_of(count), lines, name(1), name(2), random=lines[0], half=name(3))
+
+
+def many_curves(count, name):
+    lines = [line(4, f"{name(index)} {index}") for index in range(count)]
+    return plots.jaccard_curves(*sizes_of(4), lines, name(1), name(2), name(3))
+
+
+def class_matrix(count, name):
+    classes = [name(index) for index in range(count)]
+    return plots.class_matrix(values(3 * count).reshape(3, -1), np.ones((3, count), int), ["a", "b", "c"], classes, "t")
+
+
 PANELS = [many_maps, many_shares, scatter_panels, grouped]
 ITEMS = [
     many_columns, many_rows, wide_shares, bars, interval_line, long_lines, many_lines, scatter, spreads, circuit,
+    edge_graph, long_curves, many_curves, class_matrix,
 ]  # fmt: skip
 
 

@@ -45,3 +45,13 @@ def test_shades_are_different_and_go_from_dark_to_light():
     assert brightness == sorted(brightness)
     assert len(set(brightness)) == 5
     assert brightness[-1] < 2.5  # visible on white
+
+
+@pytest.mark.parametrize(("kind", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_vector_files_of_equal_figures_are_equal(kind, start):
+    contents = [
+        plots.image(plots.heat_maps({"": np.ones((2, 3))}, LAYERS, plots.Axis.numbered("head", 3), "t", "s"), kind)
+        for _ in range(2)
+    ]
+    assert contents[0].startswith(start)
+    assert contents[0] == contents[1]
