@@ -7,6 +7,7 @@ and no process may outlive a kill.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -42,8 +43,11 @@ GRID: Final = (
     "intervention.direction=denoise,noise",
 )
 SMALL_GRID: Final = ("task.n=4", "figures=false", "intervention.layer=0,1,2,3", "intervention.head=0,1")
-SECONDS_TO_END: Final = 5.0
-"""Seconds after which a process that outlives a kill counts as an orphan."""
+SECONDS_TO_END: Final = 15.0
+"""Seconds after which a process that outlives a kill counts as an orphan; one that just starts imports for a while."""
+
+TOLERANCE: Final = 1e-4
+"""Largest difference of two numbers that count as equal: jobs that share passes with others differ by rounding."""
 
 _MARK: Final = "IOI_LAB_KILLED"
 """The environment variable by which the processes of a killed sweep are found."""
@@ -66,7 +70,7 @@ class Killed:
     """Finished jobs that were run again."""
 
     different: list[str]
-    """Files that differ from those of the uninterrupted sweep."""
+    """Files that differ from those of the uninterrupted sweep by more than `TOLERANCE`."""
 
     orphans: int
     """Processes that outlived a kill."""
@@ -114,10 +118,25 @@ def kill_and_resume(
         f"{job.name}/{file}"
         for job in jobs
         for file in RESULTS
-        if job.name in done and (job / file).read_bytes() != (done[job.name] / file).read_bytes()
+        if job.name in done and not _are_close(job / file, done[job.name] / file)
     ]
     lost = sum(job.name not in done for job in jobs)
     return Killed(launcher, len(jobs), kills, done_at_kills, lost, recomputed, different, orphans)
+
+
+def _are_close(one: Path, other: Path) -> bool:
+    """Return whether two CSV or JSON files have the same texts, and numbers that differ by `TOLERANCE` at most."""
+    if one.read_bytes() == other.read_bytes():
+        return True
+    try:
+        pd.testing.assert_frame_equal(_as_table(one), _as_table(other), rtol=0, atol=TOLERANCE)
+    except AssertionError:
+        return False
+    return True
+
+
+def _as_table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.DataFrame([json.loads(path.read_text())])
 
 
 def _command(name: str, overrides: Sequence[str]) -> list[str]:

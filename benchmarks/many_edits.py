@@ -20,7 +20,9 @@ HEADS: Final = 32
 TOKENS: Final = 49
 """Tokens of each prompt: with each layer and head, 50,176 edits."""
 
-SENTENCE: Final = "Then, {a} and {b} went to{filler} the store. {b} gave a drink to"
+SENTENCE: Final = "Then,{before} {a} and {b} went to{after} the store. {b} gave a drink to"
+TOKENS_AFTER: Final = 6
+"""Filling tokens after the names. The others are in front of them, where an edit provably changes nothing."""
 
 
 def main() -> None:
@@ -77,8 +79,9 @@ def write_prompts(folder: Path, count: int) -> Path:
     rows = ["clean,corrupt,answer,distractor"]
     for index in range(count):
         a, b, c = NAMES[3 * index : 3 * index + 3]
-        filler = " the" * (TOKENS - 1 - len(encode(SENTENCE.format(a=a, b=b, filler=""))))
-        clean, corrupt = (SENTENCE.format(a=first, b=b, filler=filler) for first in (a, c))
+        n_filling = TOKENS - 1 - len(encode(SENTENCE.format(a=a, b=b, before="", after="")))
+        filling = {"before": " the" * (n_filling - TOKENS_AFTER), "after": " the" * TOKENS_AFTER}
+        clean, corrupt = (SENTENCE.format(a=first, b=b, **filling) for first in (a, c))
         rows.append(f'"{clean}","{corrupt}"," {a}"," {b}"')
     path = folder / "prompts.csv"
     path.write_text("\n".join(rows) + "\n")

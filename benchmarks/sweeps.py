@@ -74,6 +74,9 @@ class Timing:
 
     engine_seconds: float
     load_seconds: float
+    cpu_overhead: float
+    """Seconds of the CPU outside the engine and without loading the model, whatever else the machine does."""
+
     peak_memory_gb: float
 
 
@@ -110,8 +113,8 @@ def time_model(model: str, options: argparse.Namespace, folder: Path) -> None:
 
         random_model(model, folder)
     print(f"\n{model}: {POINTS:,} points")
-    print(f"{'way':<10}{'jobs timed':>11}{'s, all points':>15}{'ms per job':>11}{'overhead, ms':>14}{'× fresh':>9}"
-          f"{'peak GB':>9}{'largest difference':>20}", flush=True)  # fmt: skip
+    print(f"{'way':<10}{'jobs timed':>11}{'s, all points':>15}{'ms per job':>11}{'overhead, ms':>14}{'of the CPU':>12}"
+          f"{'× fresh':>9}{'peak GB':>9}{'largest difference':>20}", flush=True)  # fmt: skip
     first: float | None = None
     known: dict[tuple[float, ...], float] = {}
     for way in options.ways:
@@ -128,7 +131,9 @@ def time_model(model: str, options: argparse.Namespace, folder: Path) -> None:
         first = whole if way == "fresh" else first
         overhead = (timing.seconds - timing.engine_seconds - timing.load_seconds) / timing.jobs
         print(f"{way:<10}{timing.jobs:>11,}{whole:>15.1f}{1000 * whole / POINTS:>11.0f}"
-              f"{1000 * overhead if way == 'batch' else float('nan'):>14.0f}{(first or np.nan) / whole:>9.1f}"
+              f"{1000 * overhead if way == 'batch' else float('nan'):>14.0f}"
+              f"{1000 * timing.cpu_overhead / timing.jobs if way == 'batch' else float('nan'):>12.1f}"
+              f"{(first or np.nan) / whole:>9.1f}"
               f"{timing.peak_memory_gb:>9.2f}{max(apart, default=np.nan):>20.1e}", flush=True)  # fmt: skip
 
 
@@ -146,7 +151,7 @@ def time_way(options: argparse.Namespace) -> Timing:
     """Time one way in this process."""
     import transformer_lens.model_bridge  # noqa: F401  # not part of what is timed
 
-    import sweep
+    from ioi_lab.cli import sweep
     from ioi_lab.cli.command import run_command
     from ioi_lab.engine.engine import Engine
     from ioi_lab.engine.passes import Passes
@@ -177,11 +182,11 @@ def time_way(options: argparse.Namespace) -> Timing:
     job.run_job = timed_job
     loading.load_model = load.of(loading.load_model)
     sys.argv = ["sweep.py", *_overrides(options, points, folder)]
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     sys.stdout, stdout = sys.stderr, sys.stdout
     run_command(sweep.main, config_name="sweep")
     sys.stdout = stdout
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     jobs = len(job_seconds)
     if options.way in ("fresh", "sharing"):
         seconds, jobs = sum(job_seconds[1:]), jobs - 1
@@ -191,6 +196,7 @@ def time_way(options: argparse.Namespace) -> Timing:
         seconds=seconds,
         engine_seconds=engine.seconds,
         load_seconds=load.seconds,
+        cpu_overhead=cpu_seconds - engine.cpu_seconds - load.cpu_seconds,
         peak_memory_gb=getrusage(RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
     )
 
@@ -220,7 +226,7 @@ class Stopwatch:
     """Adds up the time that functions take; calls inside other timed calls are not counted twice."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds = self.cpu_seconds = 0.0
         self._is_running = False
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -230,11 +236,12 @@ class Stopwatch:
             if self._is_running:
                 return function(*arguments, **named)
             self._is_running = True
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             try:
                 return function(*arguments, **named)
             finally:
                 self.seconds += time.perf_counter() - started
+                self.cpu_seconds += time.process_time() - cpu_started
                 self._is_running = False
 
         return timed
