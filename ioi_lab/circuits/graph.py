@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Int
-from numpy.typing import NDArray
 
 from ioi_lab.errors import LabError, did_you_mean
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.tasks.positions import all_but
 from ioi_lab.tasks.prompts import Position
 
-Flags = NDArray[np.bool_]
-Indices = NDArray[np.int64]
+# Not NDArray[…], for the reason at `stats.metrics.Array`.
+Flags = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
+Indices = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 
 ReaderInput = Literal["q", "k", "v", "mlp", "logits"]
 

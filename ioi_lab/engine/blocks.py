@@ -99,7 +99,7 @@ def _is_stream(passes: Passes, bucket: Bucket, component: Component) -> bool:
     layers = passes.model.shape.layers(component)
     noise = strong_edit(passes, bucket, Site("resid_pre", 0))
     assert isinstance(noise.value, Tensor)
-    noisy = noise.value[bucket.index][:, : bucket.length]
+    noisy = noise.value.to(bucket.index.device)[bucket.index][:, : bucket.length]
     inputs, written, outputs = (
         [Site(name, layer) for layer in layers] for name in ("resid_pre", component, "resid_post")
     )

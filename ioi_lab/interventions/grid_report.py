@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from jaxtyping import Int
-from numpy.typing import NDArray
 
 from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row
 from ioi_lab.interventions.grid_texts import GridTexts
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Grid = Int[NDArray[np.int_], "row column"]
+Grid = Int[np.ndarray[tuple[Any, ...], np.dtype[np.int_]], "row column"]
 """The rows of the results that the cells of a map show."""
 
 MAX_BARS: Final = 15

@@ -10,7 +10,7 @@ not evidence.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -54,7 +54,7 @@ class Thresholds(LabConfig):
     """Rise of the direct effect on the logit difference once the name movers are knocked out, as a share of it."""
 
 
-Criterion = Callable[[Scores, Thresholds], Bool[NDArray[np.bool_], "head"]]
+Criterion = Callable[[Scores, Thresholds], Bool[np.ndarray[tuple[Any, ...], np.dtype[np.bool_]], "head"]]
 
 
 def _by_pattern(name: str) -> Criterion:

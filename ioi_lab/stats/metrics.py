@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+# Not NDArray[…]: from NumPy 2.5 on, it is an alias object on Python 3.12, which jaxtyping does not take in aliases.
+Array = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
 
 Extra = Literal["kl_clean", "rank"]
 """Values that are read on demand alone."""

@@ -34,14 +34,14 @@ class MeanShiftLens(Lens[torch.Tensor]):
         ends = torch.zeros(len(sites), engine.shape.d_model)
         for rows, activations in engine.stream("clean", sites):
             last = len(engine.prompts[rows[0]]) - 1
-            ends += torch.stack([activations[site][:, last].sum(0) for site in sites])
+            ends += torch.stack([activations[site][:, last].sum(0).cpu() for site in sites])
         means = ends / len(engine.prompts)
         n = np.ones((len(sites), 10))
         held_out = HeldOutKL(plain=2 * n, trained=n, text="nothing.txt", n_tokens=640)
         return FittedLens(self.strength * (means[-1] - means), held_out, {"shifts.csv": b"made by a lens of one's own"})
 
     def log_probs(self, state, bridge, stream, sites):
-        return lens_log_probs(bridge, stream + state[:, None], sites, {})
+        return lens_log_probs(bridge, stream + state[:, None].to(stream), sites, {})
 
 
 class BackwardLens(MeanShiftLens):

@@ -58,7 +58,7 @@ def test_heads_and_mlps_are_those_of_transformer_lens(folders):
     model = load_model(model_config(folders["llama-gqa"]))
     prompts = ioi_task(n=3, template=0).prompt_pairs(model.tokens)
     effects = direct_effects(Engine(model, prompts), "clean").difference
-    folded = TransformerBridge.boot_transformers(str(model.folder))
+    folded = TransformerBridge.boot_transformers(str(model.folder), device="cpu")
     folded.enable_compatibility_mode()
     tokens = torch.tensor([pair.clean_tokens for pair in prompts])
     answers, distractors = (

@@ -25,12 +25,13 @@ def _unfrozen():
 @pytest.mark.usefixtures("_unfrozen")
 @pytest.mark.parametrize("exempt", [False, True])
 def test_garbage_is_collected_later_unless_it_is_exempt(exempt):
+    frozen = gc.get_freeze_count()  # Python 3.12 starts with some
     with without_collection(exempt=exempt):
         assert not gc.isenabled()
         node = weakref.ref(Node())
     assert gc.isenabled()
     gc.collect()
-    assert (node() is not None) == exempt == (gc.get_freeze_count() > 0)
+    assert (node() is not None) == exempt == (gc.get_freeze_count() > frozen)
 
 
 def test_a_collector_that_is_off_stays_off():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,14 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 from matplotlib.ticker import NullLocator
-from numpy.typing import NDArray
 
 from ioi_lab.reports.plots.lines import Line
 from ioi_lab.reports.plots.sizes import LINE, left_out, new_figure
 from ioi_lab.reports.plots.style import LOOKS, MAX_LEGEND, NEUTRAL, STYLE, finish
 from ioi_lab.stats.metrics import Array
 
-Sizes = Int[NDArray[np.int64], "size"]
+Sizes = Int[np.ndarray[tuple[Any, ...], np.dtype[np.int64]], "size"]
 
 _WIDTH: Final = 4.6
 """The width of the panel, in inches."""
