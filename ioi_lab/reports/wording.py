@@ -40,10 +40,22 @@ def counted(count: int, noun: str) -> str:
 
 
 def interval(estimate: Estimate, row: int = 0, form: str = ".2f", factor: float = 1.0) -> str:
-    """Return a value with its interval, if that is known: `0.93 [0.90, 0.95]`. `factor` multiplies the numbers."""
+    """Return a value with its interval, if that is known: `0.93 [0.90, 0.95]`. `factor` multiplies the numbers.
+
+    Numbers that would all be `0.00` are given more digits: `0.0004 [0.0002, 0.0006]`.
+    """
     value, low, high = (factor * part[row] for part in (estimate.value, estimate.low, estimate.high))
+    form = _form_that_shows([value, low, high], form)
     bounds = f" [{_fixed(low, form)}, {_fixed(high, form)}]" if np.isfinite(low) else ""
     return f"{_fixed(value, form)}{bounds}"
+
+
+def _form_that_shows(values: Sequence[float], form: str) -> str:
+    """Return a fixed-point format with more digits, seven at most, if the given one shows nothing but zeros."""
+    size = max((abs(value) for value in values if np.isfinite(value)), default=0.0)
+    if not form.endswith("f") or size < 1e-7 or float(f"{size:{form}}") != 0:
+        return form
+    return f".{-int(np.floor(np.log10(size)))}f"
 
 
 def _fixed(value: float, form: str) -> str:

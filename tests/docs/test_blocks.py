@@ -56,6 +56,21 @@ def test_words_of_comments_are_found():
         parsed("page.md", "<!-- not run: why -->\ntext\n```sh\nls\n```\n")
 
 
+def run_by_earlier_pages(page: Path) -> set[str]:
+    """Return the commands of one line that pages before this one run too and whose runs have no name to be read by."""
+    earlier = RUN[: RUN.index(page)]
+    blocks = [block for other in earlier for block in blocks_of(other, "sh") if block.why_not_run is None]
+    lines = {line for block in blocks for line in block.to_run.splitlines()}
+    return {line for line in lines if line.startswith("ioi-lab ") and " name=" not in line and line[-1] != "\\"}
+
+
+def test_commands_of_several_pages_are_run_once():
+    shared = "ioi-lab sweep experiment=wang2022"
+    showing = [page for page in RUN if any(shared in block.text for block in blocks_of(page, "sh"))]
+    running = [page for page in showing if not any(line.startswith(shared) for line in run_by_earlier_pages(page))]
+    assert len(showing) > len(running) == 1
+
+
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory):
     """A folder for `PATH` in which commands are run by a process that has imported the lab already."""
@@ -88,12 +103,14 @@ def environment() -> dict[str, str]:
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_shell_blocks_run(page, commands, tmp_path):
     """The blocks of a page, one after another in one folder, in bash; zsh reads the same words."""
+    repeated = run_by_earlier_pages(page)
     for block in blocks_of(page, "sh"):
         if block.why_not_run is not None:
             continue
-        done, words = run(["bash", "-euo", "pipefail", "-c", block.to_run], commands, tmp_path)
-        assert done.returncode == block.exit_code, f"{block.place}:\n{block.to_run}\n{done.stdout}{done.stderr}"
-        read, words_of_zsh = run(["zsh", "-fe", "-c", block.to_run], commands, tmp_path, ONLY_TYPED="1")
+        text = "\n".join(line for line in block.to_run.splitlines() if line not in repeated)
+        done, words = run(["bash", "-euo", "pipefail", "-c", text], commands, tmp_path)
+        assert done.returncode == block.exit_code, f"{block.place}:\n{text}\n{done.stdout}{done.stderr}"
+        read, words_of_zsh = run(["zsh", "-fe", "-c", text], commands, tmp_path, ONLY_TYPED="1")
         assert (read.returncode, read.stderr) == (0, ""), block.place
         assert words_of_zsh == words, block.place
 

@@ -29,6 +29,13 @@ def test_intervals_are_in_brackets():
     assert interval_column(KNOWN, 1) == " -0.928   [-0.953, -0.899]"
 
 
+def test_small_numbers_are_not_shown_as_0():
+    small = Estimate(np.array([0.00042, 0.0, 3e-9]), np.array([0.0002, 0.0, 1e-9]), np.array([0.0006, 0.0, 5e-9]))
+    assert interval(small) == "0.0004 [0.0002, 0.0006]"
+    assert interval(small, factor=-100) == "-0.04 [-0.02, -0.06]"
+    assert interval(small, 1) == interval(small, 2) == "0.00 [0.00, 0.00]"
+
+
 def test_unknown_intervals_are_left_out():
     assert interval(UNKNOWN) == "0.50"
     assert interval_column(UNKNOWN, 0) == "  0.500"
