@@ -111,17 +111,31 @@ def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, E
     """Return the tidy table: each row described by its `selectors`, then each estimate with its bounds."""
     import pandas as pd
 
+    columns = tidy_columns(selectors, estimates)
+    return pd.DataFrame(columns | {name: pd.array(columns[name], dtype="Int64") for name in ("layer", "head")})
+
+
+def tidy_columns(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Return the columns of the tidy table by name, lists and arrays: for files that nobody needs as a `DataFrame`."""
     extra = [name for name in (selectors[0] if selectors else {}) if name not in SELECTORS]
     columns: dict[str, Any] = {name: [row.get(name) for row in selectors] for name in (*SELECTORS, *extra)}
-    columns |= {name: pd.array(columns[name], dtype="Int64") for name in ("layer", "head")}
     for name, estimate in estimates.items():
         columns |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return pd.DataFrame(columns)
+    return columns
 
 
 def per_prompt_table(
     readout: Readout, clean: Float[Array, "prompt"], corrupted: Float[Array, "prompt"], first: int = 0
 ) -> pd.DataFrame:
+    """Return `per_prompt_columns` as a table."""
+    import pandas as pd
+
+    return pd.DataFrame(per_prompt_columns(readout, clean, corrupted, first))
+
+
+def per_prompt_columns(
+    readout: Readout, clean: Float[Array, "prompt"], corrupted: Float[Array, "prompt"], first: int = 0
+) -> dict[str, Array]:
     """Return what was read of each prompt under each edit set, a row for each such pair.
 
     Args:
@@ -131,8 +145,6 @@ def per_prompt_table(
         first: The row of the first edit set.
 
     """
-    import pandas as pd
-
     n_edit_sets, n_prompts = readout.logit_diff.shape
     rows, prompts = np.divmod(np.arange(n_edit_sets * n_prompts), n_prompts)
     columns = {
@@ -145,19 +157,18 @@ def per_prompt_table(
     for name in ("p_answer", "p_distractor", "kl_clean", "rank"):
         values = getattr(readout, name)
         columns |= {} if values is None else {name: values.ravel()}
-    return pd.DataFrame(columns)
+    return columns
 
 
 def per_prompt_file(
     readout: Readout, clean: Float[Array, "prompt"], corrupted: Float[Array, "prompt"]
 ) -> dict[str, bytes]:
-    """Return `per_prompt.parquet`: the table of `per_prompt_table`."""
+    """Return `per_prompt.parquet`: the columns of `per_prompt_columns`."""
     from pyarrow import BufferOutputStream, Table
     from pyarrow.parquet import write_table
 
-    table = per_prompt_table(readout, clean, corrupted)
     file = BufferOutputStream()
-    write_table(Table.from_pydict({str(name): column.to_numpy() for name, column in table.items()}), file)
+    write_table(Table.from_pydict(per_prompt_columns(readout, clean, corrupted)), file)
     return {PER_PROMPT: file.getvalue().to_pybytes()}
 
 

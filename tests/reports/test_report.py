@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ioi_lab.reports.report import SELECTORS, ReportContext, precision_lines, scalars, tidy_table
+from ioi_lab.reports.report import SELECTORS, ReportContext, precision_lines, scalars, tidy_columns, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.storage.tables import csv_bytes
 
 RECOVERY = Estimate(np.array([0.5, 1.0]), np.array([0.25, np.nan]), np.array([0.75, np.nan]))
 
@@ -33,6 +34,13 @@ def test_indices_stay_whole_numbers_in_a_file():
 def test_a_table_without_rows_has_its_columns():
     empty = Estimate(*(np.array([]) for _ in range(3)))
     assert list(tidy_table([], {"recovery": empty})) == [*SELECTORS, "recovery", "recovery_low", "recovery_high"]
+
+
+def test_tidy_columns_are_those_of_the_table():
+    rows = [{"layer": 9, "head": None, "scale": 0.5}, {"layer": 3, "head": 1, "scale": -1.0}]
+    columns, table = tidy_columns(rows, {"recovery": RECOVERY}), tidy_table(rows, {"recovery": RECOVERY})
+    assert list(columns) == list(table)
+    assert csv_bytes(columns) == csv_bytes(table)
 
 
 def test_scalars_leave_out_what_is_unknown():

@@ -57,6 +57,30 @@ def test_numbers_and_missing_values_stay(tmp_path):
     assert table["mixed"][1] == "=x"  # the table itself stays
 
 
+def test_columns_by_name_are_written_like_a_table_of_them():
+    columns = {
+        "=name": ["=x", None, "y"],
+        "i": [1, 2, 3],
+        "f": np.array([0.1, np.nan, -np.inf]),
+        "b": [True, False, True],
+    }
+    assert csv_bytes(columns) == csv_bytes(pd.DataFrame(columns))
+    returns = {"text": ["a\rb", "=c"], "n": [1, 2]}
+    assert csv_bytes(returns) == csv_bytes(pd.DataFrame(returns))
+
+
+def test_whole_numbers_among_missing_values_stay_whole():
+    table = pd.DataFrame({"layer": pd.array([1, None], dtype="Int64")})
+    assert csv_bytes(table) == csv_bytes({"layer": [1, None]}) == b'layer\n1\n""\n'
+
+
+@pytest.mark.parametrize("dtype", ["float32", "category", "datetime64[ns]", "boolean", "Float64"])
+def test_columns_of_other_types_are_written_as_pandas_writes_them(dtype):
+    values = ["2024-01-01", None] if "date" in dtype else [True, None] if dtype == "boolean" else [0.1, None]
+    table = pd.DataFrame({"x": pd.Series(values).astype(dtype), "n": [1, 2]})
+    assert csv_bytes(table) == table.to_csv(index=False).encode()
+
+
 TEXTS = st.text(st.sampled_from("=+-@\t\r\n'\" ,;ax1.é＝"), max_size=6) | st.text(max_size=6)
 
 

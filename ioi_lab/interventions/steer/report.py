@@ -12,7 +12,7 @@ from ioi_lab.interventions.steer.steps import Step
 from ioi_lab.interventions.steer.summary import summary_lines
 from ioi_lab.interventions.steer.texts import with_texts
 from ioi_lab.reports.charts import Chart, Curves, Map, Ranking
-from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
+from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_columns, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.steering.files import vector_file
@@ -103,8 +103,8 @@ def _site(step: Step) -> dict[str, Any]:
     return {"component": site.component, "layer": site.layer, "head": site.head, "position": site.position}
 
 
-def _slope_table(result: SteerResult) -> pd.DataFrame:
-    """Return a row per site with its slope next to 0 and the line through its response."""
+def _slope_columns(result: SteerResult) -> dict[str, Any]:
+    """Return the columns of a table with a row per site: its slope next to 0 and the line through its response."""
     rows, discoveries = [], result.initial.discoveries
     for index, (step, response) in enumerate(zip(result.steps, result.responses, strict=True)):
         row = _site(step) | {"added_norm": step.norm, "site_norm": step.site_norm}
@@ -118,19 +118,19 @@ def _slope_table(result: SteerResult) -> pd.DataFrame:
             row["probe_accuracy"] = result.probe_accuracy.value[index]
         rows.append(row)
     estimates = {"initial_slope": result.initial.slope, "slope": result.slopes, "efficiency": result.efficiency}
-    return tidy_table(rows, estimates).drop(columns="scale")
+    columns = {name: column for name, column in tidy_columns(rows, estimates).items() if name != "scale"}
+    if None in columns["monotone"]:
+        columns["monotone"] = np.array(columns["monotone"], dtype=float)
+    return columns
 
 
-def _random_slope_table(result: SteerResult, controls: Controls) -> pd.DataFrame:
-    """Return a row per random direction and site with the slope next to 0."""
-    import pandas as pd
-
+def _random_slope_columns(result: SteerResult, controls: Controls) -> dict[str, Any]:
+    """Return the columns of a table with a row per random direction and site: the slope next to 0."""
     n_random, sites = len(controls.slopes), [_site(step) for step in result.steps]
     columns: dict[str, Any] = {name: n_random * [site[name] for site in sites] for name in sites[0]}
-    columns |= {name: pd.array(columns[name], dtype="Int64") for name in ("layer", "head")}
     columns["direction"] = [f"random {index}" for index in range(n_random) for _ in sites]
     columns["initial_slope"] = np.concatenate(controls.slopes)
-    return pd.DataFrame(columns)
+    return columns
 
 
 def _readout(result: SteerResult) -> Readout:
@@ -142,10 +142,10 @@ def _readout(result: SteerResult) -> Readout:
 
 def _files(result: SteerResult, task: str) -> dict[str, bytes]:
     clean, corrupted = (pass_.logit_diff[0] for pass_ in (result.baselines.clean, result.baselines.corrupted))
-    files = {"slopes.csv": csv_bytes(_slope_table(result))}
+    files = {"slopes.csv": csv_bytes(_slope_columns(result))}
     files |= per_prompt_file(_readout(result), clean, corrupted)
     if (controls := result.controls) is not None:
-        files["random_slopes.csv"] = csv_bytes(_random_slope_table(result, controls))
+        files["random_slopes.csv"] = csv_bytes(_random_slope_columns(result, controls))
     vectors = {step.site: step.vector for step in result.steps if step.vector is not None}
     if vectors:  # else each prompt has its own
         source, contrast = result.source, result.contrast
