@@ -60,6 +60,7 @@ ODD_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma3": ("Gemma3ForCausalLM", GROUPED | {"head_dim": 16, "sliding_window": 6, "query_pre_attn_scalar": 16}),
     "cohere": ("CohereForCausalLM", GROUPED | {"logit_scale": 0.0625, "use_qk_norm": False}),
     "olmo2": ("Olmo2ForCausalLM", GROUPED),
+    "glm4": ("Glm4ForCausalLM", GROUPED | {"head_dim": 8}),
     "granite": (
         "GraniteForCausalLM",
         GROUPED

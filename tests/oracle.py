@@ -79,6 +79,7 @@ NAMES = {
     "granite": replace(LLAMA, scale="residual_multiplier"),
     "jamba": replace(LLAMA, mlp_out="feed_forward", mixers=("mamba",)),
     **dict.fromkeys(("gemma2", "gemma3_text", "olmo2"), POST_NORMS),
+    "glm4": replace(LLAMA, attention_out="post_self_attn_layernorm", mlp_out="post_mlp_layernorm"),
     **dict.fromkeys(("mixtral", "qwen3", "cohere", "gpt_oss", "deepseek_v3"), LLAMA),
 }
 """By `model_type`."""

@@ -19,6 +19,7 @@ SAMPLE = {
     "jamba": ["patch z at END", "patch resid_mid", "attribution resid_mid", "path z to v", "attention"],  # hybrid
     "opt-post": ["patch mlp_out", "path z to q, free MLPs"],  # norms follow the sums
     "gemma2": ["patch resid_mid", "path z to logits"],  # norms follow attention and MLP
+    "glm4": ["patch mlp_out", "path mlp_out to q"],  # the same
     "mixtral": ["patch mlp_out", "path z to mlp"],  # experts
     "granite": ["attribution resid_mid", "patch attn_out"],  # scaled sums
 }

@@ -24,8 +24,8 @@ from ioi_lab.circuits.runner import CircuitRunner
 from ioi_lab.circuits.wiring import EMBEDDING, Norm
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import Site
-from ioi_lab.engine.forward import overridden
 from ioi_lab.engine.hooks import Hook
+from ioi_lab.engine.overrides import overridden
 from ioi_lab.engine.readouts import to_array
 from ioi_lab.errors import LabError
 from ioi_lab.stats.metrics import Array

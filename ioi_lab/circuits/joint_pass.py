@@ -23,8 +23,8 @@ from ioi_lab.circuits.reading import needed_writers, places_of_labels, streams_r
 from ioi_lab.circuits.wiring import EMBEDDING, Wiring
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import Site
-from ioi_lab.engine.forward import overridden
 from ioi_lab.engine.hooks import Hook
+from ioi_lab.engine.overrides import overridden
 
 
 class JointPass:

@@ -60,7 +60,7 @@ class CircuitRunner:
         self.wiring = Wiring.of(engine)
         self._counterfactual = Counterfactual.of(engine, self.wiring, ablation, seed)
         one_prompt = Bucket(engine.prompts, [0], engine.model.device)
-        self._in_parts = proofs_of(engine.model).hold(engine.passes, one_prompt, ["resid_pre"])
+        self._shortcut = proofs_of(engine.model).shortcut(engine.passes, one_prompt, ["resid_pre"])
         self._outputs: tuple[Bucket, Outputs, Outputs] | None = None
 
     @torch.no_grad()
@@ -111,7 +111,7 @@ class CircuitRunner:
 
     def _first_layers(self, circuits: Bool[Flags, "circuit edge"]) -> Int[Indices, "circuit"]:
         """Return the layer of the first reader of each circuit that an ablated edge leads to."""
-        if not self._in_parts:
+        if not self._shortcut:
             return np.zeros(len(circuits), dtype=np.int64)
         layers = np.array([reader.layer for reader in self.graph.readers])[self.graph.edge_reader]
         last = self.graph.shape.n_layers - 1
@@ -144,7 +144,7 @@ class CircuitRunner:
         ablated: Outputs,
     ) -> BatchResult:
         passes, start = self.engine.passes, 0
-        if self._in_parts and self._counterfactual.keeps_shared_prefix:
+        if self._shortcut not in (None, "blocks") and self._counterfactual.keeps_shared_prefix:
             shared = min(self.engine.prompts[row].first_difference for row in bucket.rows)
             start = min(shared, bucket.length - 1)
         part = Part(first=first, last=self.graph.shape.n_layers - 1, start=start)
@@ -153,7 +153,7 @@ class CircuitRunner:
         joint = JointPass(self.wiring, self.graph, bucket, masks, clean, ablated, first, start)
         with ExitStack() as stack:
             hooks = joint.install(stack)
-            if self._in_parts:
+            if self._shortcut:
                 logits = passes.forward.part(base, part, hooks, len(rows), pair_only=passes.pair_only)
             else:
                 logits = passes.selected(passes.forward.whole(bucket, "clean", hooks, len(rows)), bucket)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ioi_lab.engine.edits import Site
-from ioi_lab.engine.forward import overridden
+from ioi_lab.engine.overrides import overridden
 from ioi_lab.errors import LabError
 from ioi_lab.lenses.held_norms import HeldNorm
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import Edit, EditSet, FromPass, Pass, Site
@@ -13,6 +13,16 @@ from ioi_lab.models.shape import ModelShape
 
 ReadoutKind = Literal["full", "logit_diff"]
 """`full` unembeds END into the whole vocabulary, as probabilities and KL need; `logit_diff` into two tokens."""
+
+Shortcut = Literal["sublayers", "positions", "blocks"]
+"""What a part of a pass leaves out.
+
+`blocks`: the blocks before the first edit. `positions`: also the positions before it, and all but END in the last
+block. `sublayers`: also the attention or MLP of the first block that comes before the edits.
+"""
+
+SHORTCUTS: Final[tuple[Shortcut, ...]] = get_args(Shortcut)
+"""The shortcut that leaves out most first."""
 
 _MIN_TOKENS: Final = {"cpu": 192, "cuda": 16_384}
 """Tokens that keep the device busy: edit sets that need different parts share a batch only up to this many."""
@@ -42,7 +52,9 @@ class Work:
     """The first position that they change."""
 
 
-def works(bucket: Bucket, edit_sets: Sequence[EditSet], base: Pass, shape: ModelShape) -> list[Work]:
+def works(
+    bucket: Bucket, edit_sets: Sequence[EditSet], base: Pass, shape: ModelShape, shortcut: Shortcut = "sublayers"
+) -> list[Work]:
     """Return the work that the edit sets need in this bucket; those that provably change nothing at END need none."""
     found = []
     for index, edit_set in enumerate(edit_sets):
@@ -57,7 +69,8 @@ def works(bucket: Bucket, edit_sets: Sequence[EditSet], base: Pass, shape: Model
         changing = [position for position, start in enumerate(starts) if start < bucket.length]
         if changing:
             edits = edits[changing[0] :]
-            found.append(Work(index, edits, min(edit.site.layer for edit in edits), min(starts)))
+            start = 0 if shortcut == "blocks" else min(starts)
+            found.append(Work(index, edits, min(edit.site.layer for edit in edits), start))
     return found
 
 
@@ -103,9 +116,14 @@ def batches(
         yield batch
 
 
-def part_of(batch: Sequence[Work], shape: ModelShape) -> Part:
-    """Return the part of a pass that a batch needs, up to the logits."""
-    first = min(work.first for work in batch)
+def part_of(batch: Sequence[Work], shape: ModelShape, shortcut: Shortcut = "sublayers") -> Part:
+    """Return the part of a pass that a batch needs, up to the logits, if no more than `shortcut` is left out."""
+    first, last = min(work.first for work in batch), shape.n_layers - 1
+    if shortcut == "blocks":
+        return Part(first, last)
+    start = min(work.start for work in batch)
+    if shortcut == "positions":
+        return Part(first, last, start, end_only=True)
     sites = [edit.site for work in batch for edit in work.edits if edit.site.layer == first]
     earliest = min(site.stage for site in sites)
     if earliest > _Z:
@@ -114,9 +132,15 @@ def part_of(batch: Sequence[Work], shape: ModelShape) -> Part:
         attention = "from_z" if earliest == _Z else "run"
     return Part(
         first=first,
-        last=shape.n_layers - 1,
-        start=min(work.start for work in batch),
+        last=last,
+        start=start,
         attention=attention,
         keep_mlp=earliest >= _MLP or (shape.parallel and earliest > 0),
         end_only=True,
     )
+
+
+def part_to_capture(batch: Sequence[Work], capture: Sequence[Site]) -> Part:
+    """Return the part of a pass that shows some sites to a batch: every position, up to the last of their layers."""
+    layers = [site.layer for site in capture]
+    return Part(first=min([work.first for work in batch] + layers), last=max(layers))

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ioi_lab.engine.batching import ReadoutKind, Work, batches, part_of, works
+from ioi_lab.engine.batching import ReadoutKind, Shortcut, Work, batches, part_of, part_to_capture, works
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.budget import MemoryBudget
 from ioi_lab.engine.edits import EditSet, Pass, Site, check_pass
@@ -227,7 +227,7 @@ class Engine:
 
         """
         self._check(edit_sets)
-        self._parts_are_exact(edit_sets)  # raises for what the model does not read
+        self._shortcut(edit_sets)  # raises for what the model does not read
         readout = Readout(self.baseline(base).logit_diff.repeat(len(edit_sets), axis=0))
         sites = sites_of(edit_sets)
         with progress_bar(len(self.prompts), "prompts, forward and back") as bar:
@@ -242,19 +242,19 @@ class Engine:
     def _execute(self, edit_sets: Sequence[EditSet], base: Pass, capture: Sequence[Site] = ()) -> Iterator[BatchResult]:
         """Run everything, batch by batch. Results come in any order, each edit set once per bucket."""
         passes, indices = self.passes, range(len(edit_sets))
-        in_parts = self._parts_are_exact(edit_sets, capture)
+        shortcut = self._shortcut(edit_sets, capture)
         for bucket in self.budget.buckets(edit_sets, capture):
             if capture and not any(edit_sets):  # no base pass is needed
                 yield passes.unedited(bucket, base, list(indices), capture)
                 continue
-            if in_parts and not capture:
-                todo = works(bucket, edit_sets, base, self.shape)
+            if shortcut and not capture:
+                todo = works(bucket, edit_sets, base, self.shape, shortcut)
             else:
                 todo = [whole_work(index, edit_set) for index, edit_set in enumerate(edit_sets)]
             untouched = sorted(set(indices) - {work.index for work in todo})
             max_slots = self.budget.max_slots(bucket, edit_sets, capture, vocabulary=not passes.pair_only)
             batched = list(batches(todo, bucket, self.model.device.type, max_slots))
-            parts = [self._part(batch, capture) if in_parts else None for batch in batched]
+            parts = [self._part(batch, shortcut, capture) for batch in batched]
             base_pass, base_logits = passes.base_pass(bucket, todo, base, [part for part in parts if part])
             references = passes.references(bucket, base_logits)
             if untouched:  # they provably change nothing
@@ -264,20 +264,19 @@ class Engine:
                 logits, captured = passes.run_batch(batch, part, base_pass, capture)
                 yield BatchResult(bucket, [work.index for work in batch], logits, references, captured)
 
-    def _part(self, batch: Sequence[Work], capture: Sequence[Site]) -> Part:
-        """Return the part that a batch needs; to capture activations, every position up to the last captured layer."""
-        if not capture:
-            return part_of(batch, self.shape)
-        layers = [site.layer for site in capture]
-        return Part(first=min([work.first for work in batch] + layers), last=max(layers))
+    def _part(self, batch: Sequence[Work], shortcut: Shortcut | None, capture: Sequence[Site]) -> Part | None:
+        """Return the part that a batch needs; None for the whole pass."""
+        if shortcut is None:
+            return None
+        return part_to_capture(batch, capture) if capture else part_of(batch, self.shape, shortcut)
 
-    def _parts_are_exact(self, edit_sets: Sequence[EditSet], capture: Sequence[Site] = ()) -> bool:
+    def _shortcut(self, edit_sets: Sequence[EditSet], capture: Sequence[Site] = ()) -> Shortcut | None:
+        """Return the largest shortcut that is proved for the edits and captures; None for whole passes."""
         components = {edit.site.component for edit_set in edit_sets for edit in edit_set}
         proofs, one_prompt = proofs_of(self.model), Bucket(self.prompts, [0], self.model.device)
-        in_parts = proofs.hold(self.passes, one_prompt, components)
-        if not in_parts or not capture or not any(edit_sets):
-            return in_parts
-        return proofs.hold_for_captures(self.passes, one_prompt, {site.component for site in capture})
+        shortcut = proofs.shortcut(self.passes, one_prompt, components)
+        captured = {site.component for site in capture} if any(edit_sets) else set()
+        return shortcut if shortcut and proofs.hold_for_captures(self.passes, one_prompt, captured) else None
 
     def stream_is_sum(self) -> bool:
         """Return whether each block adds what its attention and its MLP put out to the stream, and does no more."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from torch import Tensor
 
-from ioi_lab.engine.batching import part_of, works
+from ioi_lab.engine.batching import SHORTCUTS, Shortcut, part_of, works
 from ioi_lab.engine.blocks import captures_are_exact, check_what_is_written, stream_is_sum, telling_layers
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import EditSet, Site
@@ -37,37 +37,50 @@ _MAX_PROMPTS: Final = 4
 
 
 class ShortcutProofs:
-    """The proofs of the engine's shortcuts on one model: whether parts of passes are exact for each component."""
+    """The proofs of the engine's shortcuts on one model: what parts of passes may leave out for each component."""
 
     def __init__(self) -> None:
-        self.proved: dict[tuple[Component, bool], bool] = {}
-        """By component, and by whether answer and distractor alone are unembedded."""
+        self.proved: dict[tuple[Component, bool], Shortcut | None] = {}
+        """The largest exact shortcut by component, and by whether answer and distractor alone are unembedded; None if
+        there is none."""
 
         self.proved_captures: dict[Component, bool] = {}
         """By captured component: whether passes that end early show it as whole passes do."""
 
-        self._warned: set[Component] = set()
+        self._reported: set[Component] = set()
         self._sum: bool | None = None
 
-    def hold(self, passes: Passes, bucket: Bucket, components: Iterable[Component]) -> bool:
-        """Return whether parts of passes are exact for edits of all `components`; each is tried once.
+    def shortcut(self, passes: Passes, bucket: Bucket, components: Iterable[Component]) -> Shortcut | None:
+        """Return the largest shortcut that is exact for edits of all `components`; each is tried once.
 
         `bucket` holds one prompt to try them on; others of its prompts are tried if this one shows too little. Raises a
         `LabError` for a component that TransformerLens only shows.
         """
         shape = passes.model.shape
         if len(shape.layers("resid_pre")) < shape.n_layers:  # parts start from it
-            return False
+            return None
         tried: set[Component] = {"resid_pre", *components}
         for component in sorted(tried, key=COMPONENTS.index):
             key = component, passes.pair_only
             if key not in self.proved:
-                trial = _Trial(passes, bucket, component)
-                self.proved[key] = trial.is_exact()
-                if not self.proved[key] and component not in self._warned:
-                    log.warning("engine: %s", trial.warning)
-                    self._warned.add(component)
-        return all(self.proved[component, passes.pair_only] for component in tried)
+                self.proved[key] = self._largest(passes, bucket, component)
+        found = [self.proved[component, passes.pair_only] for component in tried]
+        return max((each for each in found if each), key=SHORTCUTS.index) if all(found) else None
+
+    def _largest(self, passes: Passes, bucket: Bucket, component: Component) -> Shortcut | None:
+        """Return the largest shortcut that is exact for edits of one component, and log a smaller one than usual."""
+        for shortcut in SHORTCUTS:
+            trial = _Trial(passes, bucket, component, shortcut)
+            if trial.is_exact():
+                if shortcut != SHORTCUTS[0]:
+                    log.info("engine: no more than %s left out for %s on %s", shortcut, component, trial.name)
+                return shortcut
+            if trial.proves_nothing:
+                break
+        if component not in self._reported:
+            log.warning("engine: %s", trial.warning)
+            self._reported.add(component)
+        return None
 
     def stream_is_sum(self, passes: Passes, bucket: Bucket) -> bool:
         """Return whether the residual stream is a sum, on which frozen MLPs rely; it is tried once."""
@@ -99,18 +112,25 @@ class _Trial:
     every layer is tried, at several positions of several prompts.
     """
 
-    def __init__(self, passes: Passes, bucket: Bucket, component: Component) -> None:
+    def __init__(self, passes: Passes, bucket: Bucket, component: Component, shortcut: Shortcut) -> None:
         self._passes = passes
         self._bucket = bucket
         self._component = component
+        self._shortcut = shortcut
         self._shape = passes.model.shape
+        self.name = self._shape.name
         self._agree = True
         """Whether parts have agreed with whole passes so far."""
 
         self._strongest = 0.0
         """The largest change of a logit, as a multiple of what counts as agreement."""
 
-        self.warning = f"whole passes for {component}, as parts are not proved on {self._shape.name}"
+        self.warning = f"whole passes for {component}, as parts are not proved on {self.name}"
+
+    @property
+    def proves_nothing(self) -> bool:
+        """Whether the edits that were tried change too little for agreement to mean something."""
+        return self._strongest <= 1
 
     def is_exact(self) -> bool:
         """Return whether all agree, and the edits change enough for that to mean something.
@@ -119,12 +139,12 @@ class _Trial:
         """
         check_what_is_written(self._passes, self._bucket, self._component)
         self._try(self._bucket, self._usual_places())
-        if self._strongest > 1:
+        if not self.proves_nothing:
             return self._agree
         prompts, places = self._others()
         for bucket in prompts:
             self._try(bucket, places[bucket])
-            if self._strongest > 1:
+            if not self.proves_nothing:
                 return self._agree
         if self._strongest < _FAINT:  # whether or not parts agree
             self._check_not_only_shown(prompts, places)
@@ -167,22 +187,22 @@ class _Trial:
 
     def _of_part(self, bucket: Bucket, edit_set: EditSet, unedited: Tensor) -> Tensor | None:
         """Return the logits of a part of a pass; None if the architecture resists, in any way."""
-        todo = works(bucket, [edit_set], "clean", self._shape)
+        todo = works(bucket, [edit_set], "clean", self._shape, self._shortcut)
         if not todo:
             return unedited
         try:
-            part = part_of(todo, self._shape)
+            part = part_of(todo, self._shape, self._shortcut)
             base, _ = self._passes.base_pass(bucket, todo, "clean", [part])
             return self._passes.run_batch(todo * 2, part, base)[0]
         except LabError:
             raise
         except Exception as error:
-            log.warning("engine: %s at layer %d: %s", self._component, edit_set[0].site.layer, folded(error))
+            log.info("engine: %s at layer %d: %s", self._component, edit_set[0].site.layer, folded(error))
             return None
 
     def _check_not_only_shown(self, prompts: list[Bucket], places: dict[Bucket, list[tuple[int, int]]]) -> None:
         """Set the warning to what was tried; raises a `LabError` if TransformerLens only shows the component."""
-        name, written = self._shape.name, "zeros" if self._component == "pattern" else "noise"
+        name, written = self.name, "zeros" if self._component == "pattern" else "noise"
         alike = [bucket.rows[0] for bucket in prompts if bucket.length == self._bucket.length]
         if is_only_shown(self._passes, Bucket(self._bucket.prompts, alike, self._bucket.device), self._component):
             raise LabError(

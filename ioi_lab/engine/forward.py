@@ -9,19 +9,19 @@ with the whole pass on the model at hand: see `exactness.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from jaxtyping import Float
-from torch import Tensor, nn
-from transformer_lens.model_bridge.exceptions import StopAtLayerException
+from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import Pass, Site
 from ioi_lab.engine.hooks import Hook, Recorded, by_position
+from ioi_lab.engine.overrides import at_end, end_only, keep_output, overridden, skipped, skipped_in_tuple, stopped
 from ioi_lab.engine.targets import Targets
 from ioi_lab.models.loading import LabModel
 
@@ -90,7 +90,7 @@ class Forward:
     def __init__(self, model: LabModel) -> None:
         self._bridge = model.bridge
         self._n_layers = model.shape.n_layers
-        self._skipped = _skipped_in_tuple if model.blocks_return_tuples else _skipped
+        self._skipped = skipped_in_tuple if model.blocks_return_tuples else skipped
 
     def whole(
         self, bucket: Bucket, which: Pass, hooks: Sequence[Hook], n_slots: int = 1, *, pair_only: bool = False
@@ -144,7 +144,7 @@ class Forward:
                 if index < part.first:
                     stack.enter_context(overridden(block, self._skipped))
                 if index == part.last + 1:
-                    stack.enter_context(overridden(block, _stop))
+                    stack.enter_context(overridden(block, stopped))
             first, last = blocks[part.first], blocks[part.last]
             if part.attention == "from_z":
                 z = kept("z").flatten(2)
@@ -152,17 +152,15 @@ class Forward:
                     overridden(first.attn, lambda *_, **__: (first.attn.hook_out(first.attn.o(z)), None))
                 )
             elif part.attention == "keep":
-                attention = kept("attn_out")
-                stack.enter_context(overridden(first.attn, lambda *_, **__: (first.attn.hook_out(attention), None)))
+                keep_output(first, "attn_out", kept("attn_out"), stack)
             if part.keep_mlp:
-                mlp = kept("mlp_out")
-                stack.enter_context(overridden(first.mlp, lambda *_, **__: first.mlp.hook_out(mlp)))
+                keep_output(first, "mlp_out", kept("mlp_out"), stack)
             if part.end_only and tokens.shape[1] > 1:
                 kept_ones = [first.attn] if part.attention == "keep" else []
                 kept_ones += [first.mlp] if part.keep_mlp else []
                 for component in (last.attn.q, last.attn.o, last.mlp):
                     if component not in kept_ones:
-                        stack.enter_context(overridden(component, _end_only(component.forward)))
+                        stack.enter_context(overridden(component, end_only(component.forward)))
             resume: list[Hook] = []
             if part.first > 0:
                 residual = kept("resid_pre")
@@ -181,7 +179,7 @@ class Forward:
         pair_only: bool,
         cache: Cache | None = None,
     ) -> Float[Tensor, "slot row token"]:
-        end: Hook = ("unembed.hook_in", lambda residual, hook: _at_end(residual))
+        end: Hook = ("unembed.hook_in", lambda residual, hook: at_end(residual))
         with ExitStack() as stack:
             if pair_only:
                 unembed = self._bridge.unembed
@@ -235,7 +233,7 @@ def _unembed_targets(unembed: Any, targets: Targets) -> Callable[..., Tensor]:
     directions = weight[tokens]  # [row, 2, d_model] or [token, d_model]
 
     def forward(residual: Tensor, *_: Any, **__: Any) -> Tensor:
-        rows: Tensor = unembed.hook_in(_at_end(residual)).unflatten(0, (-1, len(ids)))
+        rows: Tensor = unembed.hook_in(at_end(residual)).unflatten(0, (-1, len(ids)))
         logits: Tensor = rows @ directions.mT
         if places is not None:
             logits = logits.gather(-1, places[:, None].expand(len(logits), -1, -1, -1))
@@ -243,44 +241,3 @@ def _unembed_targets(unembed: Any, targets: Targets) -> Callable[..., Tensor]:
         return logits.flatten(0, 1)
 
     return forward
-
-
-def _at_end(activation: Float[Tensor, "batch pos width"]) -> Float[Tensor, "batch 1 width"]:
-    # Contiguous: torch multiplies a strided batch by a matrix one row at a time.
-    return activation[:, -1:].contiguous()
-
-
-def _end_only(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return a forward function that runs at END alone, with zeros at the positions before it, which nothing reads."""
-
-    def at_end(activation: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
-        end = forward(_at_end(activation), *arguments, **keywords)
-        padded = end.new_zeros(end.shape[0], activation.shape[1], *end.shape[2:])
-        padded[:, -1:] = end
-        return padded
-
-    return at_end
-
-
-def _skipped(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-    return hidden_states
-
-
-def _skipped_in_tuple(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
-    return (hidden_states,)
-
-
-def _stop(hidden_states: Tensor, *_: Any, **__: Any) -> NoReturn:
-    """End a pass before a block, as TransformerBridge does."""
-    raise StopAtLayerException(hidden_states)
-
-
-@contextmanager
-def overridden(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Replace the forward function of `module` inside the context."""
-    # Into the instance's own dictionary: TransformerBridge's components pass other attributes on to what they wrap.
-    module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        del module.__dict__["forward"]

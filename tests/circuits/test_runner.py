@@ -24,11 +24,11 @@ def plain_logit_diff(setup, which):
     return np.array(found)
 
 
-@pytest.mark.parametrize("in_parts", [True, False])
+@pytest.mark.parametrize("shortcut", ["positions", "blocks", None])
 @pytest.mark.parametrize("labels", [(), ("S2", "END")])
-def test_all_edges_give_the_clean_pass_and_none_the_corrupted_one(setup, labels, in_parts):
+def test_all_edges_give_the_clean_pass_and_none_the_corrupted_one(setup, labels, shortcut):
     runner = setup.runner(labels)
-    runner._in_parts = in_parts
+    runner._shortcut = shortcut
     nothing, everything = np.zeros(runner.graph.n_edges, bool), np.ones(runner.graph.n_edges, bool)
     dead = everything.copy()  # the query of a head in layer 0 that is cut off: it is ablated, but every layer is run
     dead[[edge for edge, name in enumerate(runner.graph.names) if name.startswith("a0.h0->")]] = False

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ioi_lab.engine.batching import Work, batches, part_of, works
+from ioi_lab.engine.batching import SHORTCUTS, Work, batches, part_of, part_to_capture, works
 from ioi_lab.engine.edits import Edit, FromPass, Site
 from ioi_lab.engine.forward import Part
 from tests.engine.toy import SHAPE, bucket
@@ -41,6 +41,26 @@ def test_the_part_of_a_pass_that_an_edit_needs(component, attention, keep_mlp):
 @pytest.mark.parametrize(("component", "keep_mlp"), [("resid_pre", False), ("q", True), ("z", True), ("mlp_out", True)])
 def test_in_parallel_blocks_only_the_input_reaches_the_mlp(component, keep_mlp):
     assert part(zero(component, 1), shape=replace(SHAPE, parallel=True)).keep_mlp == keep_mlp
+
+
+def test_smaller_shortcuts_leave_out_less():
+    edits = [zero("mlp_out", 1, "S2")]
+    found = {}
+    for shortcut in SHORTCUTS:
+        todo = works(bucket(), [edits], "clean", SHAPE, shortcut)
+        found[shortcut] = part_of(todo, SHAPE, shortcut)
+        assert todo[0].start == found[shortcut].start  # by which batches are sized
+    assert found == {
+        "sublayers": Part(1, 3, start=2, attention="keep", keep_mlp=True, end_only=True),
+        "positions": Part(1, 3, start=2, end_only=True),
+        "blocks": Part(1, 3),
+    }
+
+
+def test_to_capture_activations_every_position_is_run():
+    todo = works(bucket(), [[zero("mlp_out", 1, "S2")]], "clean", SHAPE)
+    assert part_to_capture(todo, [Site("z", 2), Site("q", 3)]) == Part(1, 3)
+    assert part_to_capture(todo, [Site("z", 0)]) == Part(0, 0)
 
 
 def test_a_part_begins_with_the_earliest_edit_of_a_set():

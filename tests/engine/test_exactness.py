@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from transformers import GPTJConfig, GPTJForCausalLM
 
+from ioi_lab.engine.batching import SHORTCUTS
 from ioi_lab.engine.buckets import Bucket
 from ioi_lab.engine.edits import Edit, Site
 from ioi_lab.engine.engine import Engine
@@ -18,6 +22,7 @@ from ioi_lab.models.loading import load_model
 from ioi_lab.models.shape import COMPONENTS
 from tests.conftest import ARCHITECTURES, hugging_face, ioi_task, model_config
 from tests.engine.helpers import assert_matches_brute_force, components, other_model, steering_grid
+from tests.engine.toy import SHAPE
 from tests.planted import plant, prompt_pairs
 
 
@@ -68,7 +73,7 @@ def test_a_network_in_which_few_heads_do_anything_is_not_refused(tmp_path, caplo
     model, plain = load_model(model_config(planted.folder)), hugging_face(planted.folder)
     prompts = prompt_pairs(model.tokens, 2)
     assert_matches_brute_force((model, plain, prompts), one_edit_per_layer(component, 3), "clean")
-    assert proofs_of(model).proved[component, False]
+    assert proofs_of(model).proved[component, False] == "sublayers"
     assert caplog.text == ""
 
 
@@ -101,22 +106,60 @@ def passes_and_prompt(setup, *, pair_only=False):
 def test_parts_are_exact_for_every_component(setups, architecture, pair_only):
     proofs = ShortcutProofs()
     tried = components(setups[architecture][0].shape)
-    assert proofs.hold(*passes_and_prompt(setups[architecture], pair_only=pair_only), tried)
-    assert proofs.proved == {(component, pair_only): True for component in tried}
+    assert proofs.shortcut(*passes_and_prompt(setups[architecture], pair_only=pair_only), tried) == "sublayers"
+    assert proofs.proved == {(component, pair_only): "sublayers" for component in tried}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [({"sublayers"}, "positions"), ({"sublayers", "positions"}, "blocks"), ({*SHORTCUTS}, None)],
+)
+def test_the_next_smaller_shortcut_is_used_if_one_is_wrong(setups, monkeypatch, caplog, wrong, expected):
+    """`sublayers` alone keeps attention, `positions` starts late, `blocks` does neither."""
+    caplog.set_level(logging.INFO)
+    model, plain, prompts = setups["llama-gqa"]
+    proofs_of(model).proved.clear()
+    right = Forward.part
+
+    def part(self, base, part, *arguments, **keywords):
+        kind = "sublayers" if part.attention != "run" else "positions" if part.end_only else "blocks"
+        return right(self, base, part, *arguments, **keywords) + (0.01 if kind in wrong else 0.0)
+
+    monkeypatch.setattr(Forward, "part", part)
+    edits = [[Edit(Site("mlp_out", layer, position="END"), "zero")] for layer in range(3)]
+    assert_matches_brute_force((model, plain, prompts), edits, "clean")
+    assert proofs_of(model).proved["mlp_out", False] == expected
+    line = f"no more than {expected} left out for mlp_out" if expected else "whole passes for mlp_out"
+    assert line in caplog.text
+    proofs_of(model).proved.clear()
+
+
+def test_the_smallest_shortcut_of_several_components_is_used():
+    proofs, shape = ShortcutProofs(), SHAPE
+    proofs.proved = {("resid_pre", False): "sublayers", ("q", False): "positions", ("z", False): "blocks"}
+    proofs.proved["mlp_out", False] = None
+    passes = SimpleNamespace(model=SimpleNamespace(shape=shape), pair_only=False)
+    assert proofs.shortcut(passes, None, []) == "sublayers"
+    assert proofs.shortcut(passes, None, ["q"]) == "positions"
+    assert proofs.shortcut(passes, None, ["q", "z"]) == "blocks"
+    assert proofs.shortcut(passes, None, ["q", "mlp_out"]) is None
 
 
 def test_each_component_is_tried_once(setups, monkeypatch):
     tried = []
-    monkeypatch.setattr(
-        "ioi_lab.engine.exactness._Trial.is_exact",
-        lambda trial: tried.append(trial._component) or trial._component != "z",
-    )
+
+    def is_exact(trial):
+        tried.append(trial._component)
+        trial._strongest = 2.0
+        return trial._component != "z"
+
+    monkeypatch.setattr("ioi_lab.engine.exactness._Trial.is_exact", is_exact)
     proofs, arguments = ShortcutProofs(), passes_and_prompt(setups["tiny-gpt2"])
-    assert proofs.hold(*arguments, [])
-    assert proofs.hold(*arguments, ["mlp_out", "q"])
-    assert not proofs.hold(*arguments, ["z", "q"])
-    assert proofs.hold(*arguments, ["q"])  # one component that is not exact does not slow down the others
-    assert tried == ["resid_pre", "q", "mlp_out", "z"]
+    assert proofs.shortcut(*arguments, []) == "sublayers"
+    assert proofs.shortcut(*arguments, ["mlp_out", "q"]) == "sublayers"
+    assert proofs.shortcut(*arguments, ["z", "q"]) is None
+    assert proofs.shortcut(*arguments, ["q"]) == "sublayers"  # one that is not exact does not slow down the others
+    assert tried == ["resid_pre", "q", "mlp_out", "z", "z", "z"]  # once per shortcut
     assert set(tried) < set(COMPONENTS)
 
 
