@@ -22,6 +22,7 @@ FILES = [path for group in GROUPS for path in sorted((CONFIG_FOLDER / group).glo
 DECIDED = {
     "model": {"name", "source", "path", "revision"},
     "tracker/wandb": {"name"},
+    "alignment/anchors": {"method"},
     "alignment/lowrank": {"method"},
     "alignment/mean_shift": {"method"},
     "alignment/procrustes": {"method"},

@@ -15,10 +15,12 @@ from pydantic import Field, Json
 
 from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers, Stream
 from ioi_lab.alignment.fitting import Errors, Fit, fit_all, try_maps
+from ioi_lab.alignment.layer_pairs import chosen_pairs
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.alignment.moments import Moments
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.reading import Reader
+from ioi_lab.alignment.row_sample import RowSample
 from ioi_lab.engine.memory import bound_in_bytes, in_gb
 from ioi_lab.errors import LabError
 from ioi_lab.storage.tensors import Metadata, TensorKind
@@ -68,10 +70,19 @@ class Alignment:
     n_held_out_texts: int
     """The number of texts that the held-out positions are from."""
 
+    sample: RowSample
+    """One position of each of some texts that the maps were fitted to."""
+
     @property
     def n_parameters(self) -> int:
         """The number of parameters of the largest map."""
         return max(fit.map.size for fits in (self.forward, self.backward) for fit in fits.values())
+
+    @property
+    def positions_per_dimension(self) -> float:
+        """The number of positions per parameter of one output of the largest map."""
+        maps = [fit.map for fits in (self.forward, self.backward) for fit in fits.values()]
+        return self.n_positions / max(each.size / each.d_out for each in maps)
 
 
 def align(reader: Reader, pairing: Pairing, config: AlignmentConfig) -> Alignment:
@@ -81,7 +92,8 @@ def align(reader: Reader, pairing: Pairing, config: AlignmentConfig) -> Alignmen
     """
     _check_memory(pairing, config)
     moments = reader.read()
-    forward, backward = (fit_all(moments, pairing, config, backward=back) for back in (False, True))
+    pairs = chosen_pairs(config.layers, moments, pairing)
+    forward, backward = (fit_all(moments, pairing, config, pairs, backward=back) for back in (False, True))
     errors = try_maps(reader.chunks("trying"), moments, pairing, forward, backward)
     return Alignment(
         forward=forward,
@@ -92,12 +104,13 @@ def align(reader: Reader, pairing: Pairing, config: AlignmentConfig) -> Alignmen
         n_texts=moments.texts_read - moments.held_out_texts,
         n_held_out=moments.n_held_out,
         n_held_out_texts=moments.held_out_texts,
+        sample=moments.sample,
     )
 
 
 def _check_memory(pairing: Pairing, config: AlignmentConfig) -> None:
     memory = bound_in_bytes(pairing.memory_gb, pairing.models[0].device)
-    needed = (config.folds + _FURTHER_MOMENTS) * Moments.bytes(*pairing.sizes)
+    needed = (config.folds + _FURTHER_MOMENTS) * Moments.bytes(*pairing.sizes) + RowSample.bytes(*pairing.sizes)
     if needed > memory:
         n_pairs = len(pairing.layers[0]) * len(pairing.layers[1])
         raise LabError(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
 from ioi_lab.alignment.maps import MAP_METHODS
 from ioi_lab.config import LabConfig, Renamed
 from ioi_lab.models.selectors import IndexSelector
+
+MAX_ANCHORS: Final = 1000
+"""The greatest number of anchors: as many texts as have activations that are kept in memory."""
 
 PairOfLayers = tuple[int, int]
 """A layer of the model that is mapped from, and one of the model that is mapped to."""
@@ -17,13 +20,19 @@ Stream = Literal["resid_pre", "resid_post"]
 """The residual stream before or after a layer."""
 
 
+LayerRule = Literal["all", "depth", "best"]
+"""Which pairs of layers get maps: see `layer_pairs`."""
+
+
 class AlignmentConfig(LabConfig):
     """One option of `conf/alignment/`.
 
-    `method`: the name of a map method. `component`: which residual stream. `positions`: all positions that both models
-    have, or only the last one of each text. `held_out`: the share of the texts that maps are tried on. `folds`: the
-    number of parts of the other texts, for choosing the ridge penalty by cross-validation. `rank`: the rank of the maps
-    of `lowrank`. `options`: the keys of a map method of your own.
+    `method`: the name of a map method. `component`: which residual stream. `source_layers`, `target_layers` and
+    `layers`: which layers are mapped, and to which (see `layer_pairs`). `positions`: all positions that both models
+    have, only the last one of each text, or those with labels in the prompts of a task. `held_out`: the share of the
+    texts that maps are tried on. `folds`: the number of parts of the other texts, for choosing the ridge penalty by
+    cross-validation. `rank`: the rank of the maps of `lowrank`. `anchors`: the number of texts whose activations are
+    the anchors of `anchors`. `options`: the keys of a map method of your own.
     """
 
     renamed_keys: ClassVar = {"site": Renamed("component")}
@@ -32,10 +41,12 @@ class AlignmentConfig(LabConfig):
     component: Stream = "resid_post"
     source_layers: IndexSelector = "all"
     target_layers: IndexSelector = "all"
-    positions: Literal["all", "last"] = "all"
+    layers: LayerRule = "all"
+    positions: Literal["all", "last", "labels"] = "all"
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
     folds: Annotated[int, Field(ge=2)] = 5
     rank: Annotated[int, Field(ge=1)] = 16
+    anchors: Annotated[int, Field(ge=1, le=MAX_ANCHORS)] = 500
     options: dict[str, Any] = Field({})
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -37,6 +38,14 @@ _IOI: Final = {
 }
 
 
+@dataclass(frozen=True)
+class LabelledText:
+    """A text with the characters at which its labelled tokens end."""
+
+    text: str
+    ends: frozenset[int]
+
+
 class Corpus(LabConfig):
     """The base of all corpora."""
 
@@ -59,6 +68,16 @@ class Corpus(LabConfig):
 
         A text is never divided between the part that maps are fitted to and the part that they are tried on.
         """
+
+    def labelled_texts(self, tokens: Tokens) -> Iterator[LabelledText]:
+        """Yield the texts with their labelled positions, for `alignment.positions=labels`.
+
+        Raises a `LabError` for a corpus without labels.
+        """
+        raise LabError(
+            f"alignment.positions: got 'labels', but the texts of {self.title} have no labels; expected 'all' or "
+            "'last', or corpus=task"
+        )
 
 
 class TinyEnglish(Corpus):
@@ -105,6 +124,15 @@ class TaskPrompts(Corpus):
         for pair in self._task.prompt_pairs(tokens):
             yield pair.clean
             yield pair.corrupted
+
+    @override
+    def labelled_texts(self, tokens: Tokens) -> Iterator[LabelledText]:
+        """Yield clean and corrupted prompts with the ends of all labelled tokens but BOS."""
+        for pair in self._task.prompt_pairs(tokens):
+            places = [place for label, place in pair.labels.items() if label != "BOS"]
+            for text in (pair.clean, pair.corrupted):
+                _, ends = tokens.encode_with_ends(text)
+                yield LabelledText(text, frozenset(ends[place] for place in places))
 
 
 class TextFile(Corpus):

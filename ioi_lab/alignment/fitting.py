@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import product
 from typing import Final, Self
 
 import numpy as np
@@ -13,8 +13,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
-from ioi_lab.alignment.maps import MAP_METHODS, AffineMap, FitSettings, Spectrum, cross_validated_penalty, mean_shift
-from ioi_lab.alignment.moments import PairMoments
+from ioi_lab.alignment.layer_pairs import PairOfIndices
+from ioi_lab.alignment.maps import (
+    MAP_METHODS,
+    AffineMap,
+    Anchors,
+    FitSettings,
+    Spectrum,
+    cross_validated_penalty,
+    mean_shift,
+)
+from ioi_lab.alignment.moments import PairMoments, joined
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import Chunk
 from ioi_lab.alignment.reading import CorpusMoments
@@ -70,25 +79,35 @@ class Errors:
 
 
 def fit_all(
-    moments: CorpusMoments, pairing: Pairing, config: AlignmentConfig, *, backward: bool
+    moments: CorpusMoments,
+    pairing: Pairing,
+    config: AlignmentConfig,
+    pairs: Sequence[PairOfIndices],
+    *,
+    backward: bool,
 ) -> dict[PairOfLayers, Fit]:
-    """Return the maps of all pairs of layers from the source to the target, or, if `backward`, the other way round."""
-    layers = pairing.layers[::-1] if backward else pairing.layers
+    """Return the maps of some pairs of layers from the source to the target, or, if `backward`, the other way round."""
     fits = {}
-    with progress_bar(len(layers[0]) * len(layers[1]), "fitting", unit=" maps") as bar:
-        for i, x_layer in enumerate(layers[0]):
-            spectra: list[Spectrum] = []
-            for j, y_layer in enumerate(layers[1]):
-                at = (j, i) if backward else (i, j)
-                folds = [fold.pair(*at, backward=backward) for fold in moments.folds]
-                shuffled = moments.shuffled.pair(*at, backward=backward)
-                fits[x_layer, y_layer] = fit_pair(folds, shuffled, config, spectra)
-                bar.update()
+    spectra: dict[int, list[Spectrum]] = defaultdict(list)
+    in_order = sorted(pairs, key=lambda pair: pair[::-1]) if backward else pairs
+    with progress_bar(len(pairs), "fitting", unit=" maps") as bar:
+        for i, j in in_order:
+            folds = [fold.pair(i, j, backward=backward) for fold in moments.folds]
+            shuffled = moments.shuffled.pair(i, j, backward=backward)
+            anchors = moments.sample.pair(i, j, backward=backward)
+            pair = (pairing.layers[0][i], pairing.layers[1][j])
+            of_layer = spectra[j if backward else i]
+            fits[pair[::-1] if backward else pair] = fit_pair(folds, shuffled, config, of_layer, anchors)
+            bar.update()
     return fits
 
 
 def fit_pair(
-    folds: list[PairMoments], shuffled: PairMoments, config: AlignmentConfig, spectra: list[Spectrum] | None = None
+    folds: list[PairMoments],
+    shuffled: PairMoments,
+    config: AlignmentConfig,
+    spectra: list[Spectrum] | None = None,
+    anchors: Anchors | None = None,
 ) -> Fit:
     """Return the map of one pair of layers.
 
@@ -97,12 +116,14 @@ def fit_pair(
         shuffled: The moments of positions paired with positions of other texts.
         config: The method and its settings.
         spectra: An empty list, which is filled, to be given again for other pairs from the same layer.
+        anchors: The activations of both models at one position of each of some texts.
 
     """
     spectra = [] if spectra is None else spectra
     method = MAP_METHODS[config.method]
     whole = joined(folds)
-    settings, penalty = FitSettings(rank=config.rank, options=config.options), None
+    anchors = None if anchors is None else (anchors[0][: config.anchors], anchors[1][: config.anchors])
+    settings, penalty = FitSettings(rank=config.rank, options=config.options, anchors=anchors), None
     if method.is_penalized:
         rests = [whole.without(fold) for fold in folds]
         if not spectra:
@@ -112,19 +133,11 @@ def fit_pair(
     return Fit(
         map=method.fit(whole, settings),
         penalty=penalty,
-        shuffled=method.fit(shuffled, settings),  # the spectrum holds for it too: its x are the same
+        shuffled=method.fit(shuffled, settings.shuffled()),  # the spectrum holds for it too: its x are the same
         mean_shift=mean_shift(whole, settings),
         mean=whole.mean_y,
         cka=whole.cka,
     )
-
-
-def joined(parts: list[PairMoments]) -> PairMoments:
-    """Return the moments over the positions of all parts."""
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.with_(part)
-    return whole
 
 
 @torch.no_grad()
@@ -141,8 +154,8 @@ def try_maps(
     means = [total / moments.n_held_out for total in moments.held_out]
     for chunk, group in _grouped(chunks, groups):
         activations = pairing.activations(chunk)
-        for i, j in product(range(len(pairing.layers[0])), range(len(pairing.layers[1]))):
-            pair = pairing.layers[0][i], pairing.layers[1][j]
+        for pair in forward:
+            i, j = (layers.index(layer) for layers, layer in zip(pairing.layers, pair, strict=True))
             x, y = activations[0][:, i], activations[1][:, j]
             _add_errors(errors[0][pair], forward[pair], x, y, means[1][j], group)
             _add_errors(errors[1][pair[::-1]], backward[pair[::-1]], y, x, means[0][i], group)

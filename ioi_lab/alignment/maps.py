@@ -15,11 +15,12 @@ torch is imported inside the functions, since configs check the names of the met
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from jaxtyping import Float
 
+from ioi_lab.errors import LabError
 from ioi_lab.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ PENALTIES: Final = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """The ridge penalties that cross-validation chooses from, in mean variances of x."""
 
 _ROUNDING: Final = 1e-13
+
+Anchors = tuple["Tensor", "Tensor"]
+"""The activations of both models, x and y, at the same positions, in memory."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class AffineMap:
     def size(self) -> int:
         """The number of parameters."""
         return self.matrix.numel() + self.bias.numel()
+
+    @property
+    def d_out(self) -> int:
+        """The width of the model that is mapped to."""
+        return len(self.bias)
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,13 @@ class FitSettings:
 
     spectrum: Spectrum | None = None
     """The spectrum of x, if it is known already."""
+
+    anchors: Anchors | None = None
+    """The activations x `[anchor, d_x]` and y `[anchor, d_y]` at one position of each of `alignment.anchors` texts."""
+
+    def shuffled(self) -> FitSettings:
+        """Return the settings with the anchors of y moved to other texts, for the control of shuffled pairs."""
+        return self if self.anchors is None else replace(self, anchors=(self.anchors[0], self.anchors[1].roll(1, 0)))
 
     def spectrum_of(self, moments: PairMoments) -> Spectrum:
         """Return the spectrum of x, computed from `moments` if it is not known already."""
@@ -181,6 +197,36 @@ def lowrank(moments: PairMoments, settings: FitSettings) -> AffineMap:
     return _through_the_means(full @ kept @ kept.T, moments)
 
 
+@map_method("anchors", title="map by anchors")
+def anchors(moments: PairMoments, settings: FitSettings) -> AffineMap:
+    """Return the map that gives y the similarities to its anchors that x has to the same anchors.
+
+    Relative representations (Moschella et al. 2022, arXiv 2209.15430): x is described by its cosines with anchors, the
+    activations at shared positions; both sides are centred. The activation y that has these similarities is found by
+    the pseudo-inverse (Maiorca et al. 2024, arXiv 2406.15057), with unit anchors A and B in the rows:
+    ŷ = c · (BᵀB + λ)⁻¹ Bᵀ A x. Cosines leave the norm open; it is that of x times c. The lab's addition is that these
+    two numbers, c and λ, have the least squared error over all positions: without λ, directions in which y hardly
+    varies are amplified.
+    """
+    import torch
+
+    if settings.anchors is None:
+        raise LabError("alignment.method: got 'anchors', but this fit has no activations at anchors; expected 'ridge'")
+    unit_x, unit_y = (
+        torch.nn.functional.normalize(each - mean, dim=1)
+        for each, mean in zip(settings.anchors, (moments.mean_x, moments.mean_y), strict=True)
+    )
+    values, vectors = torch.linalg.eigh(unit_y.T @ unit_y)
+    cross = unit_x.T @ unit_y @ vectors
+    best, best_gain = torch.zeros_like(moments.xy), 0.0
+    for penalty in PENALTIES:
+        matrix = (cross / (values.clamp_min(0) + penalty * values.mean())) @ vectors.T
+        product, square = (matrix * moments.xy).sum(), (matrix * (moments.xx @ matrix)).sum()
+        if float(square) > 0 and float(product.square() / square) > best_gain:
+            best, best_gain = product / square * matrix, float(product.square() / square)
+    return _through_the_means(best, moments)
+
+
 @map_method("mean_shift")
 def mean_shift(moments: PairMoments, settings: FitSettings) -> AffineMap:
     """Return the map y = x − mean(x) + mean(y): a control that assumes that both models share their axes.
@@ -202,6 +248,26 @@ def cross_validated_penalty(
         penalties: The penalties to choose from, in mean variances of x.
 
     """
+    return penalties[int(_cross_validation_errors(parts, penalties).argmin())]
+
+
+def cross_validated_r2(
+    parts: Sequence[tuple[PairMoments, PairMoments, Spectrum]], penalties: Sequence[float] = PENALTIES
+) -> float:
+    """Return the R² of ridge regression over the folds with the best penalty; see `cross_validated_penalty`.
+
+    The total is the squared error of the mean of the other folds; the R² of a constant layer is 0.
+    """
+    total = sum(
+        fold.count * float(fold.yy.trace() + (fold.mean_y - rest.mean_y).square().sum()) for rest, fold, _ in parts
+    )
+    return -float(_cross_validation_errors(parts, penalties).min()) / total if total else 0.0
+
+
+def _cross_validation_errors(
+    parts: Sequence[tuple[PairMoments, PairMoments, Spectrum]], penalties: Sequence[float]
+) -> Float[Tensor, "penalty"]:
+    """Return the squared error of each penalty over the folds, less that of the mean."""
     import torch
 
     errors = torch.zeros(len(penalties), dtype=torch.float64)
@@ -213,7 +279,7 @@ def cross_validated_penalty(
         for index, penalty in enumerate(penalties):
             matrix = plain / spectrum.damped(penalty)[:, None]
             errors[index] += fold.count * float((matrix * (xx @ matrix)).sum() - 2 * (matrix * xy).sum())
-    return penalties[int(errors.argmin())]
+    return errors
 
 
 def _through_the_means(matrix: Float[Tensor, "d_x d_y"], moments: PairMoments) -> AffineMap:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
 
 from ioi_lab.alignment.align import Alignment, largest_distance_from_identity
-from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
+from ioi_lab.alignment.config import AlignmentConfig, LayerRule, PairOfLayers
 from ioi_lab.alignment.fitting import Errors, Fit
 from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.alignment.similarity import Similarities, similarities
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
+
+MIN_POSITIONS_PER_DIMENSION: Final = 10
+"""With fewer positions per dimension, a run warns that the corpus is small for its maps."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,14 @@ class AlignmentDirection:
     cka: Float[Array, "pair"]
     """The linear CKA of each pair of layers, on the positions that maps are fitted to."""
 
+    similarities: Mapping[str, Float[Array, "pair"]]
+    """The similarities of a sample of one position per text: the fields of `Similarities`."""
+
     ranking: list[int]
     """The rows, from the largest R² to the smallest."""
 
-    rows_from_best_layer: list[int]
-    """The rows of the maps from the same layer as the best one."""
+    drawn_rows: list[int]
+    """The rows of the maps from the same layer as the best one; all of them if a rule has chosen the layers."""
 
     mean_r2: float
     highest_r2_shuffled: float
@@ -77,7 +85,14 @@ class AlignmentResult:
     """The number of parameters of the largest map."""
 
     is_underdetermined: bool
-    """Whether a map has more parameters than there are positions that it is fitted to."""
+    """Whether there are fewer than `MIN_POSITIONS_PER_DIMENSION` positions per dimension."""
+
+    positions_per_dimension: float
+    """The number of positions per parameter of one output of a map: those of an affine map are d_x + 1."""
+
+    layer_rule: LayerRule
+    n_similar_rows: int
+    """The number of texts on which debiased CKA is computed, one position of each."""
 
     is_one_model: bool
     """Whether source and target have the same weights."""
@@ -95,14 +110,20 @@ def measure_alignment(
     alignment: Alignment, pairing: Pairing, config: AlignmentConfig, corpus: str, seed: int
 ) -> AlignmentResult:
     """Return the numbers of an alignment that was fitted on the corpus of this title; `seed` is the bootstrap's."""
+    similar, rule = similarities(*alignment.sample.rows, seed), config.layers
     groups = len(next(iter(alignment.forward_errors.values())).total)
     bootstrap = Bootstrap(groups, seed)
     names = pairing.names
     first, second = pairing.models
     distance = largest_distance_from_identity({pair: fit.map for pair, fit in alignment.forward.items()})
+    of_pairs = _of_pairs(similar, pairing.layers, alignment.forward)
+    backward_order = _order(alignment.forward, alignment.backward)
+    turned = {name: values[backward_order] for name, values in of_pairs.items()}
     return AlignmentResult(
-        forward=_direction(names, alignment.forward, alignment.forward_errors, bootstrap),
-        backward=_direction(names[::-1], alignment.backward, alignment.backward_errors, bootstrap),
+        forward=_direction(names, alignment.forward, alignment.forward_errors, of_pairs, bootstrap, rule),
+        backward=_direction(
+            names[::-1], alignment.backward, alignment.backward_errors, turned, bootstrap, config.layers
+        ),
         layers=pairing.layers,
         component=config.component,
         method=config.method,
@@ -114,17 +135,37 @@ def measure_alignment(
         n_held_out_texts=alignment.n_held_out_texts,
         n_maps=len(alignment.forward) + len(alignment.backward),
         n_parameters=alignment.n_parameters,
-        is_underdetermined=alignment.n_parameters > alignment.n_positions,
+        is_underdetermined=alignment.positions_per_dimension < MIN_POSITIONS_PER_DIMENSION,
+        positions_per_dimension=alignment.positions_per_dimension,
+        layer_rule=rule,
+        n_similar_rows=similar.n_rows,
         is_one_model=first.weights_sha256 == second.weights_sha256,
         largest_distance_from_identity=distance,
     )
+
+
+def _of_pairs(
+    similar: Similarities, layers: tuple[list[int], list[int]], pairs: Iterable[PairOfLayers]
+) -> dict[str, Float[Array, "pair"]]:
+    """Return the similarities of pairs of layers by their names."""
+    places = [(layers[0].index(source), layers[1].index(target)) for source, target in pairs]
+    rows, columns = (list(each) for each in zip(*places, strict=True))
+    return {name: values[rows, columns] for name, values in vars(similar).items() if name != "n_rows"}
+
+
+def _order(forward: Iterable[PairOfLayers], backward: Iterable[PairOfLayers]) -> list[int]:
+    """Return the places of the backward pairs among the forward ones."""
+    places = {pair[::-1]: place for place, pair in enumerate(forward)}
+    return [places[pair] for pair in backward]
 
 
 def _direction(
     names: tuple[str, str],
     fits: Mapping[PairOfLayers, Fit],
     errors: Mapping[PairOfLayers, Errors],
+    similar: Mapping[str, Float[Array, "pair"]],
     bootstrap: Bootstrap,
+    rule: LayerRule,
 ) -> AlignmentDirection:
     pairs = list(fits)
     estimates = _estimates(list(errors.values()), bootstrap)
@@ -137,8 +178,9 @@ def _direction(
         estimates=estimates,
         penalties=[fit.penalty for fit in fits.values()],
         cka=np.array([fit.cka for fit in fits.values()]),
+        similarities=similar,
         ranking=ranking,
-        rows_from_best_layer=[row for row, (layer, _) in enumerate(pairs) if layer == best_layer],
+        drawn_rows=[row for row, (layer, _) in enumerate(pairs) if rule != "all" or layer == best_layer],
         mean_r2=float(estimates["r2"].value.mean()),
         highest_r2_shuffled=float(estimates["r2_shuffled"].value.max()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -122,3 +123,11 @@ class PairMoments:
     def cka(self) -> float:
         """The linear centred kernel alignment of x and y, from 0 to 1 (Kornblith et al. 2019, arXiv 1905.00414)."""
         return float(self.xy.square().sum() / (self.xx.norm() * self.yy.norm()))
+
+
+def joined(parts: Sequence[PairMoments]) -> PairMoments:
+    """Return the moments over the positions of all parts."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.with_(part)
+    return whole

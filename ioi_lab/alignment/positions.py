@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ioi_lab.alignment.corpora import LabelledText
 from ioi_lab.engine.edits import Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
@@ -43,19 +44,30 @@ class SharedPiece:
     """The number of the text in the corpus that the piece is from."""
 
     @classmethod
-    def of(cls, piece: str, models: tuple[LabModel, LabModel], fold: int, text: int, *, last: bool) -> Self:
+    def of(
+        cls,
+        piece: str,
+        models: tuple[LabModel, LabModel],
+        fold: int,
+        text: int,
+        *,
+        last: bool,
+        only: frozenset[int] | None = None,
+    ) -> Self:
         """Return the shared positions within the contexts of both models, without BOS, which has read nothing.
 
-        `last`: only the position at which the whole piece has been read.
+        `last`: only the position at which the whole piece has been read. `only`: the characters at which positions may
+        end; None for all.
         """
         read = [model.tokens.encode_with_ends(piece) for model in models]
         ids = [tokens[: model.shape.n_ctx] for model, (tokens, _) in zip(models, read, strict=True)]
+        only = frozenset({len(piece)}) if last else only
         # Tokens that share a character end at the same one: the last of them has read it all.
         at_end = [
             {end: place for place, end in enumerate(ends[: len(kept)]) if end > 0}
             for kept, (_, ends) in zip(ids, read, strict=True)
         ]
-        common = sorted(at_end[0].keys() & at_end[1].keys() & ({len(piece)} if last else at_end[0].keys()))
+        common = sorted(at_end[0].keys() & at_end[1].keys() & (at_end[0].keys() if only is None else only))
         first, second = (tuple(places[end] for end in common) for places in at_end)
         return cls((ids[0], ids[1]), (first, second), fold, text)
 
@@ -111,8 +123,12 @@ class Chunk:
         return torch.tensor(numbers).repeat_interleave(lengths)
 
 
-def chunks_of(texts: Iterable[str], models: tuple[LabModel, LabModel], split: Split, start: int = 0) -> Iterator[Chunk]:
+def chunks_of(
+    texts: Iterable[str | LabelledText], models: tuple[LabModel, LabModel], split: Split, start: int = 0
+) -> Iterator[Chunk]:
     """Yield the pieces of texts that have shared positions, in chunks that end with a text.
+
+    Of a text with labels, which is one piece, only labelled positions are shared.
 
     The first `start` texts are skipped. If these are the texts up to the end of a chunk, the same chunks follow as
     without skipping.
@@ -122,8 +138,12 @@ def chunks_of(texts: Iterable[str], models: tuple[LabModel, LabModel], split: Sp
     for count, text in enumerate(texts, start=1):
         if count <= start:
             continue
-        fold = split.fold(text)
-        of_text = [SharedPiece.of(piece, models, fold, count, last=split.last) for piece in pieces_of(text)]
+        whole, ends = (text.text, text.ends) if isinstance(text, LabelledText) else (text, None)
+        fold = split.fold(whole)
+        of_text = [
+            SharedPiece.of(piece, models, fold, count, last=split.last, only=ends)
+            for piece in (pieces_of(whole) if ends is None else [whole])
+        ]
         pieces += [piece for piece in of_text if len(piece)]
         n_tokens += max(sum(len(piece.ids[side]) for piece in of_text) for side in (0, 1))
         if n_tokens >= CHUNK:

@@ -21,6 +21,7 @@ from ioi_lab.alignment.corpora import Corpus
 from ioi_lab.alignment.moments import Moments
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import HELD_OUT, Chunk, Split, chunks_of
+from ioi_lab.alignment.row_sample import RowSample
 from ioi_lab.errors import LabError
 from ioi_lab.storage.files import write_bytes
 from ioi_lab.storage.tensors import Metadata, TensorKind
@@ -69,6 +70,9 @@ class CorpusMoments:
     held_out: tuple[Float[Tensor, "source_layer d_source"], Float[Tensor, "target_layer d_target"]]
     """The sums of both models' activations over the held-out texts."""
 
+    sample: RowSample
+    """One position of each of some texts that maps are fitted to."""
+
     n_held_out: int = 0
     """The number of held-out positions."""
 
@@ -86,7 +90,8 @@ class CorpusMoments:
         *in_folds, shuffled = (
             Moments.zeros(*sizes, "cpu" if device.type == "mps" else device) for _ in range(folds + 1)
         )
-        return cls(in_folds, shuffled, (shuffled.source.clone(), shuffled.target.clone()))
+        sums = shuffled.source.clone(), shuffled.target.clone()
+        return cls(in_folds, shuffled, sums, RowSample.empty(*sizes, shuffled.source.device))
 
     @property
     def n_fitted(self) -> int:
@@ -99,8 +104,9 @@ class CorpusMoments:
         for number, fold in enumerate(self.folds):
             fold.add(source[folds == number], target[folds == number])
         fitted = folds != HELD_OUT
-        texts = chunk.texts[fitted.cpu()].numpy()
-        partner = torch.from_numpy(_in_other_texts(texts, np.random.default_rng(seed))).to(source.device)
+        texts = chunk.texts[fitted.cpu()]
+        self.sample.add(texts, source[fitted], target[fitted], seed[0])
+        partner = torch.from_numpy(_in_other_texts(texts.numpy(), np.random.default_rng(seed))).to(source.device)
         if len(partner):
             self.shuffled.add(source[fitted], target[fitted][partner])
         for total, activations in zip(self.held_out, (source, target), strict=True):
@@ -111,10 +117,9 @@ class CorpusMoments:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors by their names in a checkpoint."""
-        named = {f"fold.{number}": moments for number, moments in enumerate(self.folds)} | {"shuffled": self.shuffled}
-        tensors = {
-            f"{name}.{part}": tensor for name, moments in named.items() for part, tensor in vars(moments).items()
-        }
+        named: dict[str, Moments | RowSample] = {f"fold.{number}": fold for number, fold in enumerate(self.folds)}
+        named |= {"shuffled": self.shuffled, "sample": self.sample}
+        tensors = {f"{name}.{part}": tensor for name, sums in named.items() for part, tensor in vars(sums).items()}
         return tensors | {"held_out.source": self.held_out[0], "held_out.target": self.held_out[1]}
 
     def load(self, tensors: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
@@ -196,7 +201,8 @@ class Reader:
         """Yield the corpus in chunks, with a progress bar that is labelled `what`, after skipping `start` texts."""
         config = self._config
         split = Split(config.held_out, config.folds, self._seed, last=config.positions == "last")
-        texts = self._corpus.texts(self._pairing.models[0].tokens)
+        with_labels = config.positions == "labels"
+        texts = (self._corpus.labelled_texts if with_labels else self._corpus.texts)(self._pairing.models[0].tokens)
         with progress_bar(self._corpus.at_most, what, unit=" texts", initial=start) as bar:
             for chunk in chunks_of(texts, self._pairing.models, split, start):
                 yield chunk

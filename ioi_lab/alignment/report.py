@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from jaxtyping import Float
 
+from ioi_lab.alignment.layer_pairs import RULES
 from ioi_lab.alignment.measure import AlignmentDirection, AlignmentResult
 from ioi_lab.alignment.texts import with_texts
 from ioi_lab.reports import plots
 from ioi_lab.reports.charts import Curves
 from ioi_lab.reports.report import Report, precision_lines, precision_note, scalars, tidy_table
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.metrics import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +23,15 @@ if TYPE_CHECKING:
 
 MIN_SHOWN_R2: Final = -1.0
 SUMMARY_PAIRS: Final = 3
+SIMILARITY_COLUMNS: Final = {
+    "debiased": "cka_debiased",
+    "low": "cka_debiased_low",
+    "high": "cka_debiased_high",
+    "null_high": "cka_debiased_null_high",
+    "p_value": "cka_debiased_p",
+    "plain": "cka_of_sample",
+    "plain_by_chance": "cka_of_sample_by_chance",
+}
 CONTROLS: Final = {"mean_shift": "mean shift", "shuffled": "shuffled pairs"}
 
 
@@ -56,6 +68,7 @@ def _table(result: AlignmentResult) -> pd.DataFrame:
     rows: list[dict[str, Any]] = [
         {"component": result.component, "layer": to_layer, "source_layer": from_layer, "direction": direction.name}
         | {"method": result.method, "penalty": direction.penalties[row], "cka": direction.cka[row]}
+        | {column: direction.similarities[name][row] for name, column in SIMILARITY_COLUMNS.items()}
         for direction in directions
         for row, (from_layer, to_layer) in enumerate(direction.pairs)
     ]
@@ -83,6 +96,9 @@ def _metrics(result: AlignmentResult) -> dict[str, float]:
         for name, estimate in direction.estimates.items():
             metrics |= scalars(f"{prefix}_best_{name}", estimate, direction.best)
         metrics[f"{prefix}_best_cka"] = float(direction.cka[direction.best])
+        for name, column in SIMILARITY_COLUMNS.items():
+            if np.isfinite(value := direction.similarities[name][direction.best]):
+                metrics[f"{prefix}_best_{column}"] = float(value)
     return metrics
 
 
@@ -96,9 +112,12 @@ def _summary(result: AlignmentResult) -> list[str]:
     ]
     if result.is_underdetermined:
         lines.append(
-            f"warning: a map has {result.n_parameters:,} parameters, more than the {result.n_positions:,} positions "
-            "that it was fitted on; read the held-out R², and prefer a larger corpus or alignment=lowrank"
+            f"warning: {result.n_positions:,} positions are few for maps with {result.n_parameters:,} parameters: "
+            f"{result.positions_per_dimension:.1f} per dimension; read the held-out R², and prefer a larger corpus or "
+            "alignment=lowrank"
         )
+    if result.layer_rule != "all":
+        lines.append(f"pairs of layers: {RULES[result.layer_rule]} (alignment.layers={result.layer_rule})")
     for direction in result.directions.values():
         lines += _best_lines(result, direction)
     if result.is_one_model:
@@ -133,7 +152,9 @@ def _best_lines(result: AlignmentResult, direction: AlignmentDirection) -> list[
             )
         )
         pair = f"{from_layer} → {to_layer}"
-        lines.append(f"  {pair:<9} {r2.value[row]:6.3f} {bounds}  {rest}, CKA {direction.cka[row]:.2f}")
+        debiased = direction.similarities["debiased"][row]
+        similar = f"CKA {direction.cka[row]:.2f}" + (f", debiased {debiased:.2f}" if np.isfinite(debiased) else "")
+        lines.append(f"  {pair:<9} {r2.value[row]:6.3f} {bounds}  {rest}, {similar}")
     return lines
 
 
@@ -147,11 +168,11 @@ def _maps_of_r2(result: AlignmentResult, note: str) -> Figure:
         plots.Axis(f"layer of {name}", [str(layer) for layer in layers])
         for name, layers in zip((forward.source, forward.target), result.layers, strict=True)
     )
-    size = len(source.ticks), len(target.ticks)
     panels = {
-        f"R², {forward.name}": forward.estimates["r2"].value.reshape(size),
-        f"R², {backward.name}": backward.estimates["r2"].value.reshape(size[::-1]).T,
-        "linear CKA": forward.cka.reshape(size),
+        f"R², {forward.name}": _cells(result, forward, forward.estimates["r2"].value),
+        f"R², {backward.name}": _cells(result, backward, backward.estimates["r2"].value),
+        "linear CKA": _cells(result, forward, forward.cka),
+        "debiased CKA": _cells(result, forward, forward.similarities["debiased"]),
     }
     title = (
         f"Aligning {result.component} by a {result.map_title}: held-out R² of each pair of layers\n"
@@ -162,9 +183,23 @@ def _maps_of_r2(result: AlignmentResult, note: str) -> Figure:
     return plots.heat_maps(panels, source, target, title, label, limit=1.0, upward=True)
 
 
+def _cells(
+    result: AlignmentResult, direction: AlignmentDirection, values: Float[Array, "pair"]
+) -> Float[Array, "source_layer target_layer"]:
+    """Return the values of pairs of layers as a map; NaN for pairs without a map."""
+    cells = np.full([len(layers) for layers in result.layers], np.nan)
+    for pair, value in zip(direction.pairs, values, strict=True):
+        source, target = pair if direction is result.forward else pair[::-1]
+        cells[result.layers[0].index(source), result.layers[1].index(target)] = value
+    return cells
+
+
 def _control_lines(result: AlignmentResult, direction: AlignmentDirection, note: str) -> Figure:
-    """Draw R² by the layer that is mapped to: of the maps from the best layer, and of their controls."""
-    rows = direction.rows_from_best_layer
+    """Draw R² by the layer that is mapped to: of the maps from the best layer, and of their controls.
+
+    If a rule has chosen the pairs of layers, all of them are drawn.
+    """
+    rows = direction.drawn_rows
     from_layer, _ = direction.pairs[direction.best]
     colours = plots.shades(3)
     lines = [_line(direction, "r2", result.map_title, colours[0])]
@@ -173,10 +208,14 @@ def _control_lines(result: AlignmentResult, direction: AlignmentDirection, note:
         for (control, label), colour in zip(CONTROLS.items(), colours[1:], strict=True)
         if control != result.method
     ]
-    ticks = [str(direction.pairs[row][1]) for row in rows]
-    axis = plots.Axis(f"layer of {direction.target} that is mapped to", ticks)
+    if result.layer_rule == "all":
+        ticks = [str(direction.pairs[row][1]) for row in rows]
+        axis, which = plots.Axis(f"layer of {direction.target} that is mapped to", ticks), f"from layer {from_layer}"
+    else:
+        ticks = [f"{pair[0]} → {pair[1]}" for pair in direction.pairs]
+        axis, which = plots.Axis("layers", ticks), f"alignment.layers={result.layer_rule}"
     title = (
-        f"Aligning {result.component}: the map and its controls\n{direction.name}, from layer {from_layer}\n"
+        f"Aligning {result.component}: the map and its controls\n{direction.name}, {which}\n"
         f"{result.corpus}, {result.n_positions:,} positions fitted\n"
         f"{result.n_held_out:,} of {result.n_held_out_texts:,} other texts tried{note}"
     )
@@ -187,5 +226,5 @@ def _control_lines(result: AlignmentResult, direction: AlignmentDirection, note:
 
 
 def _line(direction: AlignmentDirection, metric: str, label: str, colour: str) -> plots.Line:
-    estimate, rows = direction.estimates[metric], direction.rows_from_best_layer
+    estimate, rows = direction.estimates[metric], direction.drawn_rows
     return plots.Line(label, estimate.value[rows], estimate.low[rows], estimate.high[rows], colour)

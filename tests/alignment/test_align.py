@@ -33,7 +33,7 @@ class WithItsCopy(Pairing):
         return x, copy_of(x[:, 0])[0][:, None]
 
 
-@pytest.mark.parametrize("method", ["ridge", "procrustes", "lowrank"])
+@pytest.mark.parametrize("method", ["ridge", "procrustes", "lowrank", "anchors"])
 def test_a_rotated_scaled_shifted_copy_gives_the_known_map(both, method):
     width = both[0].shape.d_model
     config = alignment_config(method=method, source_layers=2, target_layers=2, rank=width)

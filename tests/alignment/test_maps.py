@@ -14,12 +14,15 @@ from ioi_lab.alignment.maps import (
     PENALTIES,
     FitSettings,
     Spectrum,
+    anchors,
     cross_validated_penalty,
+    cross_validated_r2,
     lowrank,
     mean_shift,
     procrustes,
     ridge,
 )
+from ioi_lab.errors import LabError
 from tests.alignment.conftest import correlated, moments
 
 
@@ -112,3 +115,36 @@ def test_a_layer_that_holds_but_one_value_gives_no_numbers_that_are_not_finite()
     found = ridge(moments(np.ones((len(y), 3)), y), FitSettings(penalty=1e-8))
     assert found(torch.ones(3, dtype=torch.float64)).numpy() == pytest.approx(y.mean(axis=0))
     assert found.matrix.abs().max() < 1
+
+
+def test_anchors_keep_the_similarities_to_them():
+    """With enough anchors and nothing lost, a rotated copy is found; two numbers alone are fitted."""
+    x, _ = correlated(width=5)
+    rotation, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((5, 5)))
+    y = 2 * x @ rotation - 3
+    some = torch.from_numpy(x[:60]), torch.from_numpy(y[:60])
+    found = anchors(moments(x, y), FitSettings(anchors=some))
+    assert found.matrix.numpy() == pytest.approx(2 * rotation, abs=1e-4)
+    cosines = [
+        torch.nn.functional.normalize(each[:60] - each.mean(0)) @ torch.nn.functional.normalize(each - each.mean(0)).T
+        for each in (torch.from_numpy(x), found(torch.from_numpy(x)))
+    ]
+    assert cosines[0].numpy() == pytest.approx(cosines[1].numpy(), abs=1e-4)
+    shuffled = anchors(moments(x, y), FitSettings(anchors=some).shuffled())
+    assert np.abs(shuffled.matrix.numpy() - 2 * rotation).max() > 0.5
+    with pytest.raises(LabError, match="no activations at anchors"):
+        anchors(moments(x, y), FitSettings())
+
+
+def test_cross_validated_r2_is_that_of_the_best_penalty():
+    x, y = correlated(n=60, width=6, other=3, noise=5.0)
+    whole, error, total = moments(x, y), np.zeros(len(PENALTIES)), 0.0
+    parts = []
+    for rest_rows, rows in KFold(4).split(x):
+        rest, fold = whole.without(moments(x[rows], y[rows])), moments(x[rows], y[rows])
+        parts.append((rest, fold, Spectrum.of(rest)))
+        total += np.square(y[rows] - y[rest_rows].mean(axis=0)).sum()
+        for index, penalty in enumerate(PENALTIES):
+            fitted = ridge(rest, FitSettings(penalty=penalty))(torch.from_numpy(x[rows])).numpy()
+            error[index] += np.square(y[rows] - fitted).sum()
+    assert cross_validated_r2(parts) == pytest.approx(1 - error.min() / total)

@@ -8,6 +8,7 @@ import pytest
 from ioi_lab.alignment.align import distance_from_identity
 from ioi_lab.alignment.measure import measure_alignment
 from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.alignment.similarity import similarities
 from ioi_lab.stats.bootstrap import Bootstrap
 from tests.alignment.conftest import aligned, alignment_config, tiny_english
 
@@ -37,7 +38,7 @@ def test_each_direction_has_the_errors_of_its_maps(both):
         assert (direction.best, direction.mean_r2) == (int(np.argmax(r2)), pytest.approx(np.mean(r2)))
         assert direction.highest_r2_shuffled == pytest.approx(max(each.r2("shuffled") for each in errors.values()))
         best_layer = direction.pairs[direction.best][0]
-        from_best = [direction.pairs[row] for row in direction.rows_from_best_layer]
+        from_best = [direction.pairs[row] for row in direction.drawn_rows]
         assert from_best == [pair for pair in fits if pair[0] == best_layer]
         assert direction.cka.tolist() == [fit.cka for fit in fits.values()]
         assert direction.penalties == [fit.penalty for fit in fits.values()]
@@ -54,7 +55,9 @@ def test_counts_and_warnings(both):
     alignment, result = measured(both)
     assert (result.n_positions, result.n_texts) == (alignment.n_positions, alignment.n_texts)
     assert result.n_maps == 8
-    assert result.is_underdetermined == (alignment.n_parameters > alignment.n_positions)
+    dimensions = 1 + max(len(fit.map.matrix) for fit in (*alignment.forward.values(), *alignment.backward.values()))
+    assert result.positions_per_dimension == pytest.approx(alignment.n_positions / dimensions)
+    assert result.is_underdetermined == (result.positions_per_dimension < 10)
     assert (result.is_one_model, result.map_title, result.component) == (False, "ridge map", "resid_post")
     # the widths differ, but layer 3 is mapped to layer 3: the distance is only meaningful for one model
     assert result.largest_distance_from_identity == distance_from_identity(alignment.forward[3, 3].map)
@@ -65,3 +68,19 @@ def test_one_model_twice(both):
     assert result.is_one_model
     distances = [distance_from_identity(alignment.forward[layer, layer].map) for layer in (1, 3)]
     assert result.largest_distance_from_identity == max(distances)
+
+
+def test_similarities_go_with_their_pairs_of_layers(both):
+    alignment, result = measured(both)
+    expected = similarities(*alignment.sample.rows, 3)
+    for row, (i, j) in enumerate((i, j) for i in (0, 1) for j in (0, 1)):
+        assert result.forward.similarities["debiased"][row] == expected.debiased[i, j]
+        pair = result.forward.pairs[row][::-1]
+        assert result.backward.similarities["debiased"][result.backward.pairs.index(pair)] == expected.debiased[i, j]
+
+
+def test_a_rule_leaves_one_pair_per_layer_of_the_source(both):
+    _, result = measured(both, layers="depth", source_layers=[0, 1, 3], target_layers=[0, 2, 3])
+    assert result.forward.pairs == [(0, 0), (1, 0), (3, 3)]
+    assert result.backward.pairs == [(0, 0), (0, 1), (3, 3)]
+    assert result.forward.drawn_rows == [0, 1, 2]

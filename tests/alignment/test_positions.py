@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ioi_lab.alignment.corpora import TaskPrompts
 from ioi_lab.alignment.positions import HELD_OUT, SharedPiece, Split, activations_of, chunks_of, in_other_model
 from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
@@ -111,3 +112,15 @@ def test_a_tokenizer_without_offsets_is_reported(both):
 
     with pytest.raises(LabError, match="cannot map tokens to characters"):
         Tokens(Slow(), prepend_bos=True).encode_with_ends("text")
+
+
+def test_labelled_positions_alone(both):
+    task = {"_target_": "ioi_lab.tasks.ioi.IOITask", **ioi_task(n=6).model_dump()}
+    texts = list(TaskPrompts(name="task", task=task).labelled_texts(both[0].tokens))
+    (chunk,) = chunks_of(texts, both, Split(0.2, 2, seed=0))
+    pairs = ioi_task(n=6).prompt_pairs(both[0].tokens)
+    assert len(chunk.pieces) == 12
+    for pair, piece in zip([pair for pair in pairs for _ in range(2)], chunk.pieces, strict=True):
+        assert piece.places[0] == tuple(sorted({place for label, place in pair.labels.items() if label != "BOS"}))
+    with pytest.raises(LabError, match="tiny english have no labels"):
+        tiny_english().labelled_texts(both[0].tokens)

@@ -34,7 +34,7 @@ def test_a_warning_and_a_note_follow_the_result(result):
         replace(result, is_underdetermined=True, is_one_model=True, largest_distance_from_identity=0.25), b""
     ).summary
     assert not any(line.startswith(("warning", "note")) for line in quiet)
-    assert any(line.startswith("warning: a map has") for line in loud)
+    assert any("per dimension; read the held-out R²" in line for line in loud)
     assert loud[-1] == (
         "note: source and target are the same model: maps between equal layers should be near the identity; "
         "they differ from it by at most 0.25 of its norm"

@@ -21,7 +21,7 @@ def read(run):
     return json.loads((run / "metrics.json").read_text()), pd.read_csv(run / "results.csv")
 
 
-@pytest.mark.parametrize("method", ["ridge", "procrustes", "lowrank", "mean_shift"])
+@pytest.mark.parametrize("method", ["ridge", "procrustes", "lowrank", "anchors", "mean_shift"])
 def test_a_run_leaves_maps_and_what_they_are_worth(train_align, tmp_path, method):
     outcome = train_align(*SMALL, f"alignment={method}")
     assert outcome.code == 0, outcome.err
@@ -77,14 +77,14 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(train_align, tmp_path, mo
     assert yaml.safe_load((resumed / "config.yaml").read_text())["resume_from"] == str(cut)
 
 
-def test_more_parameters_than_positions_are_reported_with_both_counts(train_align, tmp_path):
+def test_few_positions_per_dimension_are_reported_with_their_ratio(train_align, tmp_path):
     outcome = train_align(*SMALL, "corpus.n=40")
     assert outcome.code == 0, outcome.err
     found, _ = read(only_run_folder(tmp_path))
-    assert found["n_parameters"] > found["n_positions"]
     warning = next(line for line in outcome.out.splitlines() if line.startswith("warning"))
     assert f"{int(found['n_parameters']):,} parameters" in warning
     assert f"{int(found['n_positions']):,} positions" in warning
+    assert f"{found['n_positions'] / 129:.1f} per dimension" in warning
 
 
 def test_one_model_twice_is_noted(train_align):
@@ -102,7 +102,7 @@ def test_a_grid_is_one_run_a_method(train_align, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["alignment=none"], "alignment: got 'none', expected one of lowrank, mean_shift, procrustes, ridge"),
+        (["alignment=none"], "alignment: got 'none', expected one of anchors, lowrank, mean_shift, procrustes, ridge"),
         (["alignment.rank=0"], "alignment.rank: got 0, expected greater than or equal to 1"),
         (["alignment.source_layers=9"], "alignment.source_layers: got 9, expected 0 to 3 (tiny-gpt2)"),
         (["model@source=folder", "source.path=nowhere"], "source.path: 'nowhere' is not a folder"),
@@ -112,7 +112,9 @@ def test_a_grid_is_one_run_a_method(train_align, tmp_path):
         (["corpus=text"], "corpus.path: this key has no value yet"),
         (["resume_from=nowhere"], "resume_from: 'nowhere' does not contain checkpoint.safetensors"),
         (["alignment.held_out=1.5"], "alignment.held_out: got 1.5, expected less than 1"),
-        (["alignment.layers=1"], "alignment.layers: no such key"),
+        (["alignment.layer=1"], "alignment.layer: no such key"),
+        (["alignment.layers=near"], "alignment.layers: got 'near', expected 'all', 'depth' or 'best'"),
+        (["alignment.positions=labels"], "the texts of tiny english have no labels; expected 'all' or"),
     ],
 )
 def test_mistakes_are_one_line(train_align, arguments, line):
