@@ -102,13 +102,16 @@ def _rows_below(file: ConfigFile) -> dict[str, KeyRow]:
 
 
 def _rows_of_choice(choice: Choice, place: str) -> Iterator[KeyRow]:
-    """Yield the row of a config group at a place of the config and, if it is below another, the keys of its default."""
+    """Yield the row of a config group at a place of the config and, if it is below another, the keys of its default.
+
+    A group without a default (`null`) has no keys.
+    """
     full = ".".join(filter(None, [place, choice.place]))
     key = choice.group if choice.group == full else f"{choice.group}@{full}"
     yield KeyRow(
         key, choice.option, ", ".join(options_of(choice.group)), choice.comment or _GROUPS.get(choice.group, "")
     )
-    if place:
+    if place and choice.option != "null":
         file = read_option(choice.group, choice.option)
         yield from _rows(file, _class_of(file, choice.group, choice.option), full).values()
 

@@ -126,6 +126,12 @@ class Bootstrap:
         """The number of what is drawn: prompts, or groups."""
         return int(self._weights.shape[1])
 
+    @property
+    def prompt_weights(self) -> Float[Array, "resample prompt"]:
+        """The share of each prompt in each resample, for statistics other than ratios of means."""
+        weights = self._weights if self._members is None else self._weights @ self._members.T
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
     def mean(self, values: Float[Array, "edit_set prompt"]) -> Estimate:
         """Return the means over prompts."""
         return self.ratio(values, np.ones((1, values.shape[1])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Final, Self
@@ -64,6 +64,10 @@ class NativeVectors:
         both = {layer: (positive[site], negative[site]) for layer, site in sites.items()}
         vectors = {layer: make_vector(method, *activations) for layer, activations in both.items()}
         return cls(on_prompts, component, position, method, both, vectors)
+
+    def at(self, layer: int) -> NativeVectors:
+        """Return the vector of one layer alone."""
+        return replace(self, sides={layer: self.sides[layer]}, vectors={layer: self.vectors[layer]})
 
     def refit(self, layer: int, prompts: Int[NDArray[np.int_], "prompt"]) -> Vector:
         """Return the vector that the method makes from some of the training prompts, which may repeat."""
@@ -223,6 +227,11 @@ class VectorTransfer:
     def edit_sets(self, scales: Sequence[float]) -> list[EditSet]:
         """Return the edit sets that steer the held-out prompts: for each vector, one per scale."""
         return [edits for each in self.vectors for edits in self.target.edits(each.vector, each.layer, scales)]
+
+    def through_other_maps(self, maps: Mapping[PairOfLayers, AffineMap], n_controls: int, seed: int) -> VectorTransfer:
+        """Return the transfer of the best pair's vector through another map of the same layers."""
+        source, target = self.source.at(self.best[0]), self.target.at(self.best[1])
+        return transfer_vectors(source, target, ThroughMaps(source, maps, n_controls, seed))
 
 
 def transfer_vectors(source: NativeVectors, target: NativeVectors, route: Route) -> VectorTransfer:

@@ -44,6 +44,13 @@ def test_keys_of_groups_within_groups():
     assert row("task", "ioi", "task.n").default == "32"
 
 
+def test_a_group_without_a_default_has_no_keys_of_its_own():
+    keys = [each.key for each in rows_of("intervention", "transfer")]
+    assert row("intervention", "transfer", "corpus@intervention.other_corpus").default == "null"
+    assert "intervention.other_corpus.name" not in keys
+    assert "intervention.corpus.name" in keys
+
+
 def test_the_keys_at_the_top_of_a_command():
     assert row("", "sweep", "intervention").default == "patch"
     assert row("", "sweep", "stats.over").accepts == "prompts, sentences"

@@ -30,7 +30,7 @@ from ioi_lab.transfer.unrelated import MIN_UNRELATED
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.interventions.transfer.measure import TransferResult
+    from ioi_lab.interventions.transfer.measure import MapSource, TransferResult
     from ioi_lab.reports.report import Report, ReportContext
 
 _TINY_GPT2: Final = ModelConfig(
@@ -55,8 +55,10 @@ class Transfer(Intervention["TransferResult"]):
 
     `through`: a vector goes through the fitted `maps` or through the `vocabulary` that both models share; with `head`,
     the output of a head goes through the fitted maps. `alignment` says which residual stream and which layers are
-    mapped, and how maps are fitted on `corpus`, unless `maps` is a file of them. Vectors are made by `vector_method` as
-    `intervention=steer` makes them; `head` and `source_head` are names or `best`.
+    mapped, and how maps are fitted on `corpus`, unless `maps` is a file of them. A second map of the pair of layers
+    that is looked at is fitted on `other_corpus`, if one is named, at `other_positions`, and compared with the first.
+    Vectors are made by `vector_method` as `intervention=steer` makes them; `head` and `source_head` are names or
+    `best`.
     """
 
     renamed_keys: ClassVar = {
@@ -68,6 +70,8 @@ class Transfer(Intervention["TransferResult"]):
     source: ModelConfig = _TINY_GPT2
     corpus: dict[str, Any] = _TINY_ENGLISH
     alignment: AlignmentConfig = AlignmentConfig()
+    other_corpus: dict[str, Any] | None = None
+    other_positions: Literal["all", "last"] = "all"
     through: Literal["maps", "vocabulary", "head"] = "maps"
     maps: str | None = None
     position: str = "END"
@@ -134,6 +138,9 @@ class Transfer(Intervention["TransferResult"]):
             self.source.check()
         with called("corpus", "intervention.corpus"):
             self._corpus.check()
+        if self._other_corpus is not None:
+            with called("corpus", "intervention.other_corpus"):
+                self._other_corpus.check()
 
     @property
     @override
@@ -143,6 +150,19 @@ class Transfer(Intervention["TransferResult"]):
     @property
     def _corpus(self) -> Corpus:
         return instantiate(self.corpus, "corpus", Corpus)
+
+    @property
+    def _other_corpus(self) -> Corpus | None:
+        return None if self.other_corpus is None else instantiate(self.other_corpus, "corpus", Corpus)
+
+    @property
+    def _other_map_source(self) -> MapSource | None:
+        from ioi_lab.interventions.transfer.measure import MapSource
+
+        if (corpus := self._other_corpus) is None:
+            return None
+        alignment = self.alignment.model_copy(update={"positions": self.other_positions})
+        return MapSource(alignment, corpus, None, "intervention.other_corpus")
 
     @override
     def measure(self, engine: Engine) -> TransferResult:
@@ -170,6 +190,7 @@ class Transfer(Intervention["TransferResult"]):
             engine,
             source=self.source,
             map_source=MapSource(self.alignment, self._corpus, None if self.maps is None else Path(self.maps)),
+            other_map_source=self._other_map_source,
             position=self.position,
             vectors=vectors,
             heads=HeadOptions(self.source_head, self.head),

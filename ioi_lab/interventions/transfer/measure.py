@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ioi_lab.alignment.align import Maps, align, largest_distance_from_identity, load_maps, save_maps
-from ioi_lab.alignment.config import AlignmentConfig, Stream
+from ioi_lab.alignment.align import DIRECTIONS, Maps, align, largest_distance_from_identity, load_maps, save_maps
+from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers, Stream
 from ioi_lab.alignment.corpora import Corpus
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.reading import Reader
 from ioi_lab.engine.edits import OTHER_PASS
 from ioi_lab.engine.engine import Engine
+from ioi_lab.engine.memory import MemoryGb
 from ioi_lab.errors import LabError, called
 from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
@@ -26,7 +28,15 @@ from ioi_lab.steering.contrasts import ContrastName
 from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.heads import Head, swap_heads
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts, on_shared_prompts
-from ioi_lab.transfer.vectors import NativeVectors, Route, ThroughMaps, ThroughVocabulary, transfer_vectors
+from ioi_lab.transfer.unrelated import UnrelatedDirections, unrelated_directions
+from ioi_lab.transfer.vectors import (
+    NativeVectors,
+    Route,
+    ThroughMaps,
+    ThroughVocabulary,
+    VectorTransfer,
+    transfer_vectors,
+)
 
 PartT = TypeVar("PartT")
 DirectionResult = VectorTransferResult | HeadSwapResult
@@ -47,6 +57,13 @@ class MapSource:
     alignment: AlignmentConfig
     corpus: Corpus
     file: Path | None
+    corpus_key: str = "intervention.corpus"
+    """The config key of the corpus, for errors."""
+
+    def between(self, layers: PairOfLayers) -> MapSource:
+        """Return the same source for the maps between one layer of the source and one of the target."""
+        chosen = {"source_layers": [layers[0]], "target_layers": [layers[1]]}
+        return replace(self, alignment=self.alignment.model_copy(update=chosen))
 
     def maps(self, pairing: Pairing, seed: int) -> Maps:
         """Read or fit the maps between the layers of a pairing; `seed` is that of the split of the corpus.
@@ -57,9 +74,20 @@ class MapSource:
             return load_maps(self.file, pairing.models, "intervention.maps").of_layers(
                 pairing.component, pairing.layers, "intervention.alignment"
             )
-        with called("corpus", "intervention.corpus"), called("alignment", "intervention.alignment"):
+        with called("corpus", self.corpus_key), called("alignment", "intervention.alignment"):
             reader = Reader(pairing, self.corpus, self.alignment, seed)
             return Maps.of(align(reader, pairing, self.alignment), self.alignment, self.corpus.title)
+
+
+@dataclass(frozen=True)
+class OtherMap:
+    """The vectors of the best pair of layers through a map that was fitted on another corpus."""
+
+    title: str
+    """The kind of map and its corpus."""
+
+    directions: dict[str, VectorTransferResult]
+    """By the prefix of their metrics."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +109,9 @@ class TransferResult(Result):
 
     map_title: str | None
     """The kind of maps and their corpus, such as `ridge map fitted on tiny english`; None if there are none."""
+
+    other_map: OtherMap | None
+    """A map fitted on another corpus, to compare with; None if none was asked for."""
 
     new_maps_file: bytes | None
     """The file of newly fitted maps; None if there are none, or if they were read from a file."""
@@ -106,6 +137,7 @@ def measure_transfer(
     *,
     source: ModelConfig,
     map_source: MapSource,
+    other_map_source: MapSource | None,
     position: Position,
     vectors: VectorOptions | None,
     heads: HeadOptions,
@@ -118,6 +150,7 @@ def measure_transfer(
         engine: The engine of the run's own model, the target, on the task's prompts.
         source: The model to transfer from.
         map_source: The layers, and the file or the corpus of the maps.
+        other_map_source: The corpus of a second map, which is compared with the first; None for no such map.
         position: The position of vectors and heads.
         vectors: How vectors are transferred; None to swap heads instead.
         heads: Which heads are swapped; their names are checked in any case.
@@ -140,6 +173,8 @@ def measure_transfer(
     chosen = _heads(heads, pairing)
     maps = map_source.maps(pairing, seed) if vectors is None or vectors.through == "maps" else None
     measured: list[tuple[DirectionResult, SelfChecks]] = []
+    transfers: list[VectorTransfer] = []
+    unrelated: list[list[UnrelatedDirections]] = []
     for turned in (False, True) if both else (False,):
         direction = _Direction(
             on_prompts=_ordered(on_prompts, turned),
@@ -149,14 +184,23 @@ def measure_transfer(
         if vectors is None:
             measured.append(_measure_heads(direction, _ordered(chosen, turned), position))
         else:
-            measured.append(_measure_vectors(direction, pairing.component, position, vectors, seed))
+            transfers.append(_vector_transfer(direction, pairing.component, position, vectors, seed))
+            r2 = None if direction.maps is None else direction.maps.r2[0]
+            unrelated.append(_unrelated(transfers[-1], vectors))
+            measured.append(measure_vector_transfer(transfers[-1], vectors, r2, unrelated[-1]))
+    other_map: OtherMap | None = None
+    other_checks: list[SelfChecks] = []
+    if other_map_source is not None and maps is not None and vectors is not None:
+        fitted = _maps_between(other_map_source, models, transfers[0].best, engine.memory_gb, seed)
+        other_map, other_checks = _measure_other_map(fitted, transfers, unrelated, vectors)
     return TransferResult(
         baselines=baselines,
-        checks=SelfChecks.worst([checks for _, checks in measured]),
+        checks=SelfChecks.worst([*(checks for _, checks in measured), *other_checks]),
         forward=measured[0][0],
         backward=measured[1][0] if both else None,
         n_dropped_prompts=on_prompts[1].contrast.n_dropped,
         map_title=None if maps is None else maps.title,
+        other_map=other_map,
         new_maps_file=save_maps(maps, models) if maps is not None and map_source.file is None else None,
         is_one_model=models[0].weights_sha256 == models[1].weights_sha256,
         largest_distance_from_identity=None if maps is None else largest_distance_from_identity(maps.forward),
@@ -212,9 +256,9 @@ def _measure_heads(
     return measure_head_swap(swap, direction.maps.r2[0])
 
 
-def _measure_vectors(
+def _vector_transfer(
     direction: _Direction, component: Stream, position: Position, options: VectorOptions, seed: int
-) -> tuple[VectorTransferResult, SelfChecks]:
+) -> VectorTransfer:
     source, target = (
         NativeVectors.of(model, component, position, layers, options.method)
         for model, layers in zip(direction.on_prompts, direction.layers, strict=True)
@@ -224,5 +268,32 @@ def _measure_vectors(
         route = ThroughMaps(source, direction.maps.forward, options.n_controls, seed)
     else:
         route = ThroughVocabulary.of(source, target, options.n_controls, seed)
-    r2 = None if direction.maps is None else direction.maps.r2[0]
-    return measure_vector_transfer(transfer_vectors(source, target, route), options, r2)
+    return transfer_vectors(source, target, route)
+
+
+def _unrelated(transfer: VectorTransfer, options: VectorOptions) -> list[UnrelatedDirections]:
+    return unrelated_directions(transfer.source, transfer.best[0], options.n_unrelated, options.seed)
+
+
+def _maps_between(
+    map_source: MapSource, models: tuple[LabModel, LabModel], layers: PairOfLayers, memory_gb: MemoryGb, seed: int
+) -> Maps:
+    """Return the maps between one layer of each model."""
+    chosen = map_source.between(layers)
+    return chosen.maps(Pairing.of(chosen.alignment, models, memory_gb), seed)
+
+
+def _measure_other_map(
+    maps: Maps,
+    transfers: Sequence[VectorTransfer],
+    unrelated: Sequence[list[UnrelatedDirections]],
+    options: VectorOptions,
+) -> tuple[OtherMap, list[SelfChecks]]:
+    """Carry the vectors of the best pair of layers through other maps, in the directions that were measured."""
+    results, all_checks = {}, []
+    ways = zip(DIRECTIONS, transfers, unrelated, (maps, maps.turned), strict=False)
+    for prefix, transfer, directions, turned in ways:
+        again = transfer.through_other_maps(turned.forward, options.n_controls, options.seed)
+        results[prefix], checks = measure_vector_transfer(again, options, turned.r2[0], directions)
+        all_checks.append(checks)
+    return OtherMap(maps.title, results), all_checks

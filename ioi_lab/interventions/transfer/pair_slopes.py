@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from ioi_lab.interventions.transfer.mismatch_measure import MismatchedConcepts, measure_mismatched
 from ioi_lab.interventions.transfer.slopes import RefitSpread, SlopeMeter
 from ioi_lab.interventions.transfer.unrelated_measure import UnrelatedControls, measure_unrelated
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
 from ioi_lab.transfer.refits import N_REFITS, Refits
-from ioi_lab.transfer.unrelated import unrelated_directions
+from ioi_lab.transfer.unrelated import UnrelatedDirections
 from ioi_lab.transfer.vectors import AT_NATIVE_NORM, CARRIED, NATIVE, SHIFT, VectorTransfer, cosine
 
 SlopesByVector = Mapping[str, Float[Array, "prompt"]]
@@ -71,6 +72,9 @@ class PairSlopes:
     unrelated: list[UnrelatedControls]
     """Unrelated directions of the source by the same route, by kind."""
 
+    mismatched: MismatchedConcepts
+    """Vectors of other contrasts by the same route."""
+
     unbeaten: list[str]
     """The nouns of the controls that the carried vector is not shown to exceed."""
 
@@ -90,13 +94,23 @@ class PairSlopes:
         return all(kind.is_exceeded for kind in self.unrelated)
 
     @property
+    def beats_mismatched(self) -> bool:
+        """Whether the carried vector is steeper than each vector of another contrast, with the whole interval."""
+        return not self.mismatched.unbeaten
+
+    @property
     def comes_over(self) -> bool:
         """Whether the carried vector moves prompts towards their answer, and more than every kind of control."""
-        return bool(self.carried.exceeds()[0]) and self.beats_controls and self.beats_unrelated
+        beats_all = self.beats_controls and self.beats_unrelated and self.beats_mismatched
+        return bool(self.carried.exceeds()[0]) and beats_all
 
 
 def measure_pair_slopes(
-    transfer: VectorTransfer, slopes: SlopesByVector, meter: SlopeMeter, n_unrelated: int, seed: int
+    transfer: VectorTransfer,
+    slopes: SlopesByVector,
+    meter: SlopeMeter,
+    directions: Sequence[UnrelatedDirections],
+    seed: int,
 ) -> PairSlopes:
     """Compare the carried vector with the native one and with controls.
 
@@ -104,8 +118,8 @@ def measure_pair_slopes(
         transfer: The vectors, their route, and the best pair of layers.
         slopes: The slopes of the vectors that have been steered with in the best layer.
         meter: Measures those of unrelated directions and of refitted vectors.
-        n_unrelated: The number of unrelated directions of each kind.
-        seed: Draws them, and the prompts of refits.
+        directions: Unrelated directions in the best layer of the source.
+        seed: Draws the prompts of refits.
 
     """
     bootstrap = transfer.target.on_prompts.held_out.bootstrap
@@ -116,10 +130,8 @@ def measure_pair_slopes(
     means = {name: float(values.mean()) for name, values in controls.items()}
     margins = spread.widened(bootstrap.mean(carried - np.stack(list(controls.values()))), spread.slope)
     steepest = int(np.argmax(list(means.values())))
-    unrelated = [
-        measure_unrelated(transfer, kind, carried[0], meter, spread)
-        for kind in unrelated_directions(transfer.source, transfer.best[0], n_unrelated, seed)
-    ]
+    unrelated = [measure_unrelated(transfer, kind, carried[0], meter, spread) for kind in directions]
+    mismatched = measure_mismatched(transfer, (carried[0], native[0]), meter, spread)
     estimates = Estimate.joined(
         [
             spread.widened(bootstrap.mean(native), spread.native_slope),
@@ -148,9 +160,14 @@ def measure_pair_slopes(
         steepest_control=list(means.values())[steepest],
         margin_over_steepest=margins.rows(slice(steepest, steepest + 1)),
         unrelated=unrelated,
-        unbeaten=unbeaten + [kind.noun for kind in unrelated if not kind.is_exceeded],
+        mismatched=mismatched,
+        unbeaten=[
+            *unbeaten,
+            *(kind.noun for kind in unrelated if not kind.is_exceeded),
+            *mismatched.unbeaten,
+        ],
         beats_controls=not unbeaten,
-        rows=_rows(transfer, controls, native, unrelated, (estimates, shares), bootstrap),
+        rows=_rows(transfer, controls, native, (unrelated, mismatched), (estimates, shares), bootstrap),
     )
 
 
@@ -164,27 +181,36 @@ def _rows(
     transfer: VectorTransfer,
     controls: SlopesByVector,
     native: Float[Array, "1 prompt"],
-    unrelated: list[UnrelatedControls],
+    others: tuple[list[UnrelatedControls], MismatchedConcepts],
     of_vectors: tuple[Estimate, Estimate],
     bootstrap: Bootstrap,
 ) -> SlopeRows:
     """Return all rows; `of_vectors` are the slopes of the native and carried vectors, and the shares of the latter."""
+    unrelated, mismatched = others
     best = {each.name: each for each in transfer.vectors_of_best}
     carried = best[CARRIED]
     vectors = [best[name] for name in (NATIVE, CARRIED, AT_NATIVE_NORM, *controls)]
-    values = np.concatenate([np.stack(list(controls.values())), *(kind.slopes for kind in unrelated)])
+    values = np.concatenate(
+        [np.stack(list(controls.values())), *(kind.slopes for kind in unrelated), mismatched.slopes]
+    )
     one = Estimate(*(np.array([value]) for value in (1.0, np.nan, np.nan)))
     kinds = [kind for kind in unrelated for _ in kind.names]
     return SlopeRows(
         kinds=[
             *("control" if each.is_control else each.name for each in vectors),
             *(f"unrelated {kind.key}" for kind in kinds),
+            *("another concept" for _ in mismatched.names),
         ],
-        names=[*(each.name for each in vectors), *(name for kind in unrelated for name in kind.names)],
-        norms=[*(each.norm for each in vectors), *(carried.norm for _ in kinds)],
+        names=[
+            *(each.name for each in vectors),
+            *(name for kind in unrelated for name in kind.names),
+            *mismatched.names,
+        ],
+        norms=[*(each.norm for each in vectors), *(carried.norm for _ in (*kinds, *mismatched.names))],
         cosines=[
             *(cosine(each.vector, carried.vector) for each in vectors),
             *(float(value) for kind in unrelated for value in kind.cosines),
+            *mismatched.cosines.tolist(),
         ],
         slopes=Estimate.joined([of_vectors[0], bootstrap.mean(values)]),
         shares=Estimate.joined([one, of_vectors[1], bootstrap.ratio(values, native)]),

@@ -9,19 +9,20 @@ from ioi_lab.alignment.report import identity_note
 from ioi_lab.interventions.transfer.by_prompt import joined_file
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.interventions.transfer.head_report import HeadSwapReport
+from ioi_lab.interventions.transfer.other_map_report import OtherMapReport
 from ioi_lab.interventions.transfer.texts import with_texts
 from ioi_lab.interventions.transfer.vector_report import VectorTransferReport
+from ioi_lab.interventions.transfer.vector_result import VectorTransferResult
 from ioi_lab.reports.charts import Curves
 from ioi_lab.reports.report import Report
-from ioi_lab.reports.wording import counted
+from ioi_lab.reports.wording import counted, sentence
 from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ioi_lab.interventions.transfer.measure import DirectionResult, TransferResult
-    from ioi_lab.reports.charts import Curves
-from ioi_lab.reports.report import ReportContext
+    from ioi_lab.reports.report import ReportContext
 
 
 def transfer_report(result: TransferResult, context: ReportContext) -> Report:
@@ -30,27 +31,55 @@ def transfer_report(result: TransferResult, context: ReportContext) -> Report:
 
     through = "through the tokens that both have" if result.map_title is None else f"through a {result.map_title}"
     parts = {prefix: _direction_report(direction, through, context) for prefix, direction in result.directions.items()}
+    others = _other_map_reports(result, context)
     is_head = isinstance(result.forward, HeadSwapResult)
     report = Report(
         table=pd.concat([part.table() for part in parts.values()], ignore_index=True),
-        metrics={f"{prefix}_{name}": value for prefix, part in parts.items() for name, value in part.metrics().items()},
-        draw=lambda: _figures(parts),
-        summary=_notes(result) + [line for part in parts.values() for line in part.summary()],
-        files=_files(result, parts),
+        metrics={
+            f"{prefix}_{name}": value
+            for prefix, part in (*parts.items(), *others.items())
+            for name, value in part.metrics().items()
+        },
+        draw=lambda: _figures(parts) | {f"two_maps_{prefix}": each.figure() for prefix, each in others.items()},
+        summary=_notes(result)
+        + [line for part in parts.values() for line in part.summary()]
+        + [each.line for each in others.values()],
+        files=_files(result, parts, others),
         provenance={"source_model": result.source_model},
         headline="forward_share_of_own" if is_head else "forward_share_of_native",
         charts=[Curves("logit_diff_by_scale", "scale", "logit_diff", ("direction", "vector", "layer", "source_layer"))],
     )
-    verdicts = [part.verdict for part in parts.values()]
+    verdicts = [part.verdict for part in parts.values()] + [sentence(each.line) for each in others.values()]
     captions = {f"{name}_{prefix}": text for prefix, part in parts.items() for name, text in part.captions.items()}
+    captions |= {f"two_maps_{prefix}": each.caption for prefix, each in others.items()}
     return with_texts(report, result, context, verdicts=verdicts, captions=captions)
 
 
-def _files(result: TransferResult, parts: Mapping[str, VectorTransferReport | HeadSwapReport]) -> dict[str, bytes]:
+def _other_map_reports(result: TransferResult, context: ReportContext) -> dict[str, OtherMapReport]:
+    if result.other_map is None or result.map_title is None:
+        return {}
+    reports, titles = {}, (result.map_title, result.other_map.title)
+    for prefix, other in result.other_map.directions.items():
+        first = result.directions[prefix]
+        assert isinstance(first, VectorTransferResult)
+        reports[prefix] = OtherMapReport((first, other), titles, context)
+    return reports
+
+
+def _files(
+    result: TransferResult,
+    parts: Mapping[str, VectorTransferReport | HeadSwapReport],
+    others: Mapping[str, OtherMapReport],
+) -> dict[str, bytes]:
     import pandas as pd
 
     files = joined_file([direction.by_prompt for direction in result.directions.values()])
-    tables = [part.slope_table() for part in parts.values() if isinstance(part, VectorTransferReport)]
+    tables = [
+        part.slope_table().assign(map=result.map_title)
+        for part in parts.values()
+        if isinstance(part, VectorTransferReport)
+    ]
+    tables += [other.slope_table() for other in others.values()]
     if tables:
         files["slopes.csv"] = csv_bytes(pd.concat(tables, ignore_index=True))
     if result.new_maps_file is not None:

@@ -29,8 +29,16 @@ _VECTORS: Final = Method(
 _CONTROLS: Final = Method(
     "Controls of transfer",
     "Random maps (or random directions), the mean shift between the models, differences of training prompts, and the "
-    "vectors of other pairs of names, all by the same route and at the same norm. An effect transfers if the carried "
-    "vector is steeper than each kind, with its whole interval.",
+    "vectors of other pairs of names, and of other contrasts of the same prompts (another concept), all by the same "
+    "route and at the same norm. An effect transfers if the carried vector is steeper than each kind, with its whole "
+    "interval.",
+)
+_AGREEMENT: Final = Method(
+    "Agreement prompt by prompt",
+    "Pearson's correlation over held-out prompts between the slopes by the native and by the carried vector; the mean "
+    "squared error is that between the two curves of the logit difference over prompts and scales. The correlations of "
+    "unrelated directions show how far prompts are easy or hard to move for any direction.",
+    "compare arXiv 2506.00653",
 )
 _HEADS: Final = Method(
     "Swapped heads",
@@ -70,7 +78,7 @@ def with_texts(
         question=f"Does {what} on {context.task} transfer {directions}, through {through}?",
         answer=list(verdicts),
         captions=captions,
-        methods=[_MAPS, *([_HEADS, RECOVERY] if is_head else [_VECTORS, _CONTROLS])],
+        methods=[_MAPS, *([_HEADS, RECOVERY] if is_head else [_VECTORS, _CONTROLS, _AGREEMENT])],
         limits=limits,
     )
 

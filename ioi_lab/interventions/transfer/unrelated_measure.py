@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from ioi_lab.interventions.transfer.slopes import RefitSpread, SlopeMeter
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Array
 from ioi_lab.transfer.unrelated import UnrelatedDirections, upper_quantile_rank
 from ioi_lab.transfer.vectors import VectorTransfer, cosine, with_norm_of
@@ -36,6 +37,10 @@ class UnrelatedControls:
 
     margin: Estimate
     """The mean difference between the slopes of the carried vector and of the direction at the quantile."""
+
+    n_found: int | None
+    """The number of directions that steer at all: whose slope is distinguishable from 0, corrected for their number.
+    None without tests."""
 
     @property
     def mean_slopes(self) -> Float[Array, "direction"]:
@@ -73,6 +78,7 @@ def measure_unrelated(
     means = slopes.mean(axis=1)
     at_quantile = int(np.argsort(means, kind="stable")[upper_quantile_rank(len(means)) - 1])
     margin = bootstrap.mean((carried_slopes - slopes[at_quantile])[None])
+    not_found = discover(slopes, np.ones_like(slopes[:1]), bootstrap, ROUNDING).not_found
     return UnrelatedControls(
         key=directions.key,
         noun=directions.noun,
@@ -82,4 +88,5 @@ def measure_unrelated(
         rank=1 + int((means >= carried_slopes.mean()).sum()),
         quantile=float(means[at_quantile]),
         margin=spread.widened(margin, spread.slope),
+        n_found=None if not_found is None else int((~not_found).sum()),
     )

@@ -74,13 +74,13 @@ class VectorFigures:
         result, slopes = self._result, self._result.slopes
         is_null = not slopes.comes_over
         marked = [
-            _marked(f"carried{self._share(slopes.share)}", slopes.carried, is_pale=is_null),
-            _marked(
+            marked_slope(f"carried{self._share(slopes.share)}", slopes.carried, is_pale=is_null),
+            marked_slope(
                 f"carried at native norm{self._share(slopes.share_at_native_norm)}",
                 slopes.at_native_norm,
                 is_pale=is_null,
             ),
-            _marked("native", slopes.native, is_pale=not result.slopes.native_steers),
+            marked_slope("native", slopes.native, is_pale=not result.slopes.native_steers),
         ]
         samples = [plots.Samples(f"{result.drawn.count} {result.drawn.noun}", slopes.drawn)]
         if slopes.mean_shift is not None:
@@ -159,6 +159,7 @@ def _line(rows: VectorRows, metric: str, colour: str) -> plots.Line:
     return plots.Line(rows.name, estimate.value, estimate.low, estimate.high, colour)
 
 
-def _marked(name: str, estimate: Estimate, *, is_pale: bool) -> plots.Marked:
+def marked_slope(name: str, estimate: Estimate, *, is_pale: bool) -> plots.Marked:
+    """Return a slope with its interval as a point of a figure."""
     value, low, high = (float(part[0]) for part in (estimate.value, estimate.low, estimate.high))
     return plots.Marked(name, value, low, high, is_pale)

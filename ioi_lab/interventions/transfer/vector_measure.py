@@ -13,6 +13,7 @@ from ioi_lab.alignment.config import PairOfLayers
 from ioi_lab.engine.engine import Engine
 from ioi_lab.interventions.baselines import estimates_of
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
+from ioi_lab.interventions.transfer.agreement import Effects, VectorAgreement
 from ioi_lab.interventions.transfer.by_prompt import ByPrompt
 from ioi_lab.interventions.transfer.pair_slopes import measure_pair_slopes
 from ioi_lab.interventions.transfer.slopes import SlopeMeter, slope_scales, slopes_over
@@ -29,6 +30,7 @@ from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.stats.responses import Response, prediction_band
 from ioi_lab.steering.contrasts import ContrastName
+from ioi_lab.transfer.unrelated import UnrelatedDirections
 from ioi_lab.transfer.vectors import (
     AT_NATIVE_NORM,
     CARRIED,
@@ -58,16 +60,20 @@ class VectorOptions:
 
 
 def measure_vector_transfer(
-    transfer: VectorTransfer, options: VectorOptions, r2: Mapping[PairOfLayers, float] | None
+    transfer: VectorTransfer,
+    options: VectorOptions,
+    r2: Mapping[PairOfLayers, float] | None,
+    directions: Sequence[UnrelatedDirections],
 ) -> tuple[VectorTransferResult, SelfChecks]:
     """Steer the target's held-out prompts with every vector; `r2` are the R² of the maps, if any.
 
-    Native and carried vectors and the controls of the route are added at every scale, unrelated directions and refitted
-    vectors at those of the native vector's linear range.
+    `directions`: unrelated directions in the best layer of the source. Native and carried vectors and the controls of
+    the route are added at every scale, unrelated directions, other concepts and refitted vectors at those of the native
+    vector's linear range.
     """
     engine = transfer.target.on_prompts.held_out
     readout, checks = checked_run(engine, transfer.edit_sets(options.scales), "clean")
-    return _Measured(transfer, options, engine, readout, r2).result(), checks
+    return _Measured(transfer, options, engine, readout, r2, directions).result(), checks
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class _Measured:
     engine: Engine
     readout: Readout
     r2: Mapping[PairOfLayers, float] | None
+    directions: Sequence[UnrelatedDirections]
 
     def result(self) -> VectorTransferResult:
         transfer, best = self.transfer, self.transfer.best
@@ -102,6 +109,8 @@ class _Measured:
             name: self._slopes(index, scales[best[1]]) for name, index in {AT_NATIVE_NORM: rescaled, **controls}.items()
         }
         meter = SlopeMeter(transfer.target, best[1], scales[best[1]])
+        pair_slopes = measure_pair_slopes(transfer, slopes, meter, self.directions, self.options.seed)
+        effects = [self._effects(index, scales[best[1]]) for index in (at_native, at_carried, rescaled)]
         drawn = self._drawn([index for name, index in controls.items() if name != SHIFT])
         strongest = self._strongest_row(rows[at_carried])
         return VectorTransferResult(
@@ -120,7 +129,10 @@ class _Measured:
             by_prompt=ByPrompt.of(self.engine, self.readout),
             by_layers=self._by_layers(carried_slopes, native_slopes),
             best=best,
-            slopes=measure_pair_slopes(transfer, slopes, meter, self.options.n_unrelated, self.options.seed),
+            slopes=pair_slopes,
+            agreement=VectorAgreement.of(
+                (effects[0], effects[1], effects[2]), pair_slopes.unrelated, self.engine.bootstrap
+            ),
             cosine_to_native=cosine(vectors[at_carried].vector, vectors[at_native].vector),
             norm=rows[at_carried].norm,
             native_norm=rows[at_native].norm,
@@ -161,6 +173,11 @@ class _Measured:
 
     def _slopes(self, index: int, scales: Float[Array, "scale"]) -> Float[Array, "prompt"]:
         return slopes_over(self._response(index), scales)
+
+    def _effects(self, index: int, scales: Float[Array, "scale"]) -> Effects:
+        response = self._response(index)
+        changes = response.values[response.scales != 0] - self.engine.baseline("clean").logit_diff
+        return Effects(changes, slopes_over(response, scales))
 
     def _by_layers(
         self,

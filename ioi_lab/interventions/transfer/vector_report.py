@@ -73,6 +73,7 @@ class VectorTransferReport:
             "n_controls": result.n_controls,
             "beats_controls": int(slopes.beats_controls),
             "beats_unrelated": int(slopes.beats_unrelated),
+            "beats_mismatched": int(slopes.beats_mismatched),
             "comes_over": int(slopes.comes_over),
             "native_steers": int(slopes.native_steers),
             "linear_from": slopes.scales[0],
@@ -97,6 +98,9 @@ class VectorTransferReport:
                 f"slope_sd_of_{prefix}": float(np.std(kind.mean_slopes, ddof=1)),
             }
             metrics |= scalars(f"margin_over_{prefix}", kind.margin)
+            if kind.n_found is not None:
+                metrics[f"n_found_of_{prefix}"] = kind.n_found
+        metrics |= self._mismatched() | self._agreement()
         metrics |= self._strongest("native", result.native_strongest)
         metrics |= self._strongest("carried", result.carried_strongest)
         metrics["control_flipped_highest"] = result.control_flipped_highest
@@ -106,6 +110,23 @@ class VectorTransferReport:
         if result.shared_tokens is not None:
             metrics["n_shared_tokens"] = result.shared_tokens.n_tokens
             metrics["shared_mass"] = result.shared_tokens.mass
+        return metrics
+
+    def _mismatched(self) -> dict[str, float]:
+        mismatched = self._result.slopes.mismatched
+        metrics: dict[str, float] = {}
+        for row, name in enumerate(mismatched.names):
+            metrics |= scalars(f"slope_of_{name}", mismatched.slope, row)
+            metrics |= scalars(f"margin_over_{name}", mismatched.margin, row)
+        return metrics
+
+    def _agreement(self) -> dict[str, float]:
+        agreement = self._result.agreement
+        metrics = scalars("prompt_correlation", agreement.carried.correlation)
+        metrics["quantile_of_unrelated_prompt_correlations"] = agreement.unrelated
+        for suffix, at_norm in (("", agreement.carried), ("_at_native_norm", agreement.at_native_norm)):
+            metrics |= scalars(f"squared_error{suffix}", at_norm.squared_error)
+            metrics |= scalars(f"relative_error{suffix}", at_norm.relative_error)
         return metrics
 
     def _strongest(self, prefix: str, strongest: StrongestScale) -> dict[str, float]:

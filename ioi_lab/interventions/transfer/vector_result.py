@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from ioi_lab.alignment.config import PairOfLayers
+from ioi_lab.interventions.transfer.agreement import VectorAgreement
 from ioi_lab.interventions.transfer.by_prompt import ByPrompt
 from ioi_lab.interventions.transfer.pair_slopes import PairSlopes
 from ioi_lab.stats.bootstrap import Estimate
@@ -112,6 +113,9 @@ class VectorTransferResult:
     best: PairOfLayers
     slopes: PairSlopes
     """Those of the best pair."""
+
+    agreement: VectorAgreement
+    """How far the vectors of the best pair move the same prompts."""
 
     cosine_to_native: float
     norm: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ioi_lab.interventions.transfer.unrelated_measure import UnrelatedControls
 from ioi_lab.interventions.transfer.vector_result import VectorTransferResult
-from ioi_lab.reports.wording import interval
+from ioi_lab.reports.wording import interval, plain
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
 
 
@@ -22,10 +22,13 @@ def summary_lines(result: VectorTransferResult) -> list[str]:
         f"  steepest of {result.n_controls} controls {slopes.steepest_control:.2f}; the carried vector's slope "
         f"less that: {interval(slopes.margin_over_steepest)}",
         *(_unrelated(kind) for kind in result.slopes.unrelated),
+        *_mismatched(result),
+        _agreement(result),
         f"  flipped: {interval(native.flipped)} by the native vector at scale {native.scale:g}; "
         f"{interval(carried.flipped)} by the carried one at {carried.scale:g}, where a control flips at most "
         f"{result.control_flipped_highest:.2f}",
-        f"  {uncertainty(result)}; those of flips are over the held-out prompts alone",
+        f"  {uncertainty(result)}; those of flips, of other concepts and of single prompts' agreement are over the "
+        "held-out prompts alone",
         f"  {verdict(result)}",
     ]
 
@@ -60,7 +63,53 @@ def verdict_sentences(result: VectorTransferResult) -> str:
         f"{result.name}, layer {from_layer} → {to_layer}: {verdict(result)}. Its slope is "
         f"{interval(slopes.carried)} per unit of scale on {result.n_prompts} held-out prompts, next to "
         f"{interval(slopes.native)} of the native vector; of controls, the steepest of {result.n_controls} has "
-        f"{slopes.steepest_control:.2f}{unrelated}."
+        f"{slopes.steepest_control:.2f}{unrelated}{_concepts(result)}.{_what_came_over(result)}"
+    )
+
+
+def _concepts(result: VectorTransferResult) -> str:
+    """Return the slopes of other concepts as a part of a sentence."""
+    mismatched = result.slopes.mismatched
+    return "".join(
+        f", the vector of {plain(name)} {interval(mismatched.slope, row)}" for row, name in enumerate(mismatched.names)
+    )
+
+
+def _what_came_over(result: VectorTransferResult) -> str:
+    """Return sentences on how much of the native effect came over, on average and prompt by prompt."""
+    slopes, agreement = result.slopes, result.agreement
+    if not slopes.native_steers:
+        return f" {result.target}'s own vector does not clearly steer, so that there is nothing to have a share of."
+    own, rescaled = (interval(share, form=".0f", factor=100) for share in (slopes.share, slopes.share_at_native_norm))
+    return (
+        f" That is {own} % of the native slope, and {rescaled} % at the native norm. Prompt by prompt, its effects "
+        f"have a correlation of {interval(agreement.carried.correlation)} with those of the native vector (97.5 % of "
+        f"unrelated directions below {agreement.unrelated:.2f})."
+    )
+
+
+def _mismatched(result: VectorTransferResult) -> list[str]:
+    mismatched = result.slopes.mismatched
+    return [
+        f"  another concept, the vector of {plain(name)} by the same route, at the same norm: slope "
+        f"{interval(mismatched.slope, row)} ({'differs' if name in mismatched.steering else 'does not clearly differ'} "
+        f"from 0, {interval(mismatched.share, row, '.0f', 100)} % of the native one); the carried vector's slope less "
+        f"that: {interval(mismatched.margin, row)}"
+        for row, name in enumerate(mismatched.names)
+    ]
+
+
+def _agreement(result: VectorTransferResult) -> str:
+    agreement = result.agreement
+    own, rescaled = (
+        interval(at_norm.relative_error, form=".0f", factor=100)
+        for at_norm in (agreement.carried, agreement.at_native_norm)
+    )
+    return (
+        f"  prompt by prompt: correlation of the carried with the native effects "
+        f"{interval(agreement.carried.correlation)} (97.5 % of unrelated directions below {agreement.unrelated:.2f}); "
+        f"mean squared error along the scales {interval(agreement.carried.squared_error)}, {own} % of the native mean "
+        f"square, {rescaled} % at the native norm"
     )
 
 
@@ -68,7 +117,8 @@ def _against(result: VectorTransferResult) -> str:
     """Return the controls that the carried vector is not shown to exceed."""
     quantiles = {kind.noun: f"97.5 % of {len(kind.names)} {kind.noun}" for kind in result.slopes.unrelated}
     drawn = {result.drawn.noun: f"each of {result.drawn.count} {result.drawn.noun}", "mean shift": "the mean shift"}
-    return ", ".join((quantiles | drawn)[noun] for noun in result.slopes.unbeaten)
+    concepts = {name: f"the vector of {plain(name)}" for name in result.slopes.mismatched.names}
+    return ", ".join((quantiles | drawn | concepts)[noun] for noun in result.slopes.unbeaten)
 
 
 def _shares(result: VectorTransferResult) -> str:
@@ -89,10 +139,11 @@ def _shares(result: VectorTransferResult) -> str:
 
 def _unrelated(kind: UnrelatedControls) -> str:
     count = len(kind.names)
+    found = "" if kind.n_found is None else f"; {kind.n_found} of them have a slope that differs from 0"
     return (
         f"  {count} {kind.noun} by the same route, at the same norm: 97.5 % quantile of their slopes "
         f"{kind.quantile:.2f}, rank of the carried vector {kind.rank} of {count + 1}; its slope less the quantile: "
-        f"{interval(kind.margin)}"
+        f"{interval(kind.margin)}{found}"
     )
 
 

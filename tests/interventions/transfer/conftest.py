@@ -9,6 +9,7 @@ from ioi_lab.interventions.transfer.vector_measure import VectorOptions, measure
 from ioi_lab.models.loading import load_model
 from ioi_lab.tiny import tiny_folder
 from ioi_lab.transfer.heads import swap_heads
+from ioi_lab.transfer.unrelated import unrelated_directions
 from ioi_lab.transfer.vectors import NativeVectors, ThroughMaps, ThroughVocabulary, transfer_vectors
 from tests.conftest import model_config
 from tests.transfer.conftest import on_prompts, random_maps
@@ -35,7 +36,8 @@ def measured_vectors(models, through):
         route = ThroughVocabulary.of(source, target, 5, 0)
     transfer = transfer_vectors(source, target, route)
     options = VectorOptions(through, "mean_difference", "name_pair", ("James", "Robert"), SCALES, 5, 40, 0)
-    return transfer, *measure_vector_transfer(transfer, options, r2)
+    directions = unrelated_directions(source, transfer.best[0], 40, 0)
+    return transfer, *measure_vector_transfer(transfer, options, r2, directions)
 
 
 def measured_heads(models, heads=((2, 0), (3, 1))):

@@ -39,7 +39,8 @@ def test_margins_and_verdicts(vectors, by_name):
     assert (slopes.mean_shift is None) == (SHIFT not in controls)
     assert slopes.beats_controls == (not {transfer.route.control_noun, SHIFT} & set(slopes.unbeaten))
     not_exceeded = [kind.noun for kind in slopes.unrelated if not kind.is_exceeded]
-    assert [noun for noun in slopes.unbeaten if noun not in (SHIFT, transfer.route.control_noun)] == not_exceeded
+    own = (SHIFT, transfer.route.control_noun, *slopes.mismatched.names)
+    assert [noun for noun in slopes.unbeaten if noun not in own] == not_exceeded
     assert slopes.beats_unrelated == (not not_exceeded)
     if slopes.carried.value[0] < slopes.steepest_control:
         assert not slopes.beats_controls
@@ -73,7 +74,8 @@ def test_an_effect_comes_over_only_if_every_kind_of_control_is_exceeded(vectors,
     changes = dict(changes)
     margin = changes.pop("margin", estimate(1.0, 0.5, 1.5))
     kinds = [replace(slopes.unrelated[0], margin=estimate(1.0, 0.5, 1.5)), replace(slopes.unrelated[1], margin=margin)]
-    good = {"carried": estimate(3.0, 2.0, 4.0), "beats_controls": True, "unrelated": kinds}
+    mismatched = replace(slopes.mismatched, margin=estimate(1.0, 0.5, 1.5))
+    good = {"carried": estimate(3.0, 2.0, 4.0), "beats_controls": True, "unrelated": kinds, "mismatched": mismatched}
     assert replace(slopes, **good | changes).comes_over == comes_over
 
 
@@ -82,9 +84,10 @@ def test_rows_are_the_vectors_and_all_controls(vectors):
     rows = result.slopes.rows
     names = [each.name for each in transfer.vectors_of_best]
     assert rows.names[: len(names)] == names
-    assert rows.names[len(names) :] == [name for kind in result.slopes.unrelated for name in kind.names]
+    others = [name for kind in result.slopes.unrelated for name in kind.names]
+    assert rows.names[len(names) :] == [*others, *result.slopes.mismatched.names]
     assert rows.kinds[:4] == [NATIVE, CARRIED, AT_NATIVE_NORM, "control"]
-    assert rows.kinds[-80:] == ["unrelated prompts"] * 40 + ["unrelated names"] * 40
+    assert rows.kinds[-81:] == ["unrelated prompts"] * 40 + ["unrelated names"] * 40 + ["another concept"]
     assert len(rows.norms) == len(rows.cosines) == len(rows.slopes.value) == len(rows.shares.value) == len(rows.names)
     assert rows.slopes.low[1] == result.slopes.carried.low[0]
     assert rows.shares.high[1:3].tolist() == [*result.slopes.share.high, *result.slopes.share_at_native_norm.high]

@@ -37,6 +37,7 @@ def transfer(forward, both=True, **changes):
         "backward": backward,
         "n_dropped_prompts": 0,
         "map_title": "ridge map fitted on some text",
+        "other_map": None,
         "new_maps_file": None,
         "is_one_model": False,
         "largest_distance_from_identity": None,

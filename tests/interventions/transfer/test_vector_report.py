@@ -37,7 +37,7 @@ def test_the_slopes_of_the_table_are_those_of_the_metrics(vectors):
     _, result, _ = vectors
     report = vector_report(result)
     table, metrics = report.slope_table().set_index("vector"), report.metrics()
-    assert len(table) == 3 + result.n_controls + 2 * 40
+    assert len(table) == 3 + result.n_controls + 2 * 40 + 1
     carried, rescaled = table.loc["carried"], table.loc["carried at native norm"]
     for bound in ("", "_low", "_high"):
         assert carried[f"slope{bound}"] == metrics[f"slope{bound}"]

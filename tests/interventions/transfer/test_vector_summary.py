@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ioi_lab.interventions.transfer.vector_summary import summary_lines, uncertainty, verdict
+from ioi_lab.interventions.transfer.vector_summary import summary_lines, uncertainty, verdict, verdict_sentences
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.transfer.vectors import SHIFT
 
@@ -26,6 +26,7 @@ def with_verdict(result, *, comes_over):
         carried=estimate(4.0, 3.0, 5.0),
         beats_controls=True,
         unrelated=unrelated,
+        mismatched=replace(result.slopes.mismatched, margin=estimate(1.0, 0.5, 1.5)),
         unbeaten=[] if comes_over else [kind.noun for kind in unrelated],
     )
     return replace(result, slopes=slopes)
@@ -88,3 +89,25 @@ def test_each_kind_of_unrelated_directions_has_a_line_with_its_quantile_and_rank
     for kind in result.slopes.unrelated:
         (line,) = (line for line in lines if line.startswith(f"  40 {kind.noun} by the same route"))
         assert f"{kind.quantile:.2f}, rank of the carried vector {kind.rank} of 41" in line
+
+
+def test_other_concepts_and_the_agreement_of_prompts_have_lines(vectors):
+    result = with_verdict(vectors[1], comes_over=True)
+    steers = replace(result.slopes.mismatched, slope=estimate(0.4, 0.1, 0.7), share=estimate(0.05, 0.01, 0.09))
+    lines = summary_lines(replace(result, slopes=replace(result.slopes, mismatched=steers)))
+    (line,) = (line for line in lines if line.startswith("  another concept, the vector of answer position"))
+    assert "slope 0.40 [0.10, 0.70] (differs from 0, 5 [1, 9] % of the native one)" in line
+    (line,) = (line for line in lines if line.startswith("  prompt by prompt: correlation"))
+    assert f"{result.agreement.carried.correlation.value[0]:.2f}" in line
+    unbeaten = replace(
+        result.slopes, unbeaten=["answer_position"], mismatched=replace(steers, margin=estimate(0, -1, 1))
+    )
+    assert verdict(replace(result, slopes=unbeaten)).endswith("not clearly steeper than the vector of answer position")
+
+
+def test_the_report_says_how_much_came_over(vectors):
+    text = verdict_sentences(with_verdict(vectors[1], comes_over=True))
+    assert "% of the native slope, and" in text
+    assert "Prompt by prompt, its effects have a correlation of" in text
+    slopes = replace(with_verdict(vectors[1], comes_over=True).slopes, native=estimate(0.1, -0.1, 0.3))
+    assert "nothing to have a share of" in verdict_sentences(replace(vectors[1], slopes=slopes))
