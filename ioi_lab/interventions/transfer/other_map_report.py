@@ -82,19 +82,21 @@ class OtherMapReport:
         first, other = self._first, self._other
         marked, samples = [], []
         for result, title in zip((first, other), self._titles, strict=True):
-            name = title.replace(" fitted on ", "\nfitted on ")
-            marked.append(marked_slope(name, result.slopes.carried, is_pale=not result.slopes.comes_over))
+            texts = title.partition(" fitted on ")[2]
+            marked.append(
+                marked_slope(f"carried, map of\n{texts}", result.slopes.carried, is_pale=not result.slopes.comes_over)
+            )
             directions = np.concatenate([kind.mean_slopes for kind in result.slopes.unrelated])
             quantile = max(kind.quantile for kind in result.slopes.unrelated)
-            samples.append(plots.Samples(f"unrelated directions,\n{title}", directions, quantile))
+            samples.append(plots.Samples(f"unrelated, map of\n{texts}", directions, quantile))
         marked.append(marked_slope("native", first.slopes.native, is_pale=not first.slopes.native_steers))
         from_layer, to_layer = first.best
         return plots.spreads(
             marked,
             samples,
-            "slope of the logit difference per unit of scale",
-            f"Steering {first.target} with a vector of {first.source} through two maps\n{first.component} {from_layer} "
-            f"→ {to_layer} at {first.position}\n{self._context.task}, {first.n_prompts} held-out prompts"
+            "logits per unit of scale",
+            f"Slopes of steering {first.target} with a vector of {first.source} through two maps\n{first.component} "
+            f"{from_layer} → {to_layer} at {first.position}\n{self._context.task}, {first.n_prompts} held-out prompts"
             f"{self._context.precision_note}",
             ["pale: not shown to exceed every kind of control; red: the larger 97.5 % quantile of both kinds"],
         )

@@ -89,6 +89,11 @@ class VectorFigures:
             plots.Samples(f"{len(kind.names)} {kind.noun}", kind.mean_slopes, kind.quantile)
             for kind in slopes.unrelated
         ]
+        mismatched = slopes.mismatched
+        samples += [
+            plots.Samples(f"another concept:\n{plain(name)}", mismatched.slope.value[row : row + 1])
+            for row, name in enumerate(mismatched.names)
+        ]
         notes = ["controls have the carried vector's norm; red: the largest one, or the 97.5 % quantile"]
         notes += [uncertainty(result)] if slopes.carried.has_bounds else []
         notes += ["pale: not shown to exceed every kind of control"] if is_null else []

@@ -64,8 +64,8 @@ def test_the_table_names_the_map(report, results):
 def test_the_figure_has_both_maps(report):
     figure = report.figure()
     labels = [" ".join(text.get_text().split()) for text in figure.axes[0].get_yticklabels()]
-    assert sum("fitted on text" in label for label in labels) == 2
-    assert sum("fitted on prompts" in label for label in labels) == 2
+    assert sum("map of text" in label for label in labels) == 2
+    assert sum("map of prompts" in label for label in labels) == 2
     assert "native" in labels
 
 

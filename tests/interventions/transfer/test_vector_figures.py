@@ -39,7 +39,8 @@ def test_the_carried_slope_is_next_to_those_of_its_controls(vectors):
     ax = figures(result)["slopes_and_controls"].axes[0]
     names = [tick.get_text().replace("\n", " ") for tick in ax.get_yticklabels()]
     assert names[2:4] == ["native", f"5 {result.drawn.noun}"]
-    assert names[-2:] == ["40 differences of training prompts", "40 other pairs of names"]
+    controls = ["40 differences of training prompts", "40 other pairs of names", "another concept: answer position"]
+    assert names[-3:] == controls
     share = result.slopes.share
     assert names[0].startswith(f"carried {100 * share.value[0]:.0f} [{100 * share.low[0]:.0f}, ")
     assert names[1].startswith("carried at native norm ")
