@@ -27,7 +27,7 @@ DECIDED = {
     "alignment/mean_shift": {"method"},
     "alignment/procrustes": {"method"},
     "corpus/task": {"task"},
-    "intervention/knockout": {"name", "sets", "method", "reference"},
+    "intervention/knockout": {"name", "sets", "method", "reference", "random_sets"},
 }
 """Keys that tell an option from the others of its group, by group or by file: no signature can have their values."""
 

@@ -6,7 +6,6 @@ over for K. It is minimal if each head v changes F(C∖K) for some K: |F(C∖(K 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -22,9 +21,6 @@ from ioi_lab.stats.metrics import Array
 Kind = Literal["class", "random", "greedy"]
 NO_HEAD: Final = "no head"
 """The label of the empty subset."""
-
-_TRIES_PER_CIRCUIT: Final = 20
-"""How often a circuit is drawn for each that is asked for: small models have few different ones."""
 
 
 @dataclass(frozen=True)
@@ -150,25 +146,3 @@ def minimality(
         row = max(rows, key=lambda row: abs(changes[row].mean()))
         needed.append(Needed(head, tried[row][1], bootstrap.mean(changes[[row]]), bool(found[row])))
     return needed
-
-
-def random_circuits(
-    circuit: Sequence[PlacedHead], heads: Sequence[tuple[int, int]], count: int, seed: int
-) -> list[list[PlacedHead]]:
-    """Return up to `count` different circuits of random heads, as many at each position as `circuit` has there.
-
-    None of them is the circuit itself. A small model may have fewer than `count` of them.
-    """
-    rng = np.random.default_rng(seed)
-    sizes, drawn = Counter(head.position for head in circuit), dict[tuple[PlacedHead, ...], None]()
-    for _ in range(_TRIES_PER_CIRCUIT * count):
-        if len(drawn) == count:
-            break
-        chosen = [
-            PlacedHead(heads[pick][0], heads[pick][1], position)
-            for position, size in sizes.items()
-            for pick in rng.choice(len(heads), size, replace=False)
-        ]
-        if set(chosen) != set(circuit):
-            drawn[tuple(sorted(chosen))] = None
-    return [list(each) for each in drawn]

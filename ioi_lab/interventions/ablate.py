@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from ioi_lab.circuits.random_sets import random_sets
 from ioi_lab.config import Renamed
 from ioi_lab.engine.edits import OTHER_PASS, EditSet, Pass
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.grid import GridIntervention
 from ioi_lab.interventions.grid_result import Row, activation_of
+from ioi_lab.models.shape import HEAD_COMPONENTS, ModelShape
 from ioi_lab.reports.definitions import Method
 from ioi_lab.reports.wording import plain
+from ioi_lab.tasks.prompts import PromptPairs
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
@@ -34,7 +37,8 @@ class Ablate(GridIntervention):
     `n_reference` prompts of the same sentence and order of names, with three unrelated names, which is the knockout of
     Wang et al. (2022); for `resample` the `corrupted` (or `clean`) twin of each prompt, or a `random` other prompt of
     the same pass, of the same length if positions are token indices. `prompts`: the clean or the corrupted prompts,
-    whose pass is edited.
+    whose pass is edited. `random_sets`: with `sets: together` or `except`, the number of random sets of as many heads
+    that the chosen one is compared with.
     """
 
     action: ClassVar[str] = "Ablating"
@@ -45,6 +49,7 @@ class Ablate(GridIntervention):
     reference: Literal["clean", "corrupted", "random", "abc"] = "corrupted"
     n_reference: int = Field(64, ge=2)
     prompts: Pass = "clean"
+    random_sets: int = Field(0, ge=0)
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -154,6 +159,21 @@ class Ablate(GridIntervention):
     @override
     def base(self) -> Pass:
         return self.prompts
+
+    @override
+    def random_rows(self, shape: ModelShape, prompts: PromptPairs) -> list[tuple[int, Row]]:
+        if self.sets == "each" or self.component not in HEAD_COMPONENTS or not self.random_sets:
+            return []
+        heads = [(layer, head) for layer in shape.layers(self.component) for head in range(shape.heads(self.component))]
+        chosen = [
+            [(layer, head, position) for layer, head, position in places if head is not None]
+            for places in self.selected_sets(shape, prompts)
+        ]
+        return [
+            (row, self.row_of(drawn, shape))
+            for row, places in enumerate(chosen)
+            for drawn in random_sets(places, heads, self.random_sets, self.seed)
+        ]
 
     @override
     def plan(self, rows: Sequence[Row], engine: Engine) -> list[EditSet]:

@@ -18,14 +18,16 @@ from ioi_lab.circuits.files import CircuitFile, cells_of_circuit
 from ioi_lab.engine.edits import EditSet, Pass, Site
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention
-from ioi_lab.interventions.baselines import Baselines
+from ioi_lab.interventions.baselines import Baselines, estimates_of
 from ioi_lab.interventions.grid_measure import grid_result
 from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row, Sets, activation_of
+from ioi_lab.interventions.random_sets import RandomSets
 from ioi_lab.interventions.recovery import MetricName, engine_for
 from ioi_lab.interventions.self_checks import checked_run
 from ioi_lab.models.selectors import (
     Cell,
     IndexSelector,
+    Place,
     PlacedHeadSelector,
     PositionSelector,
     all_but_placed,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
     from ioi_lab.reports.definitions import Method
     from ioi_lab.reports.report import Report, ReportContext
+    from ioi_lab.stats.metrics import Readout
 
 
 class GridIntervention(Intervention[GridResult]):
@@ -136,48 +139,77 @@ class GridIntervention(Intervention[GridResult]):
     def rows(self, shape: ModelShape, prompts: PromptPairs) -> list[Row]:
         """Return the rows by layer, then head, then position; sets have one row per position."""
         shape.check_component(self.component, "intervention.component")
+        if self.sets != "each":
+            return [self.row_of(cells, shape) for cells in self.selected_sets(shape, prompts)]
         if are_placed(self.head):
-            return self._placed_rows(shape, prompts)
+            cells = placed_cells_of(self.head, self.component, shape, prompts)
+            return [Row([Site(self.component, *cell)], cell_name(*cell[:2])) for cell in cells]
+        pairs = product(self._cells(shape), positions_of(self.position, prompts))
+        return [Row([Site(self.component, *cell, position)], cell_name(*cell)) for cell, position in pairs]
+
+    def selected_sets(self, shape: ModelShape, prompts: PromptPairs) -> list[list[Place]]:
+        """Return the layers, heads and positions that are selected together: one set per position of `position`."""
+        if are_placed(self.head):
+            return [list(placed_cells_of(self.head, self.component, shape, prompts))]
         cells = self._cells(shape)
-        positions = positions_of(self.position, prompts)
-        if self.sets == "each":
-            pairs = product(cells, positions)
-            return [Row([Site(self.component, *cell, position)], cell_name(*cell)) for cell, position in pairs]
-        label = " ".join(cell_name(*cell) for cell in cells)
+        return [[(*cell, position) for cell in cells] for position in positions_of(self.position, prompts)]
+
+    def row_of(self, chosen: Sequence[Place], shape: ModelShape) -> Row:
+        """Return the row of a set: its sites, or with `sets: except` all others of the component.
+
+        Raises a `LabError` if nothing is left to edit.
+        """
+        placed = are_placed(self.head)
+        label = " ".join(placed_name(*place) if placed else cell_name(*place[:2]) for place in chosen)
+        places = chosen
         if self.sets == "except":
-            cells = [cell for cell in cells_of(self.component, "all", "all", shape) if cell not in cells]
             label = f"all but {label}"
-        _check_not_empty(cells)
-        return [Row([Site(self.component, *cell, position) for cell in cells], label) for position in positions]
+            places = all_but_placed(chosen, self.component, shape) if placed else self._others(chosen, shape)
+        _check_not_empty(places)
+        return Row([Site(self.component, *place) for place in places], label)
+
+    def random_rows(self, shape: ModelShape, prompts: PromptPairs) -> list[tuple[int, Row]]:
+        """Return the rows of random sets, each with the index of the row that it is compared with; none by default."""
+        return []
+
+    def _others(self, chosen: Sequence[Place], shape: ModelShape) -> list[Place]:
+        """Return all cells of the component but those of a set, at the position that they share."""
+        kept, position = {place[:2] for place in chosen}, chosen[0][2]
+        return [(*cell, position) for cell in cells_of(self.component, "all", "all", shape) if cell not in kept]
 
     def _cells(self, shape: ModelShape) -> list[Cell]:
         if self.circuit is None:
             return cells_of(self.component, self.layer, self.head, shape)
         return cells_of_circuit(self.circuit, self.component, shape, "intervention.circuit")
 
-    def _placed_rows(self, shape: ModelShape, prompts: PromptPairs) -> list[Row]:
-        """Return the rows of heads at positions of their own."""
-        cells = placed_cells_of(self.head, self.component, shape, prompts)
-        if self.sets == "each":
-            return [Row([Site(self.component, *cell)], cell_name(*cell[:2])) for cell in cells]
-        label = " ".join(placed_name(*cell) for cell in cells)
-        if self.sets == "except":
-            cells = all_but_placed(cells, self.component, shape)
-            label = f"all but {label}"
-        _check_not_empty(cells)
-        return [Row([Site(self.component, *cell) for cell in cells], label)]
-
     @override
     def n_edit_sets(self, shape: ModelShape, prompts: PromptPairs) -> int:
-        return len(self.rows(shape, prompts))
+        return len(self.rows(shape, prompts)) + len(self.random_rows(shape, prompts))
 
     @override
     def measure(self, engine: Engine) -> GridResult:
         engine = engine_for(engine, self.metric)
         baselines = Baselines.measure(engine)
         rows = self.rows(engine.shape, engine.prompts)
-        readout, checks = checked_run(engine, self.plan(rows, engine), self.base)
-        return grid_result(engine, baselines, rows, readout, checks, self.base, self._noun(engine.shape), self.metric)
+        random = self.random_rows(engine.shape, engine.prompts)
+        both, checks = checked_run(engine, self.plan([*rows, *(row for _, row in random)], engine), self.base)
+        readout, noun = both.select(slice(len(rows))), self._noun(engine.shape)
+        controls = self._random_sets(engine, random, readout, both.select(slice(len(rows), None))) if random else None
+        return grid_result(engine, baselines, rows, readout, checks, self.base, noun, self.metric, controls)
+
+    def _random_sets(
+        self, engine: Engine, random: Sequence[tuple[int, Row]], readout: Readout, of_random: Readout
+    ) -> RandomSets:
+        unedited = engine.baseline(self.base).logit_diff.mean()
+        chosen, drawn = (abs(each.logit_diff.mean(axis=1) - unedited) for each in (readout, of_random))
+        return RandomSets(
+            are_kept=self.sets == "except",
+            labels=[row.label for _, row in random],
+            estimates=estimates_of(engine, of_random),
+            of=[of for of, _ in random],
+            distance=drawn,
+            chosen=chosen,
+        )
 
     @override
     def report(self, result: GridResult, context: ReportContext) -> Report:

@@ -9,6 +9,7 @@ import numpy as np
 from ioi_lab.engine.edits import Pass
 from ioi_lab.interventions.baselines import Baselines, estimates_of
 from ioi_lab.interventions.grid_result import GridResult, Row
+from ioi_lab.interventions.random_sets import RandomSets
 from ioi_lab.interventions.recovery import MEASURES, MetricName, check_recoverable, column_of, read
 from ioi_lab.interventions.self_checks import SelfChecks
 from ioi_lab.stats.discoveries import discover
@@ -27,6 +28,7 @@ def grid_result(
     base: Pass,
     noun: str,
     metric: MetricName = "logit_diff",
+    random_sets: RandomSets | None = None,
 ) -> GridResult:
     """Return the result of a grid.
 
@@ -39,6 +41,7 @@ def grid_result(
         base: The pass that was edited.
         noun: What a row is: a head, a key/value head, a site or a set.
         metric: What effects are measured in.
+        random_sets: What sets of heads are compared with.
 
     Raises a `LabError` if the metric was not read, or is the same in both passes.
 
@@ -67,4 +70,5 @@ def grid_result(
         ranking=np.argsort(-np.abs(effect.value), kind="stable").tolist(),
         noun=noun,
         metric=metric,
+        random_sets=random_sets,
     )

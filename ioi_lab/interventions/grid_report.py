@@ -10,14 +10,24 @@ import numpy as np
 from jaxtyping import Int
 
 from ioi_lab.interventions.grid_result import GridResult, GridTitle, Row
-from ioi_lab.interventions.grid_texts import GridTexts
+from ioi_lab.interventions.grid_texts import GridTexts, random_sets_line
+from ioi_lab.interventions.random_sets import FILE
 from ioi_lab.interventions.recovery import MEASURES, column_of
 from ioi_lab.models.selectors import label_at, shared_position
 from ioi_lab.reports import plots
 from ioi_lab.reports.charts import Chart, Curves, Map, Ranking
-from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
+from ioi_lab.reports.report import (
+    SELECTORS,
+    Report,
+    ReportContext,
+    per_prompt_file,
+    scalars,
+    tidy_columns,
+    tidy_table,
+)
 from ioi_lab.reports.wording import counted, interval, interval_column, intervals_over, map_note, test_over
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
+from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,11 +69,7 @@ class GridReport:
             metrics=self._metrics(),
             draw=self.figures,
             summary=self._summary(),
-            files=per_prompt_file(
-                self._result.readout,
-                self._result.baselines.clean.logit_diff[0],
-                self._result.baselines.corrupted.logit_diff[0],
-            ),
+            files=self._files(),
             headline=f"best_{self._column}",
             charts=_charts(self._column),
             question=self._texts.question,
@@ -72,6 +78,16 @@ class GridReport:
             methods=self._texts.methods,
             limits=self._texts.limits,
         )
+
+    def _files(self) -> dict[str, bytes]:
+        """The values of each prompt, and what random sets of heads do."""
+        baselines, random = self._result.baselines, self._result.random_sets
+        files = per_prompt_file(self._result.readout, baselines.clean.logit_diff[0], baselines.corrupted.logit_diff[0])
+        if random is None:
+            return files
+        selectors = [{"sites": label, "compared_with": of} for label, of in zip(random.labels, random.of, strict=True)]
+        columns = tidy_columns(selectors, random.estimates)
+        return files | {FILE: csv_bytes({name: columns[name] for name in columns if name not in SELECTORS})}
 
     def figures(self) -> dict[str, Figure]:
         """Return the map of the grid in the shape that it has, and the ranking."""
@@ -115,7 +131,8 @@ class GridReport:
                 metrics["best_head"] = site.head
         for name, estimate in self._result.estimates.items():
             metrics |= scalars(f"best_{name}", estimate, best)
-        return metrics | self._metrics_of_discoveries(best)
+        random = {} if self._result.random_sets is None else self._result.random_sets.metrics(best)
+        return metrics | random | self._metrics_of_discoveries(best)
 
     def _metrics_of_discoveries(self, best: int) -> dict[str, float]:
         discoveries = self._result.discoveries
@@ -143,7 +160,8 @@ class GridReport:
             largest = f"the largest, by {scale}, with its 95 % interval over {self._over}"
             lines = [f"no effect beyond chance: {self._correction}; {largest}:"]
             top = result.ranking[:1]
-        lines += [f"  {self.labels[row]:<14} {interval_column(effect, row)}" for row in top]
+        for row in top:
+            lines += [f"  {self.labels[row]:<14} {interval_column(effect, row)}", *self._random_lines(row)]
         if result.top:
             lines.append(self._correction)
         return lines + self._held_out_line()
@@ -152,11 +170,18 @@ class GridReport:
         """The logit difference of each circuit with all other heads replaced."""
         whole = interval(self._result.baselines.estimates["clean"]["logit_diff"])
         logit_diff, share = (self._result.estimates[name] for name in ("logit_diff", "logit_diff_share"))
-        return [
-            f"{self.labels[row]} replaced by {others_are}: logit difference {interval(logit_diff, row)}, which is "
-            f"{interval(share, row)} of the whole model's {whole}"
-            for row in range(len(self._result.rows))
-        ]
+        lines = []
+        for row, label in enumerate(self.labels):
+            lines.append(
+                f"{label} replaced by {others_are}: logit difference {interval(logit_diff, row)}, which is "
+                f"{interval(share, row)} of the whole model's {whole}"
+            )
+            lines += self._random_lines(row)
+        return lines
+
+    def _random_lines(self, row: int) -> list[str]:
+        line = "" if self._result.random_sets is None else random_sets_line(self._result.random_sets, row)
+        return [f"  {line[0].lower()}{line[1:].removesuffix('.')}"] if line else []
 
     @property
     def _correction(self) -> str:

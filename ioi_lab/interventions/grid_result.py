@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ioi_lab.engine.edits import Pass, Site
 from ioi_lab.interventions.base import Result
+from ioi_lab.interventions.random_sets import RandomSets
 from ioi_lab.interventions.recovery import MetricName
 from ioi_lab.models.selectors import MIXED
 from ioi_lab.models.shape import Component
@@ -86,6 +87,9 @@ class GridResult(Result):
 
     metric: MetricName
     """What effects and their tests are measured in."""
+
+    random_sets: RandomSets | None
+    """What a set of heads is compared with."""
 
     @property
     def top(self) -> list[int]:

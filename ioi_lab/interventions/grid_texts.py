@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from ioi_lab.interventions.grid_result import GridResult, GridTitle
+from ioi_lab.interventions.random_sets import RandomSets
 from ioi_lab.interventions.recovery import MEASURES
 from ioi_lab.reports.captions import DIVERGING, OUTLINED, RANKED, bands, bars, joined, pale
 from ioi_lab.reports.definitions import RECOVERY, Method, tests
 from ioi_lab.reports.report import ReportContext
-from ioi_lab.reports.wording import enumerated, interval, test_over
+from ioi_lab.reports.wording import counted, enumerated, interval, test_over
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
 
 _MAX_NAMED: Final = 5
@@ -19,6 +22,21 @@ _MAX_NAMED: Final = 5
 
 _MIN_NAMED: Final = 0.005
 """Effects that are smaller, which would be written as 0.00, are not named unless there are no others."""
+
+
+def random_sets_line(random: RandomSets, row: int) -> str:
+    """Return how random sets of heads compare with that of a row of the results, as a sentence; empty without any."""
+    values = random.logit_diffs(row)
+    if not len(values):
+        return ""
+    kept, near = ("kept", "as near to") if random.are_kept else ("edited", "as far from")
+    n_as_good = random.n_as_good(row)
+    return (
+        f"With {counted(len(values), 'random set')} of as many heads {kept} instead, the logit difference is from "
+        f"{values.min():.2f} to "
+        f"{values.max():.2f}, in the median {np.median(values):.2f}; {n_as_good} of them "
+        f"{'is' if n_as_good == 1 else 'are'} {near} the unedited model's (p = {random.p_value(row):.2g})."
+    )
 
 
 class GridTexts:
@@ -49,7 +67,7 @@ class GridTexts:
         """The effects that are found, the largest first; else the largest, which may be chance."""
         result = self._result
         if self._title.sets != "each":
-            return [self._share(row) for row in range(min(len(result.rows), _MAX_NAMED))]
+            return [line for row in range(min(len(result.rows), _MAX_NAMED)) for line in self._set_lines(row)]
         n_rows, noun = len(result.rows), self._noun
         largest = f"the largest effect is that of {self._effect(result.ranking[0])}"
         if not result.discoveries.is_known or not result.effect.has_bounds:
@@ -109,6 +127,11 @@ class GridTexts:
     def limits(self) -> list[str]:
         """What the effects do not show."""
         texts = list(self._title.limits)
+        if self._result.random_sets is not None:
+            texts.append(
+                "The p-value of the comparison with random sets of heads is that of a permutation test, if the heads "
+                "were not chosen by what they do on these prompts."
+            )
         if self._title.sets == "each":
             texts.append(
                 f"Each {self._noun} is edited by itself. Effects need not add up, and {self._noun}s that back each "
@@ -148,6 +171,11 @@ class GridTexts:
 
     def _effect(self, row: int) -> str:
         return f"{self._labels[row]} ({interval(self._result.effect, row)})"
+
+    def _set_lines(self, row: int) -> list[str]:
+        """What an edited set does, and how random sets compare with it."""
+        compared = "" if self._result.random_sets is None else random_sets_line(self._result.random_sets, row)
+        return [self._share(row), compared] if compared else [self._share(row)]
 
     def _share(self, row: int) -> str:
         result = self._result

@@ -68,6 +68,9 @@ def cells_of(component: Component, layer: Any, head: Any, shape: ModelShape) -> 
 PlacedCell = tuple[int, int, Position]
 """A layer, a head and a position."""
 
+Place = tuple[int, int | None, Position]
+"""The same, or a layer and a position of a component without heads."""
+
 _INDEX: Final = re.compile(r"-?[0-9]+")
 
 
@@ -95,12 +98,12 @@ def placed_cells_of(selector: Any, component: Component, shape: ModelShape, prom
     return list(dict.fromkeys(cells))
 
 
-def all_but_placed(cells: Sequence[PlacedCell], component: Component, shape: ModelShape) -> list[PlacedCell]:
+def all_but_placed(cells: Sequence[Place], component: Component, shape: ModelShape) -> list[PlacedCell]:
     """Return all heads of a component at all positions, except those of `cells` at theirs.
 
     Raises a `LabError` for a position that is a token index, as an exception has to be a label.
     """
-    kept: dict[tuple[int, int], list[Position]] = {}
+    kept: dict[Cell, list[Position]] = {}
     for layer, head, position in cells:
         kept.setdefault((layer, head), []).append(position)
     others: list[PlacedCell] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ioi_lab.circuits.completeness import NO_HEAD, completeness, minimality, random_circuits
+from ioi_lab.circuits.completeness import NO_HEAD, completeness, minimality
 from ioi_lab.circuits.knockout import PlacedHead
 from ioi_lab.stats.bootstrap import Bootstrap
 
@@ -70,27 +70,3 @@ def test_minimality_is_the_largest_change_over_the_subsets():
     assert needed[IDLE].change.value[0] == 0
     assert needed[IDLE].without in {NO_HEAD, "mover"}
     assert [each.is_found for each in needed.values()] == [True, True, False]
-
-
-def test_random_circuits_have_as_many_heads_at_each_position():
-    circuit = [MOVER, SECOND, PlacedHead(1, 2, "S2")]
-    heads = [(layer, head) for layer in range(3) for head in range(4)]
-    drawn = random_circuits(circuit, heads, 30, seed=0)
-    assert len(drawn) == 30
-    for each in drawn:
-        assert sorted(head.position for head in each) == ["END", "END", "S2"]
-        assert len(set(each)) == 3
-        assert {(head.layer, head.head) for head in each} <= set(heads)
-    assert len({tuple(each) for each in drawn}) == 30
-    assert drawn == random_circuits(circuit, heads, 30, seed=0)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_random_circuit_is_never_the_circuit_itself(seed):
-    """There are three pairs of three heads, and one of them is the circuit."""
-    circuit, heads = [PlacedHead(0, 0, "END"), PlacedHead(0, 1, "END")], [(0, 0), (0, 1), (0, 2)]
-    drawn = random_circuits(circuit, heads, 10, seed)
-    assert sorted(drawn) == [
-        [PlacedHead(0, 0, "END"), PlacedHead(0, 2, "END")],
-        [PlacedHead(0, 1, "END"), PlacedHead(0, 2, "END")],
-    ]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Float
 
-from ioi_lab.circuits.completeness import KnockedOut, Needed, completeness, minimality, random_circuits
+from ioi_lab.circuits.completeness import KnockedOut, Needed, completeness, minimality
 from ioi_lab.circuits.knockout import Knockout, PlacedHead
+from ioi_lab.circuits.random_sets import random_sets
 from ioi_lab.engine.edits import Site, precedes
 from ioi_lab.engine.path_patching import path_patch_edits
 from ioi_lab.interventions.base import Result
@@ -206,7 +207,11 @@ def _circuit(
     if not heads:
         return None
     bootstrap, whole = engine.bootstrap, engine.baseline("clean").logit_diff
-    random_heads = random_circuits(heads, roles.heads, n_random, seed)
+    placed = [(head.layer, head.head, head.position) for head in heads]
+    random_heads = [
+        [PlacedHead(layer, head, str(position)) for layer, head, position in drawn]
+        for drawn in random_sets(placed, roles.heads, n_random, seed)
+    ]
     values = knockout.logit_diffs([knockout.of_all_but(circuit) for circuit in (heads, [], *random_heads)])
     alone, nothing = values[:1], values[1:2]
     return CircuitResult(
