@@ -6,7 +6,6 @@ length are never padded into one batch. What a change cannot reach is not run ag
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from copy import copy
 from functools import cached_property
@@ -109,7 +108,8 @@ class Engine:
         return engine if engine._executor == self._executor else engine.with_executor(self._executor)
 
     def with_executor(self, executor: Executor) -> Engine:
-        """Return this engine, sharing baselines and recordings, with another executor."""
+        """Return this engine, sharing baselines, recordings and resamples, with another executor."""
+        self.bootstrap  # noqa: B018  # drawn before the copy, which has it then
         engine = copy(self)
         engine._executor = executor
         return engine
@@ -133,8 +133,8 @@ class Engine:
 
     def baseline(self, which: Pass) -> Readout:
         """Return the readout `[1, prompt]` of the unedited clean or corrupted pass; it is measured once."""
-        if which not in self._baselines:
-            self._baselines[which] = self.run([()], base=which, progress=False)
+        if which not in self._baselines:  # measurements that share passes ask for it at the same time
+            self._baselines.setdefault(which, self.run([()], base=which, progress=False))
         return self._baselines[which]
 
     def run(self, edit_sets: Sequence[EditSet], base: Pass, *, progress: bool = True) -> Readout:
@@ -157,7 +157,7 @@ class Engine:
         """Evaluate edit sets that `run` has checked: what executors call."""
         size = len(edit_sets), len(self.prompts)
         readout = Readout.empty(*size, probabilities=not self.passes.pair_only, extra=self.passes.extra)
-        with progress_bar(math.prod(size), "edits × prompts", is_shown=progress) as bar:
+        with progress_bar(readout.logit_diff.size, "edits × prompts", is_shown=progress) as bar:
             for result in self._execute(edit_sets, base):
                 read_into(readout, result)
                 bar.update(len(result.indices) * len(result.bucket))

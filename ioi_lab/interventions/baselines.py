@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ioi_lab.engine.edits import OTHER_PASS, Pass
+from ioi_lab.engine.edits import Pass
 from ioi_lab.interventions.self_checks import check_gap
 from ioi_lab.reports.report import scalars
-from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.groups import intraclass_correlation
 from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import PromptPairs
@@ -37,8 +38,7 @@ class Baselines:
         """
         clean, corrupted = engine.baseline("clean"), engine.baseline("corrupted")
         check_gap(clean, corrupted)
-        estimates = {which: estimates_of(engine, engine.baseline(which)) for which in OTHER_PASS}
-        return cls(engine.prompts, clean, corrupted, estimates)
+        return _baselines_of(engine.prompts, clean, corrupted, engine.bootstrap)
 
     def metrics(self) -> dict[str, float]:
         """Return the scalars of both passes with their bounds, and the numbers of prompts and sentences.
@@ -85,13 +85,23 @@ class Baselines:
         return lines
 
 
+@lru_cache(maxsize=4)  # the jobs of a multirun share the passes and the resamples of an engine
+def _baselines_of(prompts: PromptPairs, clean: Readout, corrupted: Readout, bootstrap: Bootstrap) -> Baselines:
+    readouts: dict[Pass, Readout] = {"clean": clean, "corrupted": corrupted}
+    estimates = {which: _estimates(each, clean, corrupted, bootstrap) for which, each in readouts.items()}
+    return Baselines(prompts, clean, corrupted, estimates)
+
+
 def estimates_of(engine: Engine, readout: Readout) -> dict[str, Estimate]:
     """Return each metric of `results.csv` for some edits, over the engine's prompts: one row per edit set.
 
     `logit_diff_share` is the mean logit difference as a share of that of the clean pass: F(C) / F(M) of Wang et al.
     2022, if all heads outside of a circuit C of the model M are knocked out.
     """
-    clean, corrupted = engine.baseline("clean").logit_diff, engine.baseline("corrupted").logit_diff
+    return _estimates(readout, engine.baseline("clean"), engine.baseline("corrupted"), engine.bootstrap)
+
+
+def _estimates(readout: Readout, clean: Readout, corrupted: Readout, bootstrap: Bootstrap) -> dict[str, Estimate]:
     values = {
         "p_answer": readout.p_answer,
         "p_distractor": readout.p_distractor,
@@ -99,9 +109,9 @@ def estimates_of(engine: Engine, readout: Readout) -> dict[str, Estimate]:
         "kl_clean": readout.kl_clean,
     }
     estimates = {
-        "logit_diff": engine.bootstrap.mean(readout.logit_diff),
-        "logit_diff_share": engine.bootstrap.ratio(readout.logit_diff, clean),
-        "recovery": engine.bootstrap.recovery(readout.logit_diff, clean, corrupted),
-    } | {name: engine.bootstrap.mean(value) for name, value in values.items() if value is not None}
-    estimates["accuracy"] = engine.bootstrap.share(readout.correct)
-    return estimates if readout.kl is None else estimates | {"kl": engine.bootstrap.mean(readout.kl)}
+        "logit_diff": bootstrap.mean(readout.logit_diff),
+        "logit_diff_share": bootstrap.ratio(readout.logit_diff, clean.logit_diff),
+        "recovery": bootstrap.recovery(readout.logit_diff, clean.logit_diff, corrupted.logit_diff),
+    } | {name: bootstrap.mean(value) for name, value in values.items() if value is not None}
+    estimates["accuracy"] = bootstrap.share(readout.correct)
+    return estimates if readout.kl is None else estimates | {"kl": bootstrap.mean(readout.kl)}

@@ -99,9 +99,9 @@ def _p_values(changes: Float[Array, "row unit"]) -> Float[Array, "row"]:
 def _held_out_top(
     changes: Float[Array, "row prompt"], gap: Float[Array, "1 prompt"], bootstrap: Bootstrap
 ) -> HeldOutTop | None:
+    if bootstrap.n_units - bootstrap.n_units // 2 < MIN_PROMPTS:
+        return None
     selecting, other = bootstrap.halves()
     on_other = bootstrap.among(other)
-    if on_other.n_units < MIN_PROMPTS:
-        return None
     row = int(np.abs(changes[:, selecting].mean(axis=1)).argmax())
     return HeldOutTop(row, on_other.ratio(changes[[row]][:, other], gap[:, other]))

@@ -20,9 +20,11 @@ Extra = Literal["kl_clean", "rank"]
 """Values that are read on demand alone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Readout:
     """The values that are read from each edited pass at END; None for those that were not read.
+
+    Two readouts are equal only if they are one object.
 
     A set of answers counts as one outcome: its logit is log Σ exp(logit), its probability the sum. So does a set of
     distractors.

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ioi_lab.engine.engine import Engine, run_now
 from ioi_lab.interventions.baselines import Baselines, estimates_of
+from ioi_lab.models.loading import load_model
 from ioi_lab.stats.metrics import Readout
+from ioi_lab.tiny import tiny_folder
+from tests.conftest import ioi_task, model_config
 from tests.interventions.toy import CLEAN, CORRUPTED, PROMPTS, ToyEngine
 
 
@@ -44,3 +48,16 @@ def test_recovery_runs_from_corrupted_to_clean():
     engine = ToyEngine()
     for which, expected in (("clean", 1.0), ("corrupted", 0.0)):
         assert estimates_of(engine, engine.baseline(which))["recovery"].value == pytest.approx([expected])
+
+
+def test_jobs_that_share_an_engine_share_its_baselines():
+    model = load_model(model_config(tiny_folder("tiny-gpt2")))
+    engine = Engine(model, ioi_task(n=8).prompt_pairs(model.tokens))
+
+    def job() -> Baselines:
+        return Baselines.measure(engine.with_executor(lambda *request: run_now(*request)))
+
+    assert job() is job()
+    others = Engine(model, ioi_task(n=8, seed=1).prompt_pairs(model.tokens))
+    means = [each.estimates["clean"]["logit_diff"].value for each in (job(), Baselines.measure(others))]
+    assert means[0] != means[1]
