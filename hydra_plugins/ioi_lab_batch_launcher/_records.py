@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
@@ -121,8 +121,10 @@ def _first_key(line: str) -> str:
 
 
 def _plain_of(own: DictConfig, key: Any) -> Any:
-    """Return the plain value of a key."""
-    return _plain(OmegaConf.masked_copy(own, key))[key]
+    """Return the plain value of a key; nothing is copied."""
+    alone = OmegaConf.create({})
+    cast(dict[Any, Any], alone._content)[key] = cast(dict[Any, Any], own._content)[key]
+    return _plain(alone)[key]
 
 
 def _text(key: str, part: Any) -> str:

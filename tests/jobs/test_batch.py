@@ -13,6 +13,7 @@ from hydra.core.utils import setup_globals
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from omegaconf.errors import ReadonlyConfigError
 
 from hydra_plugins.ioi_lab_batch_launcher import batch_launcher
 from hydra_plugins.ioi_lab_batch_launcher._core import JobConfigs
@@ -56,8 +57,9 @@ def loader():
             ["task.n=4", "name=a"],
         ],
         [["intervention=steer", "task.n=4", f"intervention.scale={scale}"] for scale in (1.0, 2.0, 3.0)],
+        [[f"figures.formats.0={kind}"] for kind in ("pdf", "svg")],
     ],
-    ids=["values", "groups", "presets", "added and deleted", "set twice", "shared"],
+    ids=["values", "groups", "presets", "added and deleted", "set twice", "shared", "in a list"],
 )
 @pytest.mark.parametrize("are_known", [False, True], ids=["one by one", "known before"])
 def test_configs_are_those_that_hydra_composes(loader, jobs, are_known):
@@ -68,6 +70,25 @@ def test_configs_are_those_that_hydra_composes(loader, jobs, are_known):
     for overrides in [*jobs, *reversed(jobs)]:
         expected = loader.load_sweep_config(master, overrides)
         assert OmegaConf.to_yaml(fast.job_config(master, overrides)) == OmegaConf.to_yaml(expected)
+
+
+def test_no_job_changes_what_others_have_too(loader):
+    master, fast = loader.load_configuration("sweep", [], RunMode.MULTIRUN), JobConfigs(loader)
+    first, second = (fast.job_config(master, [f"intervention.layer={layer}"]) for layer in (1, 2))
+    first.intervention.layer = 3
+    assert second.intervention.layer == 2
+    for change in (lambda: setattr(first.task, "n", 3), lambda: setattr(first, "seed", 3)):
+        with pytest.raises(ReadonlyConfigError):
+            change()
+
+
+def test_values_that_refer_to_others_are_those_of_the_job(loader):
+    master, fast = loader.load_configuration("sweep", [], RunMode.MULTIRUN), JobConfigs(loader)
+    overrides = [[f"seed={seed}"] for seed in (1, 2)]
+    configs = [fast.job_config(master, job) for job in overrides]
+    for seed in (2, 1):
+        fast.enter(configs[seed - 1], overrides[seed - 1])
+        assert configs[seed - 1].task.seed == seed
 
 
 def test_a_wrong_key_is_found_as_hydra_finds_it(loader):
