@@ -15,9 +15,8 @@ from ioi_lab.stats.metrics import Readout
 from ioi_lab.tasks.prompts import PromptPairs
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ioi_lab.engine.engine import Engine
+    from ioi_lab.storage.tables import Column
 
 
 @dataclass(frozen=True)
@@ -57,22 +56,18 @@ class Baselines:
                     metrics |= scalars(f"{which}_{name}", estimate)
         return metrics
 
-    def prompt_table(self) -> pd.DataFrame:
+    def prompt_columns(self) -> dict[str, Column]:
         """Return the prompts, in the columns of `task=pairs`, with the logit differences of both passes."""
-        import pandas as pd
-
         groups = {} if self.prompts.groups() is None else {"group": [pair.group for pair in self.prompts]}
-        return pd.DataFrame(
-            {
-                "clean": [pair.clean for pair in self.prompts],
-                "corrupt": [pair.corrupted for pair in self.prompts],
-                "answer": [pair.answer for pair in self.prompts],
-                "distractor": [pair.distractor for pair in self.prompts],
-                **groups,
-                "clean_logit_diff": self.clean.logit_diff[0],
-                "corrupted_logit_diff": self.corrupted.logit_diff[0],
-            }
-        )
+        return {
+            "clean": [pair.clean for pair in self.prompts],
+            "corrupt": [pair.corrupted for pair in self.prompts],
+            "answer": [pair.answer for pair in self.prompts],
+            "distractor": [pair.distractor for pair in self.prompts],
+            **groups,
+            "clean_logit_diff": self.clean.logit_diff[0],
+            "corrupted_logit_diff": self.corrupted.logit_diff[0],
+        }
 
     def lines(self) -> list[str]:
         """Return lines for the terminal, with a warning if the model does not do the task on the clean prompts."""

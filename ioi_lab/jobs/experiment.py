@@ -168,7 +168,7 @@ class Experiment(Job):
         report = replace(
             report,
             metrics=result.checks.metrics() | report.metrics,
-            prompts=result.baselines.prompt_table() if report.prompts is None else report.prompts,
+            prompts=result.baselines.prompt_columns() if report.prompts is None else report.prompts,
             summary=[*precision_lines(low_precision), *measured.notes, *result.baselines.lines(), *report.summary],
         )
         return Outcome(with_common_texts(report, result, context), {"model": measured.model, "seed": self.keys.seed})

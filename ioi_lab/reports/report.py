@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ioi_lab.storage.tables import Column
+
 PER_PROMPT: Final = "per_prompt.parquet"
 SELECTORS: Final = ("component", "layer", "head", "position", "scale")
 """The first columns of every `results.csv`: which edit a row belongs to. Selectors that do not apply are empty."""
@@ -43,8 +45,8 @@ class Report:
     files: dict[str, bytes] = field(default_factory=dict)
     """Further files of the run folder by name: pages (`.html`), tables (`.csv`), tensors (`.safetensors`)."""
 
-    prompts: pd.DataFrame | None = None
-    """`prompts.csv`; None for the prompts of the result's baselines."""
+    prompts: pd.DataFrame | Mapping[str, Column] | None = None
+    """`prompts.csv`, or its columns; None for the prompts of the result's baselines."""
 
     charts: Sequence[Chart] = ()
     """Curves, rankings and maps in the tables: for dashboards, which draw them by themselves."""

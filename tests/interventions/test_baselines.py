@@ -37,11 +37,11 @@ def test_scalars_of_both_passes_without_constants():
 
 
 def test_the_prompts_can_be_used_again_as_pairs():
-    table = Baselines.measure(ToyEngine()).prompt_table()
-    assert table.columns.tolist() == [
+    columns = Baselines.measure(ToyEngine()).prompt_columns()
+    assert list(columns) == [
         "clean", "corrupt", "answer", "distractor", "clean_logit_diff", "corrupted_logit_diff",
     ]  # fmt: skip
-    assert table["answer"].tolist() == [" a"] * 4
+    assert columns["answer"] == [" a"] * 4
 
 
 def test_recovery_runs_from_corrupted_to_clean():

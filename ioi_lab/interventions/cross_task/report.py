@@ -34,7 +34,8 @@ def report_cross_task(result: CrossTaskResult, context: ReportContext) -> Report
 
     report = _CrossTaskReport(result, context)
     prompts = [
-        each.baselines.prompt_table().assign(task=name) for name, each in zip(report.tasks, result.on, strict=True)
+        pd.DataFrame(each.baselines.prompt_columns()).assign(task=name)
+        for name, each in zip(report.tasks, result.on, strict=True)
     ]
     report_without_texts = Report(
         table=report.table(),

@@ -37,7 +37,7 @@ def steering_report(result: SteerResult, context: ReportContext) -> Report:
         draw=figures,
         summary=summary_lines(result, context),
         files=_files(result, context.task),
-        prompts=result.baselines.prompt_table().assign(sign=result.contrast.signs),
+        prompts=result.baselines.prompt_columns() | {"sign": result.contrast.signs},
         headline="best_logit_diff",
         charts=_charts(result),
     )
