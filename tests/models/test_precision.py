@@ -30,7 +30,8 @@ def test_the_title_of_a_model_has_what_makes_its_precision_low(quantized):
 
 
 def test_the_provenance_has_the_type_of_the_weights(quantized):
-    assert load_model(model_config(**quantized)).provenance["quantization"] == "Q4_1"
+    found = load_model(model_config(**quantized)).provenance
+    assert (found["quantization"], found["license"]) == ("Q4_1", "apache-2.0")
     provenance = load_model(tiny(dtype="bfloat16")).provenance
     assert (provenance["dtype"], provenance["quantization"]) == ("bfloat16", None)
 

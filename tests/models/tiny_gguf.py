@@ -30,6 +30,7 @@ def write_gguf(
     writer.add_head_count_kv(N_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
+    writer.add_license("apache-2.0")
     if declared is not None:
         writer.add_file_type(declared)
     n_tokens = _add_tokenizer(writer)
