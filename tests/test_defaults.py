@@ -22,9 +22,11 @@ FILES = [path for group in GROUPS for path in sorted((CONFIG_FOLDER / group).glo
 DECIDED = {
     "model": {"name", "source", "path", "revision"},
     "tracker/wandb": {"name"},
+    "alignment/affine_trained": {"method", "layers"},
     "alignment/anchors": {"method"},
     "alignment/lowrank": {"method"},
     "alignment/mean_shift": {"method"},
+    "alignment/mlp": {"method", "layers"},
     "alignment/procrustes": {"method"},
     "corpus/task": {"task"},
     "intervention/knockout": {"name", "sets", "method", "reference", "random_sets"},

@@ -10,6 +10,9 @@ from ioi_lab.alignment.maps import MAP_METHODS
 from ioi_lab.config import LabConfig, Renamed
 from ioi_lab.models.selectors import IndexSelector
 
+MIN_TRAINED_TEXTS: Final = 20
+"""The least number of texts that maps are trained on."""
+
 MAX_ANCHORS: Final = 1000
 """The greatest number of anchors: as many texts as have activations that are kept in memory."""
 
@@ -32,7 +35,12 @@ class AlignmentConfig(LabConfig):
     have, only the last one of each text, or those with labels in the prompts of a task. `held_out`: the share of the
     texts that maps are tried on. `folds`: the number of parts of the other texts, for choosing the ridge penalty by
     cross-validation. `rank`: the rank of the maps of `lowrank`. `anchors`: the number of texts whose activations are
-    the anchors of `anchors`. `options`: the keys of a map method of your own.
+    the anchors of `anchors`. `hidden`: the width of the hidden layer of `mlp`.
+
+    `affine_trained` and `mlp` are trained by AdamW on at most `train_texts` texts, for at most `steps` steps of `batch`
+    texts with `learning_rate` and `weight_decay`. They stop after `patience` evaluations, one every `evaluate_every`
+    steps, without an improvement on texts that are not trained on. `stitched_texts`: the number of held-out texts on
+    which the models run with mapped activations. `options`: the keys of a map method of your own.
     """
 
     renamed_keys: ClassVar = {"site": Renamed("component")}
@@ -47,6 +55,15 @@ class AlignmentConfig(LabConfig):
     folds: Annotated[int, Field(ge=2)] = 5
     rank: Annotated[int, Field(ge=1)] = 16
     anchors: Annotated[int, Field(ge=1, le=MAX_ANCHORS)] = 500
+    hidden: Annotated[int, Field(ge=1)] = 512
+    steps: Annotated[int, Field(ge=1)] = 500
+    batch: Annotated[int, Field(ge=1)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    evaluate_every: Annotated[int, Field(ge=1)] = 25
+    patience: Annotated[int, Field(ge=1)] = 4
+    train_texts: Annotated[int, Field(ge=MIN_TRAINED_TEXTS)] = 2000
+    stitched_texts: Annotated[int, Field(ge=0)] = 100
     options: dict[str, Any] = Field({})
 
     @property

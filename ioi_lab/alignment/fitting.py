@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers
+from ioi_lab.alignment.cross_validation import cross_validated_penalty
 from ioi_lab.alignment.layer_pairs import PairOfIndices
 from ioi_lab.alignment.maps import (
     MAP_METHODS,
@@ -20,13 +21,14 @@ from ioi_lab.alignment.maps import (
     Anchors,
     FitSettings,
     Spectrum,
-    cross_validated_penalty,
     mean_shift,
 )
 from ioi_lab.alignment.moments import PairMoments, joined
+from ioi_lab.alignment.nonlinear import ActivationMap
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import Chunk
 from ioi_lab.alignment.reading import CorpusMoments
+from ioi_lab.alignment.training import LossCurve
 from ioi_lab.stats.metrics import Array
 from ioi_lab.terminal import progress_bar
 
@@ -38,7 +40,7 @@ MAX_GROUPS: Final = 500
 class Fit:
     """The fitted map of a pair of layers, and its controls."""
 
-    map: AffineMap
+    map: ActivationMap
     penalty: float | None
     """The ridge penalty in mean variances of x; None if the method is not penalized."""
 
@@ -50,6 +52,8 @@ class Fit:
     """The mean of y over the positions that the map is fitted to."""
 
     cka: float
+    curve: LossCurve | None = None
+    """How the training of the map went; None for a closed form."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from ioi_lab.alignment.config import LayerRule
-from ioi_lab.alignment.maps import Spectrum, cross_validated_r2
+from ioi_lab.alignment.cross_validation import cross_validated_r2
+from ioi_lab.alignment.maps import Spectrum
 from ioi_lab.alignment.moments import joined
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.reading import CorpusMoments

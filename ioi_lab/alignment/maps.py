@@ -14,9 +14,9 @@ torch is imported inside the functions, since configs check the names of the met
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from jaxtyping import Float
 
@@ -24,6 +24,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.registry import Registry
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from ioi_lab.alignment.moments import PairMoments
@@ -56,6 +57,15 @@ class AffineMap:
     def size(self) -> int:
         """The number of parameters."""
         return self.matrix.numel() + self.bias.numel()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters, which activations must have."""
+        return self.matrix.dtype
+
+    def on(self, device: torch.device) -> AffineMap:
+        """Return the map on a device."""
+        return AffineMap(self.matrix.to(device), self.bias.to(device))
 
     @property
     def d_out(self) -> int:
@@ -120,6 +130,10 @@ FitFunction = Callable[["PairMoments", FitSettings], AffineMap]
 """Fits a map to the moments of a pair of layers."""
 
 
+Training = Literal["stitching", "activations"] | None
+"""What a map is trained on: the behaviour of the stitched model, or activations; None for a closed form."""
+
+
 @dataclass(frozen=True)
 class MapMethod:
     """A map method as it is registered."""
@@ -131,13 +145,24 @@ class MapMethod:
     title_form: str
     """The title in figures, such as `rank-{rank} map`."""
 
+    training: Training = None
+    """What the fitted map is trained on further, or None: see `trained_maps`."""
+
+    maps_directions: bool = True
+    """Whether its maps are affine, so that a direction has an image by itself."""
+
 
 MAP_METHODS: Final[Registry[MapMethod]] = Registry("map method")
 """The methods that `alignment.method` can name."""
 
 
 def map_method(
-    name: str, *, is_penalized: bool = False, title: str | None = None
+    name: str,
+    *,
+    is_penalized: bool = False,
+    title: str | None = None,
+    training: Training = None,
+    maps_directions: bool = True,
 ) -> Callable[[FitFunction], FitFunction]:
     """Return a decorator that registers a function as a map method.
 
@@ -145,12 +170,14 @@ def map_method(
         name: The name in configs.
         is_penalized: Whether the method uses `FitSettings.penalty`, which is then chosen by cross-validation.
         title: The title in figures, in which `{rank}` stands for `alignment.rank`; by default made of the name.
+        training: What the fitted map is trained on further.
+        maps_directions: Whether the maps are affine.
 
     """
 
     def register(fit: FitFunction) -> FitFunction:
         title_form = title or f"{name.replace('_', ' ')} map"
-        MAP_METHODS.register(name)(MapMethod(fit, is_penalized, title_form))
+        MAP_METHODS.register(name)(MapMethod(fit, is_penalized, title_form, training, maps_directions))
         return fit
 
     return register
@@ -238,48 +265,20 @@ def mean_shift(moments: PairMoments, settings: FitSettings) -> AffineMap:
     return _through_the_means(torch.eye(*moments.xy.shape).to(moments.xy), moments)
 
 
-def cross_validated_penalty(
-    parts: Sequence[tuple[PairMoments, PairMoments, Spectrum]], penalties: Sequence[float] = PENALTIES
-) -> float:
-    """Return the ridge penalty with the smallest squared error over the folds.
+@map_method("affine_trained", is_penalized=True, title="affine map trained by stitching", training="stitching")
+def affine_trained(moments: PairMoments, settings: FitSettings) -> AffineMap:
+    """Return the map of ridge regression, from which the training starts.
 
-    Args:
-        parts: For each fold, the moments of all other folds, those of the fold, and the spectrum of x in the others.
-        penalties: The penalties to choose from, in mean variances of x.
-
+    It is trained so that the target, with mapped activations in the place of its own, predicts what it predicts with
+    its own: model stitching (Bansal et al. 2021, arXiv 2106.07682; Chen et al. 2025, arXiv 2506.06609).
     """
-    return penalties[int(_cross_validation_errors(parts, penalties).argmin())]
+    return ridge(moments, settings)
 
 
-def cross_validated_r2(
-    parts: Sequence[tuple[PairMoments, PairMoments, Spectrum]], penalties: Sequence[float] = PENALTIES
-) -> float:
-    """Return the R² of ridge regression over the folds with the best penalty; see `cross_validated_penalty`.
-
-    The total is the squared error of the mean of the other folds; the R² of a constant layer is 0.
-    """
-    total = sum(
-        fold.count * float(fold.yy.trace() + (fold.mean_y - rest.mean_y).square().sum()) for rest, fold, _ in parts
-    )
-    return -float(_cross_validation_errors(parts, penalties).min()) / total if total else 0.0
-
-
-def _cross_validation_errors(
-    parts: Sequence[tuple[PairMoments, PairMoments, Spectrum]], penalties: Sequence[float]
-) -> Float[Tensor, "penalty"]:
-    """Return the squared error of each penalty over the folds, less that of the mean."""
-    import torch
-
-    errors = torch.zeros(len(penalties), dtype=torch.float64)
-    for rest, fold, spectrum in parts:
-        around_x, around_y = fold.mean_x - rest.mean_x, fold.mean_y - rest.mean_y
-        xx = spectrum.vectors.T @ (fold.xx + torch.outer(around_x, around_x)) @ spectrum.vectors
-        xy = spectrum.vectors.T @ (fold.xy + torch.outer(around_x, around_y))
-        plain = spectrum.vectors.T @ rest.xy
-        for index, penalty in enumerate(penalties):
-            matrix = plain / spectrum.damped(penalty)[:, None]
-            errors[index] += fold.count * float((matrix * (xx @ matrix)).sum() - 2 * (matrix * xy).sum())
-    return errors
+@map_method("mlp", is_penalized=True, title="map with a hidden layer", training="activations", maps_directions=False)
+def mlp(moments: PairMoments, settings: FitSettings) -> AffineMap:
+    """Return the map of ridge regression, which a trained `MlpMap` takes the place of; its controls stay affine."""
+    return ridge(moments, settings)
 
 
 def _through_the_means(matrix: Float[Tensor, "d_x d_y"], moments: PairMoments) -> AffineMap:

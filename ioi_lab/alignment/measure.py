@@ -9,11 +9,14 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from ioi_lab.alignment.align import Alignment, largest_distance_from_identity
+from ioi_lab.alignment.agreement import Agreement, agreement_estimates
+from ioi_lab.alignment.align import Alignment, Stitching, largest_distance_from_identity
 from ioi_lab.alignment.config import AlignmentConfig, LayerRule, PairOfLayers
 from ioi_lab.alignment.fitting import Errors, Fit
+from ioi_lab.alignment.maps import MAP_METHODS, Training
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.similarity import Similarities, similarities
+from ioi_lab.alignment.training import LossCurve
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
 
@@ -39,6 +42,9 @@ class AlignmentDirection:
 
     similarities: Mapping[str, Float[Array, "pair"]]
     """The similarities of a sample of one position per text: the fields of `Similarities`."""
+
+    curves: list[LossCurve | None]
+    """The losses during the training of each map; None for closed forms."""
 
     ranking: list[int]
     """The rows, from the largest R² to the smallest."""
@@ -91,6 +97,15 @@ class AlignmentResult:
     """The number of positions per parameter of one output of a map: those of an affine map are d_x + 1."""
 
     layer_rule: LayerRule
+    training: Training
+    """What the maps were trained on; None for closed forms."""
+
+    n_stitched_texts: int
+    """The number of held-out texts on which the models ran with mapped activations."""
+
+    replaced_shares: tuple[float, float] | None
+    """The share of the positions that were replaced in the target and in the source; None if this was not measured."""
+
     n_similar_rows: int
     """The number of texts on which debiased CKA is computed, one position of each."""
 
@@ -107,12 +122,28 @@ class AlignmentResult:
 
 
 def measure_alignment(
-    alignment: Alignment, pairing: Pairing, config: AlignmentConfig, corpus: str, seed: int
+    alignment: Alignment,
+    stitching: Stitching | None,
+    pairing: Pairing,
+    config: AlignmentConfig,
+    corpus: str,
+    seed: int,
 ) -> AlignmentResult:
-    """Return the numbers of an alignment that was fitted on the corpus of this title; `seed` is the bootstrap's."""
+    """Return the numbers of an alignment.
+
+    Args:
+        alignment: The fitted maps and their errors.
+        stitching: The behaviour of the stitched models; None if it was not measured.
+        pairing: The models and their layers.
+        config: The settings.
+        corpus: The title of the corpus that the maps were fitted on.
+        seed: The seed of the bootstrap.
+
+    """
     similar, rule = similarities(*alignment.sample.rows, seed), config.layers
     groups = len(next(iter(alignment.forward_errors.values())).total)
     bootstrap = Bootstrap(groups, seed)
+    behaviour = (None, None) if stitching is None else (stitching.forward, stitching.backward)
     names = pairing.names
     first, second = pairing.models
     distance = largest_distance_from_identity({pair: fit.map for pair, fit in alignment.forward.items()})
@@ -120,9 +151,9 @@ def measure_alignment(
     backward_order = _order(alignment.forward, alignment.backward)
     turned = {name: values[backward_order] for name, values in of_pairs.items()}
     return AlignmentResult(
-        forward=_direction(names, alignment.forward, alignment.forward_errors, of_pairs, bootstrap, rule),
+        forward=_direction(names, alignment.forward, alignment.forward_errors, of_pairs, bootstrap, rule, behaviour[0]),
         backward=_direction(
-            names[::-1], alignment.backward, alignment.backward_errors, turned, bootstrap, config.layers
+            names[::-1], alignment.backward, alignment.backward_errors, turned, bootstrap, rule, behaviour[1]
         ),
         layers=pairing.layers,
         component=config.component,
@@ -139,6 +170,9 @@ def measure_alignment(
         positions_per_dimension=alignment.positions_per_dimension,
         layer_rule=rule,
         n_similar_rows=similar.n_rows,
+        training=MAP_METHODS[config.method].training,
+        n_stitched_texts=0 if stitching is None else stitching.n_texts,
+        replaced_shares=None if stitching is None else stitching.shares,
         is_one_model=first.weights_sha256 == second.weights_sha256,
         largest_distance_from_identity=distance,
     )
@@ -166,9 +200,12 @@ def _direction(
     similar: Mapping[str, Float[Array, "pair"]],
     bootstrap: Bootstrap,
     rule: LayerRule,
+    stitched: Mapping[PairOfLayers, Agreement] | None,
 ) -> AlignmentDirection:
     pairs = list(fits)
     estimates = _estimates(list(errors.values()), bootstrap)
+    if stitched is not None:
+        estimates |= agreement_estimates([stitched[pair] for pair in pairs], bootstrap)
     ranking = np.argsort(-estimates["r2"].value, kind="stable").tolist()
     best_layer = pairs[ranking[0]][0]
     return AlignmentDirection(
@@ -179,6 +216,7 @@ def _direction(
         penalties=[fit.penalty for fit in fits.values()],
         cka=np.array([fit.cka for fit in fits.values()]),
         similarities=similar,
+        curves=[fit.curve for fit in fits.values()],
         ranking=ranking,
         drawn_rows=[row for row, (layer, _) in enumerate(pairs) if rule != "all" or layer == best_layer],
         mean_r2=float(estimates["r2"].value.mean()),

@@ -18,10 +18,12 @@ from torch import Tensor
 
 from ioi_lab.alignment.config import AlignmentConfig
 from ioi_lab.alignment.corpora import Corpus
+from ioi_lab.alignment.maps import MAP_METHODS
 from ioi_lab.alignment.moments import Moments
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.positions import HELD_OUT, Chunk, Split, chunks_of
 from ioi_lab.alignment.row_sample import RowSample
+from ioi_lab.alignment.training_checkpoint import TRAINING
 from ioi_lab.errors import LabError
 from ioi_lab.storage.files import write_bytes
 from ioi_lab.storage.tensors import Metadata, TensorKind
@@ -195,7 +197,20 @@ class Reader:
                 cost = self._save_checkpoint(moments)
                 written = time.monotonic()
         self._check_enough(moments)
+        if MAP_METHODS[self._config.method].training is not None:
+            self._save_checkpoint(moments)  # a training that is interrupted goes on from here
         return moments
+
+    @property
+    def seed(self) -> int:
+        """The seed of the split and of the shuffled pairs."""
+        return self._seed
+
+    @property
+    def training_files(self) -> tuple[Path | None, Path | None]:
+        """The file that a training is kept in, and the one that it goes on from: next to those of reading."""
+        written, resumed = (path and path.with_name(TRAINING) for path in (self._checkpoint, self._resume))
+        return written, resumed
 
     def chunks(self, what: str, start: int = 0) -> Iterator[Chunk]:
         """Yield the corpus in chunks, with a progress bar that is labelled `what`, after skipping `start` texts."""
@@ -222,7 +237,8 @@ class Reader:
                 "held-out part is empty; choose fewer folds or a larger corpus"
             )
 
-    def _identity(self) -> dict[str, Any]:
+    @property
+    def identity(self) -> dict[str, Any]:
         """Return the settings that a checkpoint must share with a fit that continues from it."""
         source, target = self._pairing.models
         identity = {
@@ -244,7 +260,7 @@ class Reader:
         start = time.monotonic()
         if self._checkpoint is not None:
             counts = {name: getattr(moments, name) for name in Counts.model_fields}
-            identity = {"identity": json.dumps(self._identity()), "counts": json.dumps(counts)}
+            identity = {"identity": json.dumps(self.identity), "counts": json.dumps(counts)}
             model = self._pairing.models[0]
             write_bytes(self._checkpoint, CHECKPOINTS.content(moments.tensors(), model.origin, **identity))
         return time.monotonic() - start
@@ -252,7 +268,7 @@ class Reader:
     def _load_checkpoint(self, moments: CorpusMoments, path: Path) -> None:
         file = CHECKPOINTS.read(path, "resume_from")
         identity = file.metadata.identity
-        for name, value in self._identity().items():
+        for name, value in self.identity.items():
             if identity.get(name) != value:
                 file.refuse(f"belongs to another fit: {name} is {identity.get(name)!r} there, {value!r} here")
         file.check_shapes({name: tuple(tensor.shape) for name, tensor in moments.tensors().items()})

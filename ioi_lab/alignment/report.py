@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import Float
 
+from ioi_lab.alignment.behaviour_report import (
+    stitched_figures,
+    stitched_line,
+    training_figures,
+    training_file,
+    training_lines,
+)
 from ioi_lab.alignment.layer_pairs import RULES
 from ioi_lab.alignment.measure import AlignmentDirection, AlignmentResult
 from ioi_lab.alignment.texts import with_texts
@@ -54,9 +61,11 @@ def alignment_report(result: AlignmentResult, maps_file: bytes, low_precision: S
             "r2_by_layers": _maps_of_r2(result, note),
             "controls_forward": _control_lines(result, result.forward, note),
             "controls_backward": _control_lines(result, result.backward, note),
+            **stitched_figures(result, note),
+            **training_figures(result, note),
         },
         summary=precision_lines(low_precision) + _summary(result),
-        files={"maps.safetensors": maps_file},
+        files={"maps.safetensors": maps_file, **training_file(result)},
         headline="forward_best_r2",
         charts=[Curves("r2_by_layer", "layer", "r2", ("source_layer", "direction"))],
     )
@@ -87,7 +96,10 @@ def _metrics(result: AlignmentResult) -> dict[str, float]:
         "n_held_out_positions": result.n_held_out,
         "n_maps": result.n_maps,
         "n_parameters": result.n_parameters,
+        "n_stitched_texts": result.n_stitched_texts,
     }
+    if result.replaced_shares is not None:
+        metrics |= dict(zip(("forward_replaced_share", "backward_replaced_share"), result.replaced_shares, strict=True))
     for prefix, direction in result.directions.items():
         from_layer, to_layer = direction.pairs[direction.best]
         metrics |= {f"{prefix}_best_source_layer": from_layer, f"{prefix}_best_layer": to_layer}
@@ -120,6 +132,7 @@ def _summary(result: AlignmentResult) -> list[str]:
         lines.append(f"pairs of layers: {RULES[result.layer_rule]} (alignment.layers={result.layer_rule})")
     for direction in result.directions.values():
         lines += _best_lines(result, direction)
+    lines += training_lines(result)
     if result.is_one_model:
         lines.append(identity_note(result.largest_distance_from_identity))
     return lines
@@ -155,6 +168,8 @@ def _best_lines(result: AlignmentResult, direction: AlignmentDirection) -> list[
         debiased = direction.similarities["debiased"][row]
         similar = f"CKA {direction.cka[row]:.2f}" + (f", debiased {debiased:.2f}" if np.isfinite(debiased) else "")
         lines.append(f"  {pair:<9} {r2.value[row]:6.3f} {bounds}  {rest}, {similar}")
+        if result.n_stitched_texts:
+            lines.append(stitched_line(direction, row))
     return lines
 
 

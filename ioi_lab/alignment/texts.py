@@ -42,6 +42,30 @@ _DEBIASED: Final = Method(
     "of such random pairs is the chance level of plain CKA.",
     "Song et al. 2012; Nguyen et al. 2021, arXiv 2010.15327; Murphy et al. 2024, arXiv 2405.01012",
 )
+_STITCHING: Final = Method(
+    "Stitched model",
+    "The model that is mapped to runs on held-out texts with mapped activations of the other model in the place of its "
+    "own, at all positions that both share; it keeps its own at the others. It is compared with itself: the KL from "
+    "its own next-token distribution at these positions, how often the likeliest next token stays the same, and the "
+    "next-token loss. Mean ablation replaces the same activations by their mean.",
+    "Bansal et al. 2021, arXiv 2106.07682; Chen et al. 2025, arXiv 2506.06609",
+)
+_TRAINED: Final = {
+    "stitching": Method(
+        "Affine map trained by stitching",
+        "From the ridge map on, the map is trained by AdamW to lower the KL from the model's own next-token "
+        "distribution to that of the stitched model. The texts of one fold show when to stop, and the map with the "
+        "lowest loss on them is kept, be it the ridge map. Its control on shuffled pairs is a ridge map.",
+        "Bansal et al. 2021, arXiv 2106.07682; Chen et al. 2025, arXiv 2506.06609",
+    ),
+    "activations": Method(
+        "Map with a hidden layer",
+        "A network with one hidden layer and relu, trained by AdamW on the mean squared error of activations, which "
+        "stops like the maps that are trained by stitching. Its control on shuffled pairs is a ridge map. A direction "
+        "has no image by itself under such a map.",
+        "Oozeer et al. 2025, arXiv 2503.04429",
+    ),
+}
 _CONTROLS: Final = Method(
     "Controls of maps",
     "The mean shift moves the source's mean to the target's and does nothing else; shuffled pairs is the same "
@@ -62,6 +86,11 @@ def with_texts(report: Report, result: AlignmentResult, low_precision: Sequence[
         limits.append(f"The pairs of layers that have maps are chosen by a rule: {RULES[result.layer_rule]}.")
     if result.is_one_model:
         limits.append("Source and target are the same model, so this is a check of the method.")
+    if result.n_stitched_texts:
+        limits.append(
+            "A stitched model keeps its own activations at positions that are not shared, so that something of what a "
+            "map loses may come back from there."
+        )
     limits.append(
         "That a map explains the variance does not show that what it carries is used: see intervention=transfer."
     )
@@ -77,7 +106,11 @@ def with_texts(report: Report, result: AlignmentResult, low_precision: Sequence[
             f"How well does a {result.map_title} carry {result.component} of {forward.source} to {forward.target}, and "
             "back?"
         ),
-        answer=[*(_best(direction) for direction in result.directions.values()), *_similarity(result)],
+        answer=[
+            *(_best(direction) for direction in result.directions.values()),
+            *_similarity(result),
+            *_stitched(result),
+        ],
         captions={
             "r2_by_layers": (
                 "Each cell is a pair of layers: the source's layers upwards, the target's to the right. The "
@@ -86,10 +119,51 @@ def with_texts(report: Report, result: AlignmentResult, low_precision: Sequence[
             ),
             "controls_forward": controls,
             "controls_backward": controls,
+            **_further_captions(result),
         },
-        methods=[_MAPS, _R2, _CKA, _DEBIASED, _CONTROLS],
+        methods=_methods(result),
         limits=limits,
     )
+
+
+def _methods(result: AlignmentResult) -> list[Method]:
+    stitching = [_STITCHING] if result.n_stitched_texts else []
+    trained = [] if result.training is None else [_TRAINED[result.training]]
+    return [_MAPS, *trained, _R2, _CKA, _DEBIASED, *stitching, _CONTROLS]
+
+
+def _further_captions(result: AlignmentResult) -> dict[str, str]:
+    captions = {}
+    for name, direction in result.directions.items():
+        if result.n_stitched_texts:
+            captions[f"stitched_{name}"] = (
+                f"{direction.target} with mapped activations of {direction.source} in the place of its own, by pair of "
+                "layers, next to mean ablation of the same positions: the KL from its own next-token distribution, the "
+                "share of positions with the same likeliest next token, and the next-token loss, with its own. Bands "
+                "are 95 % intervals over texts."
+            )
+        if result.training is not None:
+            captions[f"training_{name}"] = (
+                "The loss of each map, a line per pair of layers, by the number of steps: on the left on texts that "
+                "are not trained on, which show when to stop, on the right on some of those that are. The map with the "
+                "lowest loss on the left is kept."
+            )
+    return captions
+
+
+def _stitched(result: AlignmentResult) -> list[str]:
+    """Return a sentence per direction on the stitched model of its best pair of layers; none if it was not measured."""
+    if result.replaced_shares is None:
+        return []
+    return [
+        f"With {direction.source}'s mapped activations in {share:.0%} of its positions (layers {pair[0]} → {pair[1]}), "
+        f"{direction.target} has a KL of {interval(direction.estimates['stitched_kl'], direction.best, '.3f')} from "
+        f"its own predictions, against {interval(direction.estimates['mean_ablated_kl'], direction.best, '.3f')} with "
+        f"the mean there; it recovers {interval(direction.estimates['loss_recovered'], direction.best, '.2f')} of "
+        "the loss that mean ablation adds."
+        for direction, share in zip(result.directions.values(), result.replaced_shares, strict=True)
+        for pair in (direction.pairs[direction.best],)
+    ]
 
 
 def _similarity(result: AlignmentResult) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -107,11 +107,13 @@ class AlignmentJob(Job):
     @override
     def measure(self, folder: Path) -> Outcome:
         """Load, read, fit, try and report; if interrupted, log the command that continues."""
-        from ioi_lab.alignment.align import Maps, align, save_maps
+        from ioi_lab.alignment.align import align, stitch
+        from ioi_lab.alignment.map_files import Maps, save_maps
         from ioi_lab.alignment.measure import measure_alignment
         from ioi_lab.alignment.pairing import Pairing
         from ioi_lab.alignment.reading import CHECKPOINT, Reader
         from ioi_lab.alignment.report import alignment_report
+        from ioi_lab.alignment.training_checkpoint import TRAINING
 
         with called("model", "source"):
             source = load_model(self.source)
@@ -119,12 +121,14 @@ class AlignmentJob(Job):
             target = load_model(self.target)
         checkpoint = folder / CHECKPOINT
         resume = Path(self.keys.resume_from) / CHECKPOINT if self.keys.resume_from is not None else None
+        kept = checkpoint, folder / TRAINING
         if checkpoint != resume:
-            checkpoint.unlink(missing_ok=True)  # of an earlier run in this folder
+            _remove(kept)  # of an earlier run in this folder
         pairing = Pairing.of(self.alignment, (source, target), self.keys.engine.memory_gb)
         reader = Reader(pairing, self.corpus, self.alignment, self.keys.seed, checkpoint, resume)
         try:
             alignment = align(reader, pairing, self.alignment)
+            stitching = stitch(reader, pairing, alignment, self.alignment)
         except BaseException:
             if checkpoint.is_file():
                 where = os.path.relpath(folder)
@@ -135,13 +139,18 @@ class AlignmentJob(Job):
                     where,
                 )
             raise
-        checkpoint.unlink(missing_ok=True)
+        _remove(kept)
         maps = Maps.of(alignment, self.alignment, self.corpus.title)
         counts = {"n_positions": alignment.n_positions, "n_held_out": alignment.n_held_out}
-        result = measure_alignment(alignment, pairing, self.alignment, self.corpus.title, self.keys.seed)
+        result = measure_alignment(alignment, stitching, pairing, self.alignment, self.corpus.title, self.keys.seed)
         maps_file = save_maps(maps, pairing.models, **counts)
         report = alignment_report(result, maps_file, in_low_precision(self.models))
         return Outcome(report, {"source": source.provenance, "target": target.provenance, "seed": self.keys.seed})
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def prepare_alignment(config: DictConfig, given: Mapping[str, ModelConfig] | None = None) -> PreparedJob:

@@ -29,6 +29,7 @@ def alignment_config(**changes) -> AlignmentConfig:
         "held_out": 0.2,
         "folds": 3,
         "rank": 8,
+        "patience": 100,
     }
     return AlignmentConfig.from_config(values | changes, "alignment")
 

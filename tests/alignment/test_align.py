@@ -1,20 +1,17 @@
-"""Whole alignments: known answers, the bound on memory, and the file of maps."""
+"""Whole alignments: known answers, and the bound on memory."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
-from ioi_lab.alignment.align import Maps, align, distance_from_identity, load_maps, save_maps
+from ioi_lab.alignment.align import align, distance_from_identity, stitch
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.reading import Reader
+from ioi_lab.alignment.similarity import similarities
 from ioi_lab.errors import LabError
-from ioi_lab.models.loading import load_model
 from tests.alignment.conftest import aligned, alignment_config, all_activations, tiny_english
-from tests.conftest import model_config
 
 
 def copy_of(x, scale=3.0):
@@ -49,6 +46,64 @@ def test_a_rotated_scaled_shifted_copy_gives_the_known_map(both, method):
     assert fit.cka == pytest.approx(1)
 
 
+class WithACopyAsSource(Pairing):
+    """A rotated, scaled and shifted copy of a model's activations, next to the model itself as the target.
+
+    A copy of the weights would not do: the layer norms of both packaged models are not rotation invariant. What the
+    target receives of the copy has to be mapped back exactly, so that the stitched model is the model itself.
+    """
+
+    def activations(self, chunk):
+        x, y = super().activations(chunk)
+        return copy_of(x[:, 0])[0][:, None], y
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("method", "kl"),
+    [
+        ("ridge", 1e-6),
+        ("procrustes", 1e-6),
+        ("lowrank", 1e-6),
+        ("anchors", 1e-6),
+        ("affine_trained", 1e-4),
+        ("mlp", 1.5),
+    ],
+)
+def test_stitched_to_a_copy_a_model_predicts_what_it_does_itself(both, method, kl):
+    """The linear maps recover it; the hidden layer, trained for a few steps, comes near."""
+    config = alignment_config(
+        method=method, source_layers=2, target_layers=2, rank=both[0].shape.d_model, steps=30, stitched_texts=30
+    )
+    pairing = WithACopyAsSource.of(config, (both[0], both[0]), "auto")
+    reader = Reader(pairing, tiny_english(300), config, 0)
+    agreement = stitch(reader, pairing, align(reader, pairing, config), config).forward[2, 2]
+    positions, followed = agreement.n_positions.sum(), agreement.n_followed.sum()
+    assert agreement.kl.sum() / positions < kl
+    assert agreement.kl_mean.sum() / positions > 2
+    if method != "mlp":
+        assert agreement.same_top.sum() / positions > 0.99
+        assert abs(agreement.loss.sum() - agreement.loss_own.sum()) / followed < 1e-3
+
+
+def test_shuffled_texts_are_chance(both):
+    """A source that has read other texts: no map explains anything, and the debiased CKA is inside its null."""
+
+    class OfOtherTexts(Pairing):
+        def activations(self, chunk):
+            x, y = super().activations(chunk)
+            return x.roll(len(x) // 2, 0), y
+
+    config = alignment_config(source_layers=3, target_layers=3)
+    pairing = OfOtherTexts.of(config, both, "auto")
+    found = align(Reader(pairing, tiny_english(400), config, 0), pairing, config)
+    assert abs(found.forward_errors[3, 3].r2()) < 0.02
+    similar = similarities(*found.sample.rows, 0)
+    assert abs(similar.debiased[0, 0]) < 0.02
+    assert similar.debiased[0, 0] <= similar.null_high[0, 0]
+    assert similar.plain[0, 0] > 0
+
+
 def test_a_model_is_aligned_with_itself_by_the_identity(both):
     config = alignment_config(source_layers=[1, 3], target_layers=[1, 3])
     found = aligned((both[0], both[0]), config, tiny_english())
@@ -80,54 +135,3 @@ def test_sums_that_do_not_fit_are_reported_before_anything_is_read(both):
     pairing = Pairing.of(config, both, 1e-4)
     with pytest.raises(LabError, match=r"engine\.memory_gb: the sums of 16 pairs of layers in 3 folds take"):
         align(Reader(pairing, tiny_english(), config, 0), pairing, config)
-
-
-# The file
-
-
-@pytest.fixture
-def saved(both, tmp_path):
-    config = alignment_config(source_layers=[2, 3], target_layers=[1, 3])
-    found = aligned(both, config, tiny_english(100))
-    maps = Maps.of(found, config, "tiny english")
-    path = tmp_path / "maps.safetensors"
-    path.write_bytes(save_maps(maps, both))
-    return maps, path
-
-
-def test_maps_come_back_from_their_file_either_way_round(both, saved):
-    maps, path = saved
-    loaded, turned = load_maps(path, both, "maps"), load_maps(path, both[::-1], "maps")
-    assert (loaded.component, loaded.title) == ("resid_post", "ridge map fitted on tiny english")
-    for pair, expected in maps.forward.items():
-        assert torch.allclose(loaded.forward[pair].matrix, expected.matrix, atol=1e-5)
-        assert torch.allclose(turned.backward[pair].bias, expected.bias, atol=1e-4)
-        assert loaded.r2[0][pair] == turned.r2[1][pair] == maps.r2[0][pair]
-    some = loaded.of_layers("resid_post", ([3], [1]), "alignment")
-    assert (list(some.forward), list(some.backward)) == ([(3, 1)], [(1, 3)])
-
-
-def test_maps_of_other_models_widths_layers_or_sites_are_refused(both, saved, tmp_path, random_folders):
-    _, path = saved
-    stranger = load_model(model_config(random_folders["gpt2"], name="stranger"))
-    with pytest.raises(LabError, match="is of tiny-gpt2 and tiny-pythia; expected maps between stranger and tiny-py"):
-        load_maps(path, (stranger, both[1]), "maps")
-    with pytest.raises(LabError, match="expected maps between tiny-gpt2 and tiny-gpt2"):
-        load_maps(path, (both[0], both[0]), "maps")
-    loaded = load_maps(path, both, "maps")
-    with pytest.raises(
-        LabError, match=r"there is no map from layer 0 to 1; there are maps between layers \[2, 3\] and \[1"
-    ):
-        loaded.of_layers("resid_post", ([0], [1]), "alignment")
-    with pytest.raises(LabError, match=r"alignment\.component: got 'resid_pre', but the maps are of resid_post"):
-        loaded.of_layers("resid_pre", ([2], [1]), "alignment")
-    tensors = load_file(path)
-    tensors["forward.2.1.matrix"] = torch.zeros(3, 4)
-    with safe_open(path, "pt") as file:
-        save_file(tensors, tmp_path / "wrong.safetensors", file.metadata())
-    widths = r"\[" + ", ".join(str(model.shape.d_model) for model in both) + r"\]"
-    with pytest.raises(LabError, match=r"forward\.2\.1\.matrix of shape \[3, 4\]; expected " + widths):
-        load_maps(tmp_path / "wrong.safetensors", both, "maps")
-    (tmp_path / "no.safetensors").write_text("no")
-    with pytest.raises(LabError, match="as safetensors"):
-        load_maps(tmp_path / "no.safetensors", both, "maps")

@@ -75,7 +75,7 @@ def test_a_map_method_in_a_file_of_ones_own_is_named_with_the_file(train_align, 
 def test_a_wrong_method_is_reported_with_the_choices():
     with pytest.raises(LabError) as caught:
         alignment_config(method="linear")
-    expected = "expected 'ridge', 'procrustes', 'lowrank', 'anchors' or 'mean_shift'"
+    expected = "expected 'ridge', 'procrustes', 'lowrank', 'anchors', 'mean_shift', 'affine_trained' or 'mlp'"
     assert str(caught.value) == f"alignment.method: got 'linear', {expected}"
 
 

@@ -8,15 +8,10 @@ import torch
 from scipy.linalg import orthogonal_procrustes
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.model_selection import KFold
 
 from ioi_lab.alignment.maps import (
-    PENALTIES,
     FitSettings,
-    Spectrum,
     anchors,
-    cross_validated_penalty,
-    cross_validated_r2,
     lowrank,
     mean_shift,
     procrustes,
@@ -88,28 +83,6 @@ def test_mean_shift_keeps_the_axes(other):
     assert mapped[:, shared:].std(axis=0) == pytest.approx(0, abs=1e-9)
 
 
-def test_cross_validation_chooses_what_scikit_learn_would():
-    x, y = correlated(n=60, width=20, other=3, noise=30.0)
-    folds = [rows for _, rows in KFold(4).split(x)]
-    whole = moments(x, y)
-    parts = []
-    for rows in folds:
-        fold = moments(x[rows], y[rows])
-        rest = whole.without(fold)
-        parts.append((rest, fold, Spectrum.of(rest)))
-    errors = []
-    for penalty in PENALTIES:
-        error = 0.0
-        for rows in folds:
-            rest = np.setdiff1d(np.arange(len(x)), rows)
-            alpha = penalty * len(rest) * x[rest].var(axis=0).mean()
-            error += np.square(Ridge(alpha=alpha).fit(x[rest], y[rest]).predict(x[rows]) - y[rows]).sum()
-        errors.append(error)
-    chosen = cross_validated_penalty(parts)
-    assert chosen == PENALTIES[int(np.argmin(errors))]
-    assert PENALTIES[0] < chosen < PENALTIES[-1]
-
-
 def test_a_layer_that_holds_but_one_value_gives_no_numbers_that_are_not_finite():
     _, y = correlated()
     found = ridge(moments(np.ones((len(y), 3)), y), FitSettings(penalty=1e-8))
@@ -134,17 +107,3 @@ def test_anchors_keep_the_similarities_to_them():
     assert np.abs(shuffled.matrix.numpy() - 2 * rotation).max() > 0.5
     with pytest.raises(LabError, match="no activations at anchors"):
         anchors(moments(x, y), FitSettings())
-
-
-def test_cross_validated_r2_is_that_of_the_best_penalty():
-    x, y = correlated(n=60, width=6, other=3, noise=5.0)
-    whole, error, total = moments(x, y), np.zeros(len(PENALTIES)), 0.0
-    parts = []
-    for rest_rows, rows in KFold(4).split(x):
-        rest, fold = whole.without(moments(x[rows], y[rows])), moments(x[rows], y[rows])
-        parts.append((rest, fold, Spectrum.of(rest)))
-        total += np.square(y[rows] - y[rest_rows].mean(axis=0)).sum()
-        for index, penalty in enumerate(PENALTIES):
-            fitted = ridge(rest, FitSettings(penalty=penalty))(torch.from_numpy(x[rows])).numpy()
-            error[index] += np.square(y[rows] - fitted).sum()
-    assert cross_validated_r2(parts) == pytest.approx(1 - error.min() / total)

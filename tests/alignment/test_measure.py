@@ -5,20 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ioi_lab.alignment.align import distance_from_identity
+from ioi_lab.alignment.align import align, distance_from_identity, stitch
 from ioi_lab.alignment.measure import measure_alignment
 from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.alignment.reading import Reader
 from ioi_lab.alignment.similarity import similarities
 from ioi_lab.stats.bootstrap import Bootstrap
-from tests.alignment.conftest import aligned, alignment_config, tiny_english
+from tests.alignment.conftest import alignment_config, tiny_english
 
-LAYERS = {"source_layers": [1, 3], "target_layers": [2, 3]}
+LAYERS = {"source_layers": [1, 3], "target_layers": [2, 3], "stitched_texts": 0}
 
 
 def measured(models, **changes):
     config, corpus = alignment_config(**LAYERS | changes), tiny_english(100)
-    alignment = aligned(models, config, corpus)
-    return alignment, measure_alignment(alignment, Pairing.of(config, models, "auto"), config, corpus.title, 3)
+    pairing = Pairing.of(config, models, "auto")
+    reader = Reader(pairing, corpus, config, 0)
+    alignment = align(reader, pairing, config)
+    stitching = stitch(reader, pairing, alignment, config)
+    return alignment, measure_alignment(alignment, stitching, pairing, config, corpus.title, 3)
 
 
 def test_each_direction_has_the_errors_of_its_maps(both):
@@ -84,3 +88,16 @@ def test_a_rule_leaves_one_pair_per_layer_of_the_source(both):
     assert result.forward.pairs == [(0, 0), (1, 0), (3, 3)]
     assert result.backward.pairs == [(0, 0), (0, 1), (3, 3)]
     assert result.forward.drawn_rows == [0, 1, 2]
+
+
+def test_the_stitched_models_are_measured_if_wanted(both):
+    _, without = measured(both)
+    assert (without.n_stitched_texts, without.replaced_shares) == (0, None)
+    assert "stitched_kl" not in without.forward.estimates
+    _, result = measured(both, stitched_texts=10, source_layers=[3], target_layers=[2, 3])
+    assert result.n_stitched_texts == 10
+    kl, loss = result.forward.estimates["stitched_kl"], result.forward.estimates["loss_recovered"]
+    assert (kl.value < result.forward.estimates["mean_ablated_kl"].value).all()
+    assert (loss.value > 0.5).all()
+    assert (kl.low < kl.value).all()
+    assert result.replaced_shares[0] > 0.5

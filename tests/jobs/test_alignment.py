@@ -8,13 +8,20 @@ import pandas as pd
 import pytest
 import yaml
 
-from ioi_lab.alignment import reading
+from ioi_lab.alignment import reading, training, training_checkpoint
+from ioi_lab.alignment.training_checkpoint import TRAINING
 from ioi_lab.runs.pages import page_of
 from tests.alignment.conftest import interrupt_at_third_chunk
 from tests.conftest import only_run_folder, run_folders
 from tests.reports.checks import check_texts
 
-SMALL = ("corpus.n=150", "alignment.source_layers=[2,3]", "alignment.target_layers=[3]", "tracker=none")
+SMALL = (
+    "alignment.stitched_texts=0",
+    "corpus.n=150",
+    "alignment.source_layers=[2,3]",
+    "alignment.target_layers=[3]",
+    "tracker=none",
+)
 
 
 def read(run):
@@ -99,10 +106,78 @@ def test_a_grid_is_one_run_a_method(train_align, tmp_path):
     assert len(run_folders(tmp_path)) == 2
 
 
+TRAINED = (
+    "corpus.n=120", "alignment.source_layers=[2]", "alignment.target_layers=[3]", "alignment.steps=12", "tracker=none",
+    "alignment.evaluate_every=4", "alignment.stitched_texts=10",
+)  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["affine_trained", "mlp"])
+def test_trained_maps_leave_their_losses(train_align, tmp_path, method):
+    outcome = train_align(*TRAINED, f"alignment={method}")
+    assert outcome.code == 0, outcome.err
+    run = only_run_folder(tmp_path)
+    check_texts(page_of(run))
+    curve = pd.read_csv(run / "training.csv")
+    assert list(curve["step"].unique()) == [0, 4, 8, 12]
+    assert curve.groupby("direction")["kept"].sum().tolist() == [1, 1]
+    first, last = (curve[curve["step"] == step]["training_loss"].to_numpy() for step in (0, 12))
+    assert (last < first).all()
+    assert {"training_forward.png", "training_backward.png", "stitched_forward.png", "stitched_backward.png"} <= {
+        path.name for path in (run / "plots").iterdir()
+    }
+    metrics, table = read(run)
+    assert metrics["n_stitched_texts"] == 10
+    assert metrics["forward_best_stitched_kl"] < metrics["forward_best_mean_ablated_kl"]
+    assert (table["mean_ablated_loss"] > table["own_loss"]).all()
+    assert not (run / TRAINING).exists()
+    assert not (run / reading.CHECKPOINT).exists()
+
+
+@pytest.mark.long
+def test_a_training_that_is_interrupted_goes_on_to_the_same_maps(train_align, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_checkpoint, "_SECONDS", 0.0)
+    monkeypatch.setattr(training_checkpoint, "_SHARE", 0)
+    trained = (*TRAINED, "alignment=affine_trained", "alignment.stitched_texts=0", "figures=false")
+    assert train_align("name=whole", *trained).code == 0
+    plain, steps = training._step, []
+
+    def interrupting(*arguments):
+        steps.append(1)
+        if len(steps) == 18:  # in the second map, after an evaluation
+            raise KeyboardInterrupt
+        return plain(*arguments)
+
+    monkeypatch.setattr(training, "_step", interrupting)
+    outcome = train_align("name=cut", *trained)
+    assert outcome.code == 130
+    cut = next(run for run in run_folders(tmp_path) if "cut" in run.parts)
+    assert not (cut / "maps.safetensors").exists()
+    command = next(line for line in outcome.out.splitlines() if "to go on: " in line).split("train_align.py ")[1]
+    outcome = train_align(*command.split(), "name=resumed")
+    assert outcome.code == 0, outcome.err
+    assert len(steps) == 18 + 8
+    whole, resumed = (next(run for run in run_folders(tmp_path) if name in run.parts) for name in ("whole", "resumed"))
+    assert read(whole)[0] == read(resumed)[0]
+    assert (whole / "training.csv").read_text() == (resumed / "training.csv").read_text()
+
+
+@pytest.mark.long
+def test_a_training_that_diverges_leaves_no_maps(train_align, tmp_path):
+    outcome = train_align(*TRAINED, "alignment=affine_trained", "alignment.learning_rate=100")
+    assert outcome.code == 1
+    assert "alignment.learning_rate: got 100, but the training of the map from layer 2 of" in outcome.error_line
+    assert not (only_run_folder(tmp_path) / "maps.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["alignment=none"], "alignment: got 'none', expected one of anchors, lowrank, mean_shift, procrustes, ridge"),
+        (
+            ["alignment=none"],
+            "alignment: got 'none', expected one of affine_trained, anchors, lowrank,",
+        ),
         (["alignment.rank=0"], "alignment.rank: got 0, expected greater than or equal to 1"),
         (["alignment.source_layers=9"], "alignment.source_layers: got 9, expected 0 to 3 (tiny-gpt2)"),
         (["model@source=folder", "source.path=nowhere"], "source.path: 'nowhere' is not a folder"),

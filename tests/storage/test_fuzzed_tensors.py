@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load, save
 
-from ioi_lab.alignment.align import Maps, load_maps, save_maps
+from ioi_lab.alignment.map_files import Maps, load_maps, save_maps
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
@@ -32,8 +32,14 @@ def model(name: str, width: int) -> SimpleNamespace:
     shape = ModelShape(name, n_layers=3, n_heads=2, n_kv_heads=2, d_model=width, d_head=2, n_ctx=8)
     origin = ModelOrigin(name, f"weights of {name}")
     config = SimpleNamespace(label=name)
+    bridge = SimpleNamespace(parameters=lambda: iter([torch.zeros(1)]))
     return SimpleNamespace(
-        shape=shape, origin=origin, weights_sha256=origin.weights_sha256, config=config, device=torch.device("cpu")
+        bridge=bridge,
+        shape=shape,
+        origin=origin,
+        weights_sha256=origin.weights_sha256,
+        config=config,
+        device=torch.device("cpu"),
     )
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ioi_lab.alignment.align import DIRECTIONS, Maps, align, largest_distance_from_identity, load_maps, save_maps
+from ioi_lab.alignment.align import align, largest_distance_from_identity
 from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers, Stream
 from ioi_lab.alignment.corpora import Corpus
+from ioi_lab.alignment.map_files import DIRECTIONS, Maps, load_maps, no_directions, save_maps
+from ioi_lab.alignment.maps import MAP_METHODS, AffineMap
 from ioi_lab.alignment.pairing import Pairing
 from ioi_lab.alignment.reading import Reader
 from ioi_lab.engine.edits import OTHER_PASS
@@ -65,18 +67,21 @@ class MapSource:
         chosen = {"source_layers": [layers[0]], "target_layers": [layers[1]]}
         return replace(self, alignment=self.alignment.model_copy(update=chosen))
 
-    def maps(self, pairing: Pairing, seed: int) -> Maps:
+    def maps(self, pairing: Pairing, seed: int) -> Maps[AffineMap]:
         """Read or fit the maps between the layers of a pairing; `seed` is that of the split of the corpus.
 
-        Raises a `LabError` for a file without these maps, and like `align`.
+        Raises a `LabError` for a file without these maps, for maps that do not map directions, and like `align`.
         """
+        wanted = pairing.component, pairing.layers, "intervention.alignment"
         if self.file is not None:
-            return load_maps(self.file, pairing.models, "intervention.maps").of_layers(
-                pairing.component, pairing.layers, "intervention.alignment"
-            )
+            in_file = load_maps(self.file, pairing.models, "intervention.maps").affine("intervention.maps")
+            return in_file.of_layers(*wanted)
+        if not MAP_METHODS[self.alignment.method].maps_directions:
+            raise LabError(no_directions("intervention.alignment.method", repr(self.alignment.method)))
         with called("corpus", self.corpus_key), called("alignment", "intervention.alignment"):
             reader = Reader(pairing, self.corpus, self.alignment, seed)
-            return Maps.of(align(reader, pairing, self.alignment), self.alignment, self.corpus.title)
+            fitted = Maps.of(align(reader, pairing, self.alignment), self.alignment, self.corpus.title)
+        return fitted.affine("intervention.alignment.method").of_layers(*wanted)
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,7 @@ class _Direction:
 
     on_prompts: tuple[ModelOnPrompts, ModelOnPrompts]
     layers: tuple[list[int], list[int]]
-    maps: Maps | None
+    maps: Maps[AffineMap] | None
 
 
 def _ordered(both: tuple[PartT, PartT], turned: bool) -> tuple[PartT, PartT]:
@@ -277,14 +282,14 @@ def _unrelated(transfer: VectorTransfer, options: VectorOptions) -> list[Unrelat
 
 def _maps_between(
     map_source: MapSource, models: tuple[LabModel, LabModel], layers: PairOfLayers, memory_gb: MemoryGb, seed: int
-) -> Maps:
+) -> Maps[AffineMap]:
     """Return the maps between one layer of each model."""
     chosen = map_source.between(layers)
     return chosen.maps(Pairing.of(chosen.alignment, models, memory_gb), seed)
 
 
 def _measure_other_map(
-    maps: Maps,
+    maps: Maps[AffineMap],
     transfers: Sequence[VectorTransfer],
     unrelated: Sequence[list[UnrelatedDirections]],
     options: VectorOptions,

@@ -34,7 +34,8 @@ def read(run):
 @pytest.fixture(scope="module")
 def maps_file(tmp_path_factory):
     """Maps between layers 2 and 3 of tiny-gpt2 and layer 3 of tiny-pythia."""
-    from ioi_lab.alignment.align import Maps, align, save_maps
+    from ioi_lab.alignment.align import align
+    from ioi_lab.alignment.map_files import Maps, save_maps
     from ioi_lab.alignment.pairing import Pairing
     from ioi_lab.alignment.reading import Reader
     from tests.alignment.conftest import alignment_config, tiny_english
@@ -194,6 +195,10 @@ def test_one_direction_alone(sweep, tmp_path):
     ("arguments", "line"),
     [
         (["intervention.maps=none"], "intervention.maps: 'none' is not a file"),
+        (
+            ["alignment@intervention.alignment=mlp"],
+            "intervention.alignment.method: got 'mlp', which has no image of a direction by itself",
+        ),
         (["model@intervention.source=folder", "intervention.source.path=x"], "source.path: 'x' is not a folder"),
         (
             ["corpus@intervention.corpus=text", "intervention.corpus.path=x"],
