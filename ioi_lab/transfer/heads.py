@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from ioi_lab.alignment.config import PairOfLayers
-from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass, Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.models.heads import head_name
 from ioi_lab.stats.metrics import Array
 from ioi_lab.steering.vectors import activations_at
 from ioi_lab.tasks.prompts import Position
+from ioi_lab.transfer.head_maps import Contrasts, Head, HeadMaps, OutputMaps, Outputs
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
-
-Head = tuple[int, int]
-"""A layer, and the index of a head in it."""
 
 OWN: Final = "own clean"
 MEAN: Final = "own mean"
 ZERO: Final = "zeroed"
+
+MAX_REPLACED: Final = 4
+"""The number of heads of the target, those that recover most when patched, that every head of the source replaces."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,9 @@ class HeadSwap:
     """The head of the source that replaces `replaced`; all others of the source are controls."""
 
     replaced: Head
+    role: Role | None
+    """The role by which the two heads are paired; None if they are paired by patching or by name."""
+
     edits: Mapping[str, EditSet]
     """For each thing that is written in the head's place: its own clean output (`own clean`), its own mean (`own
     mean`), nothing (`zeroed`), and each head of the source, by its name."""
@@ -48,10 +50,20 @@ class HeadSwap:
     """The recovery on the training prompts from patching each head of the source, and of the target."""
 
     mapped: Float[Array, "prompt d_target"]
-    """The image under the map of the deviation of the chosen head's output from its mean."""
+    """The image under the map of the deviation of the chosen head's output from its mean, at the length of `own`."""
+
+    length: float
+    """The length of this image before it is rescaled, as a share of that of the head's own deviation, on the training
+    prompts."""
 
     own: Float[Array, "prompt d_target"]
     """The deviation of the replaced head's clean output from its mean, which `mapped` should equal."""
+
+    map_r2: float
+    """The R² of the map between the two heads, on what it was not fitted to."""
+
+    grids: tuple[HeadGrid, HeadGrid]
+    """Every head of the source in the place of several heads of the target: training and held-out prompts."""
 
     @property
     def names(self) -> list[str]:
@@ -66,64 +78,176 @@ class HeadSwap:
         cosines: Array = np.divide(products, norms, out=np.zeros_like(norms), where=norms > 0)
         return cosines
 
-    @property
-    def length(self) -> float:
-        """The norm of `mapped` as a share of that of `own`, over all prompts together."""
-        return float(np.linalg.norm(self.mapped) / np.linalg.norm(self.own))
-
     def row(self, name: str) -> int:
         """Return the index of an edit set."""
         return self.names.index(name)
 
 
+@dataclass(frozen=True)
+class Role:
+    """A role that heads of both models have."""
+
+    name: str
+    source_heads: Sequence[Head]
+    target_heads: Sequence[Head]
+
+
+@dataclass(frozen=True)
+class HeadGrid:
+    """The edits that put each head of the source in the place of each of several heads of the target."""
+
+    engine: Engine
+    """The engine of the target, on the prompts of the edits."""
+
+    replaced: Sequence[Head]
+    sources: Sequence[Head]
+    edits: Sequence[EditSet]
+    """For each replaced head, its own clean output, its own mean, and then each head of the source."""
+
+
 def swap_heads(
     source: ModelOnPrompts,
     target: ModelOnPrompts,
-    maps: Mapping[PairOfLayers, AffineMap],
+    maps: HeadMaps,
+    layers: tuple[Sequence[int], Sequence[int]],
     heads: tuple[Head | None, Head | None],
     position: Position,
+    roles: Sequence[Role] = (),
 ) -> HeadSwap:
     """Return the edits that swap heads at one position.
 
     In the place of the target's head goes its mean output over both passes of the training prompts, plus the image of
-    the deviation of the source head's output, in the clean pass of the same prompt, from its own such mean.
+    the deviation of the source head's output, in the clean pass of the same prompt, from its own such mean. The images
+    of all heads are scaled to the length that the head's own deviation has on the training prompts: a large enough
+    change of any direction destroys the preference of the corrupted pass, which looks like half a recovery.
 
     Args:
         source: The model whose heads are written.
         target: The model whose head is replaced.
-        maps: The maps from the source to the target, by pair of layers.
+        maps: The maps from heads of the source to heads of the target.
+        layers: The layers of source and target whose heads are looked at.
         heads: The heads of source and target; None for the one that recovers most when it is patched there.
         position: The position of the heads.
+        roles: The roles that heads of both models have. If there are any, a head that is None is the one that recovers
+            most of those with the role; of several roles, that whose head of the target recovers most.
 
     """
-    layers = [list(dict.fromkeys(pair[index] for pair in maps)) for index in (0, 1)]
     recoveries = (
         _patching_recoveries(source, layers[0], position),
         _patching_recoveries(target, layers[1], position),
     )
+    role = max(roles, key=lambda each: max(recoveries[1][head] for head in each.target_heads), default=None)
+    candidates = (None, None) if role is None else (role.source_heads, role.target_heads)
     chosen, replaced = (
-        head if head is not None else max(scores, key=lambda each: scores[each])
-        for head, scores in zip(heads, recoveries, strict=True)
+        head if head is not None else max(scores if among is None else among, key=lambda each: scores[each])
+        for head, scores, among in zip(heads, recoveries, candidates, strict=True)
     )
-    source_heads = list(recoveries[0])
-    mean = _mean_outputs(target, [replaced], position)[replaced]
-    source_means = _mean_outputs(source, source_heads, position)
-    outputs = _outputs(source.held_out, "clean", source_heads, position)
-    mapped = {
-        head: (output - source_means[head]) @ maps[head[0], replaced[0]].matrix.cpu().numpy()
-        for head, output in outputs.items()
-    }
+    sources = list(recoveries[0])
+    targets = sorted(recoveries[1], key=lambda head: -recoveries[1][head])[:MAX_REPLACED]
+    images = _Images.of(source, target, sources, [*{*targets, replaced}], maps, position)
+    mapped = images.held_out(replaced)
+    means, n_prompts = images.target_means, len(target.held_out.prompts)
     return HeadSwap(
         source=source,
         target=target,
         position=position,
         chosen=chosen,
         replaced=replaced,
-        edits=_edits(Site("z", *replaced, position), mean, mapped, len(target.held_out.prompts)),
+        role=None if heads != (None, None) else role,
+        edits=_edits(Site("z", *replaced, position), means[replaced], mapped, n_prompts),
         recoveries=recoveries,
         mapped=mapped[chosen],
-        own=_outputs(target.held_out, "clean", [replaced], position)[replaced] - mean,
+        length=images.length(chosen, replaced),
+        own=_outputs(target.held_out, "clean", [replaced], position)[replaced] - means[replaced],
+        map_r2=maps.r2(chosen, replaced),
+        grids=(
+            _grid(target.training, {head: images.training(head) for head in targets}, means, position),
+            _grid(target.held_out, {head: images.held_out(head) for head in targets}, means, position),
+        ),
     )
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of the source heads' clean deviations in the place of heads of the target, at these heads' lengths."""
+
+    maps: HeadMaps
+    deviations: tuple[Outputs, Outputs]
+    """Of the source's heads, from their means: on the training and on the held-out prompts."""
+
+    target_means: Mapping[Head, Float[Array, "d_target"]]
+    lengths: Mapping[Head, float]
+    """The norm of the own deviations of each head of the target, over all training prompts."""
+
+    @classmethod
+    def of(
+        cls,
+        source: ModelOnPrompts,
+        target: ModelOnPrompts,
+        sources: Sequence[Head],
+        targets: Sequence[Head],
+        maps: HeadMaps,
+        position: Position,
+    ) -> Self:
+        source_means, target_means = (
+            _mean_outputs(model, heads, position) for model, heads in ((source, sources), (target, targets))
+        )
+        training, held_out = (
+            {head: output - source_means[head] for head, output in _outputs(engine, "clean", sources, position).items()}
+            for engine in (source.training, source.held_out)
+        )
+        own = _outputs(target.training, "clean", targets, position)
+        lengths = {head: float(np.linalg.norm(output - target_means[head])) for head, output in own.items()}
+        return cls(maps, (training, held_out), target_means, lengths)
+
+    def length(self, source: Head, target: Head) -> float:
+        """Return the norm of an image, before it is scaled, as a share of that of the target's own deviations."""
+        image = self.deviations[0][source] @ self.maps.matrix(source, target)
+        return float(np.linalg.norm(image)) / (self.lengths[target] or 1.0)
+
+    def training(self, target: Head) -> dict[Head, Float[Array, "prompt d_target"]]:
+        return self._images(self.deviations[0], target)
+
+    def held_out(self, target: Head) -> dict[Head, Float[Array, "prompt d_target"]]:
+        return self._images(self.deviations[1], target)
+
+    def _images(self, deviations: Outputs, target: Head) -> dict[Head, Float[Array, "prompt d_target"]]:
+        lengths = {head: self.length(head, target) for head in deviations}
+        return {
+            head: deviation @ self.maps.matrix(head, target) / (lengths[head] or 1.0)
+            for head, deviation in deviations.items()
+        }
+
+
+def output_maps(
+    source: ModelOnPrompts, target: ModelOnPrompts, layers: tuple[Sequence[int], Sequence[int]], position: Position
+) -> OutputMaps:
+    """Return the maps between outputs of heads that the contrasts of the training prompts give."""
+    sides = []
+    for model, of_model in zip((source, target), layers, strict=True):
+        heads = list(product(of_model, range(model.model.shape.n_heads)))
+        training, held_out = (_contrast(engine, heads, position) for engine in (model.training, model.held_out))
+        answers = [prompt.steered.answer for prompt in target.contrast.training]
+        sides.append(Contrasts(training, held_out, answers))
+    return OutputMaps(sides[0], sides[1])
+
+
+def _contrast(engine: Engine, heads: Sequence[Head], position: Position) -> Outputs:
+    clean, corrupted = (_outputs(engine, which, heads, position) for which in OTHER_PASS)
+    return {head: clean[head] - corrupted[head] for head in heads}
+
+
+def _grid(
+    target: Engine,
+    images: Mapping[Head, Mapping[Head, Float[Array, "prompt d_target"]]],
+    means: Mapping[Head, Float[Array, "d_target"]],
+    position: Position,
+) -> HeadGrid:
+    edits: list[EditSet] = []
+    for head, mapped in images.items():
+        of_head = _edits(Site("z", *head, position), means[head], mapped, len(target.prompts))
+        edits += [edit for name, edit in of_head.items() if name != ZERO]
+    return HeadGrid(target, list(images), list(next(iter(images.values()))), edits)
 
 
 def _edits(

@@ -30,7 +30,8 @@ from ioi_lab.transfer.unrelated import MIN_UNRELATED
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
-    from ioi_lab.interventions.transfer.measure import MapSource, TransferResult
+    from ioi_lab.interventions.transfer.map_source import MapSource
+    from ioi_lab.interventions.transfer.measure import TransferResult
     from ioi_lab.reports.report import Report, ReportContext
 
 _TINY_GPT2: Final = ModelConfig(
@@ -57,8 +58,9 @@ class Transfer(Intervention["TransferResult"]):
     the output of a head goes through the fitted maps. `alignment` says which residual stream and which layers are
     mapped, and how maps are fitted on `corpus`, unless `maps` is a file of them. A second map of the pair of layers
     that is looked at is fitted on `other_corpus`, if one is named, at `other_positions`, and compared with the first.
-    Vectors are made by `vector_method` as `intervention=steer` makes them; `head` and `source_head` are names or
-    `best`.
+    Vectors are made by `vector_method` as `intervention=steer` makes them. `head` and `source_head` are names or
+    `best`: the best of all heads by patching or, with `head_pairs` roles, of those with a role that both models have.
+    With `head_map` outputs, heads go through maps that are fitted to their outputs on the training prompts.
     """
 
     renamed_keys: ClassVar = {
@@ -83,6 +85,8 @@ class Transfer(Intervention["TransferResult"]):
     unrelated: int = 100
     head: Literal["best"] | HeadName = "best"
     source_head: Literal["best"] | HeadName = "best"
+    head_pairs: Literal["patching", "roles"] = "patching"
+    head_map: Literal["stream", "outputs"] = "stream"
     both: bool = True
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -157,7 +161,7 @@ class Transfer(Intervention["TransferResult"]):
 
     @property
     def _other_map_source(self) -> MapSource | None:
-        from ioi_lab.interventions.transfer.measure import MapSource
+        from ioi_lab.interventions.transfer.map_source import MapSource
 
         if (corpus := self._other_corpus) is None:
             return None
@@ -166,7 +170,8 @@ class Transfer(Intervention["TransferResult"]):
 
     @override
     def measure(self, engine: Engine) -> TransferResult:
-        from ioi_lab.interventions.transfer.measure import HeadOptions, MapSource, measure_transfer
+        from ioi_lab.interventions.transfer.map_source import MapSource
+        from ioi_lab.interventions.transfer.measure import HeadOptions, measure_transfer
         from ioi_lab.interventions.transfer.vector_measure import VectorOptions
 
         if engine.over != "prompts":
@@ -193,7 +198,7 @@ class Transfer(Intervention["TransferResult"]):
             other_map_source=self._other_map_source,
             position=self.position,
             vectors=vectors,
-            heads=HeadOptions(self.source_head, self.head),
+            heads=HeadOptions(self.source_head, self.head, self.head_pairs, self.head_map),
             both=self.both,
             seed=self.seed,
         )

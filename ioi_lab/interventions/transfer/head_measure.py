@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,16 +9,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from ioi_lab.alignment.config import PairOfLayers
 from ioi_lab.interventions.baselines import estimates_of
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
 from ioi_lab.interventions.transfer.by_prompt import ByPrompt
+from ioi_lab.interventions.transfer.head_grid import PairGrid, measure_grid
 from ioi_lab.models.heads import head_name
 from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.tasks.prompts import Position
-from ioi_lab.transfer.heads import MEAN, OWN, ZERO, Head, HeadSwap
+from ioi_lab.transfer.head_maps import Head
+from ioi_lab.transfer.heads import MEAN, OWN, ZERO, HeadSwap
 
 Verdict = Literal["beats every control", "beats mean and zero", "beats not even mean and zero"]
 """Which controls the foreign head recovers more than, with the whole interval of each difference."""
@@ -54,6 +54,12 @@ class HeadSwapResult:
     """The head of the source that replaces `replaced`."""
 
     replaced: Head
+    role: str | None
+    """The role by which the two heads are paired; None if they are paired by patching or by name."""
+
+    of_role: list[Head]
+    """The heads of the source with this role, which are no controls of each other."""
+
     names: list[str]
     """The names of what is written: `own clean`, `own mean`, `zeroed`, or the name of a head of the source."""
 
@@ -88,10 +94,10 @@ class HeadSwapResult:
     """The cosine between what is written and the head's own clean output, each less its mean."""
 
     length_to_own: float
-    """The norm of the former as a share of that of the latter."""
+    """The norm of the former before it is scaled to the latter's, as a share of it, on the training prompts."""
 
     map_r2: float
-    """The R² on held-out texts of the map between the layers of the two heads."""
+    """The R² of the map between the two heads on what it was not fitted to: texts, or the held-out prompts."""
 
     source_patching_recovery: float
     """The recovery on the training prompts from patching the chosen head in the source."""
@@ -105,6 +111,9 @@ class HeadSwapResult:
 
     beyond_mean_not_found: Bool[NDArray[np.bool_], "source_layer source_head"] | None
     """Those that are not distinguishable from 0, corrected for their number; None without tests."""
+
+    grid: PairGrid
+    """Every head of the source in the place of several heads of the target."""
 
     @property
     def name(self) -> str:
@@ -133,8 +142,8 @@ class HeadSwapResult:
         return self.estimates["recovery"]
 
 
-def measure_head_swap(swap: HeadSwap, r2: Mapping[PairOfLayers, float]) -> tuple[HeadSwapResult, SelfChecks]:
-    """Evaluate the edits of a swap on the target's held-out prompts; `r2` are the R² of the maps on held-out texts."""
+def measure_head_swap(swap: HeadSwap) -> tuple[HeadSwapResult, SelfChecks]:
+    """Evaluate the edits of a swap on the target's held-out prompts."""
     engine = swap.target.held_out
     readout, checks = checked_run(engine, list(swap.edits.values()), "corrupted")
     estimates = estimates_of(engine, readout)
@@ -143,7 +152,9 @@ def measure_head_swap(swap: HeadSwap, r2: Mapping[PairOfLayers, float]) -> tuple
     shares, margins = _shares_and_margins(readout, engine.baseline("clean"), engine.baseline("corrupted"),
                                           own, chosen, engine.bootstrap)  # fmt: skip
     beaten = margins.exceeds()
-    unbeaten = [swap.names[row] for row in (mean, zero, *other_rows) if not beaten[row]]
+    of_role = [] if swap.role is None else list(swap.role.source_heads)
+    controls = [row for row in other_rows if swap.names[row] not in map(head_name, of_role)]
+    unbeaten = [swap.names[row] for row in (mean, zero, *controls) if not beaten[row]]
     source_recoveries, target_recoveries = swap.recoveries
     source_layers = list(dict.fromkeys(layer for layer, _ in source_recoveries))
     recovery = estimates["recovery"].value
@@ -160,6 +171,8 @@ def measure_head_swap(swap: HeadSwap, r2: Mapping[PairOfLayers, float]) -> tuple
         n_dropped_prompts=swap.target.contrast.n_dropped,
         chosen=swap.chosen,
         replaced=swap.replaced,
+        role=None if swap.role is None else swap.role.name,
+        of_role=of_role,
         names=swap.names,
         estimates=estimates,
         by_prompt=ByPrompt.of(engine, readout),
@@ -175,12 +188,13 @@ def measure_head_swap(swap: HeadSwap, r2: Mapping[PairOfLayers, float]) -> tuple
         verdict=_verdict(unbeaten),
         cosine_to_own=engine.bootstrap.mean(swap.cosines[None]),
         length_to_own=swap.length,
-        map_r2=r2[swap.chosen[0], swap.replaced[0]],
+        map_r2=swap.map_r2,
         source_patching_recovery=source_recoveries[swap.chosen],
         patching_recovery=target_recoveries[swap.replaced],
         source_layers=source_layers,
         beyond_mean=(recovery[head_rows] - recovery[mean]).reshape(len(source_layers), -1),
         beyond_mean_not_found=None if not_found is None else not_found.reshape(len(source_layers), -1),
+        grid=measure_grid(*swap.grids),
     )
     return result, checks
 

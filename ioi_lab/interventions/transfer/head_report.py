@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ioi_lab.interventions.transfer.head_grid_report import PairGridReport
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.captions import DIVERGING, bars, joined, pale
 from ioi_lab.reports.report import scalars, tidy_table
-from ioi_lab.reports.wording import NOT_FOUND, interval, listed
+from ioi_lab.reports.wording import NOT_FOUND, enumerated, interval, listed
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ class HeadSwapReport:
             f"In the place of head {head_name(result.replaced)} of {result.target} at {result.position}: heads of "
             f"{result.source}\n{through}, clean into corrupted\n"
             f"{context.task}, {result.n_prompts} held-out prompts{context.precision_note}"
+        )
+        self._grid = PairGridReport(
+            result.grid,
+            (result.source, result.target),
+            f"Heads of {result.source} in the place of heads of {result.target} at {result.position}\n{through}, clean "
+            f"into corrupted\n{context.task}, {result.n_prompts} held-out prompts{context.precision_note}",
         )
         if not result.comes_over:
             self._title += f"\n{NOT_SHOWN}"
@@ -84,7 +91,11 @@ class HeadSwapReport:
         if result.others is not None:
             metrics["recovery_other_heads"] = result.others.mean_recovery
             metrics["recovery_best_other_head"] = result.others.best_recovery
-        return metrics
+        return metrics | self._grid.metrics()
+
+    def pair_table(self) -> pd.DataFrame:
+        """Return a row for each head of the source in the place of each of several heads."""
+        return self._grid.table()
 
     # Lines for the terminal
 
@@ -102,8 +113,8 @@ class HeadSwapReport:
             others = f", {result.n_others} other heads of {result.source} {average}"
         lines = [
             f"{result.name}: head {head_name(result.chosen)} of {result.source} in the place of head "
-            f"{head_name(result.replaced)} of {result.target} at {result.position}, {result.n_prompts} held-out "
-            "prompts, recovery of the logit difference:",
+            f"{head_name(result.replaced)} of {result.target} at {result.position}{self._pairing}, {result.n_prompts} "
+            "held-out prompts, recovery of the logit difference:",
             f"  its own clean output {own}, the foreign head's {chosen}"
             + (f": {share} % of it" if result.own_recovers and result.beats_mean_and_zero else ""),
             f"  its own mean {mean}, zeroed {zero}{others}",
@@ -116,10 +127,10 @@ class HeadSwapReport:
         lines.append(
             f"  the map's image of it (R² of the map {result.map_r2:.2f}) has a cosine of "
             f"{result.cosine_to_own.value[0]:.2f} with the head's own clean output, both less their means, and "
-            f"{result.length_to_own:.2f} of its length"
+            f"{result.length_to_own:.2f} of its length before it is scaled to it"
         )
         lines.append(f"  {UNCERTAINTY}")
-        return [*lines, f"  {self._verdict()}"]
+        return [*lines, f"  {self._verdict()}", *self._grid.lines()]
 
     @property
     def verdict(self) -> str:
@@ -129,10 +140,25 @@ class HeadSwapReport:
             interval(result.recovery, row) for row in (result.own_row, result.chosen_row, result.mean_row)
         )
         return (
-            f"{result.name}, head {head_name(result.chosen)} in the place of head {head_name(result.replaced)}: "
-            f"{self._verdict()}. Recovery is {chosen}, next to {own} with the replaced head's own clean output and "
-            f"{mean} with its mean, on {result.n_prompts} held-out prompts."
+            f"{result.name}, head {head_name(result.chosen)} in the place of head {head_name(result.replaced)}"
+            f"{self._pairing}: {self._verdict()}. Recovery is {chosen}, next to {own} with the replaced head's own "
+            f"clean output and {mean} with its mean, on {result.n_prompts} held-out prompts."
         )
+
+    @property
+    def answer_of_pairs(self) -> str:
+        """Whether the function of any head comes over."""
+        return self._grid.answer
+
+    @property
+    def _pairing(self) -> str:
+        """The role of both heads, and the heads of the source that are no controls for that reason."""
+        result = self._result
+        if result.role is None:
+            return ""
+        same = [head_name(head) for head in result.of_role if head != result.chosen]
+        others = f"; {enumerated(same)} of {result.source} with this role are no controls" if same else ""
+        return f" (both in the role of a {result.role}{others})"
 
     def _verdict(self) -> str:
         result = self._result
@@ -168,11 +194,16 @@ class HeadSwapReport:
                 pale("prompts") if self._result.beyond_mean_not_found is not None else "",
                 "The chosen head has an outline if its effect transfers.",
             ),
+            "recovery_by_pair": self._grid.caption,
         }
 
     def figures(self) -> dict[str, Figure]:
         """Return the native head, the foreign one and controls; and every head of the source in the same place."""
-        return {"recovery_in_its_place": self._bars(), "recovery_by_source_head": self._map()}
+        return {
+            "recovery_in_its_place": self._bars(),
+            "recovery_by_source_head": self._map(),
+            "recovery_by_pair": self._grid.figure(),
+        }
 
     def _bars(self) -> Figure:
         result, recovery = self._result, self._result.recovery

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
-from ioi_lab.alignment.align import align, largest_distance_from_identity
-from ioi_lab.alignment.config import AlignmentConfig, PairOfLayers, Stream
-from ioi_lab.alignment.corpora import Corpus
-from ioi_lab.alignment.map_files import DIRECTIONS, Maps, load_maps, no_directions, save_maps
-from ioi_lab.alignment.maps import MAP_METHODS, AffineMap
+from ioi_lab.alignment.align import largest_distance_from_identity
+from ioi_lab.alignment.config import PairOfLayers, Stream
+from ioi_lab.alignment.map_files import DIRECTIONS, Maps, save_maps
+from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.alignment.pairing import Pairing
-from ioi_lab.alignment.reading import Reader
 from ioi_lab.engine.edits import OTHER_PASS
 from ioi_lab.engine.engine import Engine
 from ioi_lab.engine.memory import MemoryGb
@@ -22,13 +19,16 @@ from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.self_checks import SelfChecks, check_gap
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult, measure_head_swap
+from ioi_lab.interventions.transfer.map_source import MapSource
+from ioi_lab.interventions.transfer.role_pairs import roles_of, shared_roles
 from ioi_lab.interventions.transfer.vector_measure import VectorOptions, measure_vector_transfer
 from ioi_lab.interventions.transfer.vector_result import VectorTransferResult
 from ioi_lab.models.heads import head_of
 from ioi_lab.models.loading import LabModel, ModelConfig, load_model
 from ioi_lab.steering.contrasts import ContrastName
 from ioi_lab.tasks.prompts import Position
-from ioi_lab.transfer.heads import Head, swap_heads
+from ioi_lab.transfer.head_maps import Head, HeadMaps, StreamMaps
+from ioi_lab.transfer.heads import Role, output_maps, swap_heads
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts, on_shared_prompts
 from ioi_lab.transfer.unrelated import UnrelatedDirections, unrelated_directions
 from ioi_lab.transfer.vectors import (
@@ -50,38 +50,11 @@ class HeadOptions:
 
     source_head: str | float
     head: str | float
+    pairs: Literal["patching", "roles"] = "patching"
+    """The way to choose heads that are `best`: of all heads, or of those with a role that both models have."""
 
-
-@dataclass(frozen=True)
-class MapSource:
-    """The layers that are mapped, and where the maps come from: a file, or a fit on a corpus."""
-
-    alignment: AlignmentConfig
-    corpus: Corpus
-    file: Path | None
-    corpus_key: str = "intervention.corpus"
-    """The config key of the corpus, for errors."""
-
-    def between(self, layers: PairOfLayers) -> MapSource:
-        """Return the same source for the maps between one layer of the source and one of the target."""
-        chosen = {"source_layers": [layers[0]], "target_layers": [layers[1]]}
-        return replace(self, alignment=self.alignment.model_copy(update=chosen))
-
-    def maps(self, pairing: Pairing, seed: int) -> Maps[AffineMap]:
-        """Read or fit the maps between the layers of a pairing; `seed` is that of the split of the corpus.
-
-        Raises a `LabError` for a file without these maps, for maps that do not map directions, and like `align`.
-        """
-        wanted = pairing.component, pairing.layers, "intervention.alignment"
-        if self.file is not None:
-            in_file = load_maps(self.file, pairing.models, "intervention.maps").affine("intervention.maps")
-            return in_file.of_layers(*wanted)
-        if not MAP_METHODS[self.alignment.method].maps_directions:
-            raise LabError(no_directions("intervention.alignment.method", repr(self.alignment.method)))
-        with called("corpus", self.corpus_key), called("alignment", "intervention.alignment"):
-            reader = Reader(pairing, self.corpus, self.alignment, seed)
-            fitted = Maps.of(align(reader, pairing, self.alignment), self.alignment, self.corpus.title)
-        return fitted.affine("intervention.alignment.method").of_layers(*wanted)
+    maps: Literal["stream", "outputs"] = "stream"
+    """The maps of the residual stream, or maps fitted to the outputs of heads on the training prompts."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +149,11 @@ def measure_transfer(
     check_gap(*(on_prompts[0].held_out.baseline(which) for which in OTHER_PASS))
     baselines = Baselines.measure(on_prompts[1].held_out)
     chosen = _heads(heads, pairing)
-    maps = map_source.maps(pairing, seed) if vectors is None or vectors.through == "maps" else None
+    needs_maps = heads.maps == "stream" if vectors is None else vectors.through == "maps"
+    maps = map_source.maps(pairing, seed) if needs_maps else None
+    roles = None
+    if vectors is None and heads.pairs == "roles" and None in chosen:
+        roles = tuple(roles_of(*each, seed) for each in zip(on_prompts, pairing.layers, strict=True))
     measured: list[tuple[DirectionResult, SelfChecks]] = []
     transfers: list[VectorTransfer] = []
     unrelated: list[list[UnrelatedDirections]] = []
@@ -187,7 +164,8 @@ def measure_transfer(
             maps=maps.turned if maps is not None and turned else maps,
         )
         if vectors is None:
-            measured.append(_measure_heads(direction, _ordered(chosen, turned), position))
+            shared = [] if roles is None else shared_roles(*_ordered((roles[0], roles[1]), turned))
+            measured.append(_measure_heads(direction, _ordered(chosen, turned), shared, position))
         else:
             transfers.append(_vector_transfer(direction, pairing.component, position, vectors, seed))
             r2 = None if direction.maps is None else direction.maps.r2[0]
@@ -204,13 +182,19 @@ def measure_transfer(
         forward=measured[0][0],
         backward=measured[1][0] if both else None,
         n_dropped_prompts=on_prompts[1].contrast.n_dropped,
-        map_title=None if maps is None else maps.title,
+        map_title=_map_title(maps, is_head=vectors is None),
         other_map=other_map,
         new_maps_file=save_maps(maps, models) if maps is not None and map_source.file is None else None,
         is_one_model=models[0].weights_sha256 == models[1].weights_sha256,
         largest_distance_from_identity=None if maps is None else largest_distance_from_identity(maps.forward),
         source_model=models[0].provenance,
     )
+
+
+def _map_title(maps: Maps[AffineMap] | None, *, is_head: bool) -> str | None:
+    if maps is None:
+        return "ridge map of heads' outputs fitted on the training prompts" if is_head else None
+    return maps.title
 
 
 @dataclass(frozen=True)
@@ -254,11 +238,14 @@ def _head(key: str, name: str | float, model: LabModel, layers: list[int]) -> He
 
 
 def _measure_heads(
-    direction: _Direction, heads: tuple[Head | None, Head | None], position: Position
+    direction: _Direction, heads: tuple[Head | None, Head | None], roles: Sequence[Role], position: Position
 ) -> tuple[HeadSwapResult, SelfChecks]:
-    assert direction.maps is not None
-    swap = swap_heads(*direction.on_prompts, direction.maps.forward, heads, position)
-    return measure_head_swap(swap, direction.maps.r2[0])
+    maps: HeadMaps
+    if direction.maps is None:
+        maps = output_maps(*direction.on_prompts, direction.layers, position)
+    else:
+        maps = StreamMaps(direction.maps.forward, direction.maps.r2[0])
+    return measure_head_swap(swap_heads(*direction.on_prompts, maps, direction.layers, heads, position, roles))
 
 
 def _vector_transfer(

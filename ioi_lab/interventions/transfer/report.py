@@ -49,7 +49,9 @@ def transfer_report(result: TransferResult, context: ReportContext) -> Report:
         headline="forward_share_of_own" if is_head else "forward_share_of_native",
         charts=[Curves("logit_diff_by_scale", "scale", "logit_diff", ("direction", "vector", "layer", "source_layer"))],
     )
-    verdicts = [part.verdict for part in parts.values()] + [sentence(each.line) for each in others.values()]
+    verdicts = [part.verdict for part in parts.values()]
+    verdicts += [part.answer_of_pairs for part in parts.values() if isinstance(part, HeadSwapReport)]
+    verdicts += [sentence(each.line) for each in others.values()]
     captions = {f"{name}_{prefix}": text for prefix, part in parts.items() for name, text in part.captions.items()}
     captions |= {f"two_maps_{prefix}": each.caption for prefix, each in others.items()}
     return with_texts(report, result, context, verdicts=verdicts, captions=captions)
@@ -82,6 +84,9 @@ def _files(
     tables += [other.slope_table() for other in others.values()]
     if tables:
         files["slopes.csv"] = csv_bytes(pd.concat(tables, ignore_index=True))
+    pairs = [part.pair_table() for part in parts.values() if isinstance(part, HeadSwapReport)]
+    if pairs:
+        files["pairs.csv"] = csv_bytes(pd.concat(pairs, ignore_index=True))
     if result.new_maps_file is not None:
         files["maps.safetensors"] = result.new_maps_file
     return files

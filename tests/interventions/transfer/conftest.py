@@ -8,6 +8,7 @@ from ioi_lab.interventions.transfer.head_measure import measure_head_swap
 from ioi_lab.interventions.transfer.vector_measure import VectorOptions, measure_vector_transfer
 from ioi_lab.models.loading import load_model
 from ioi_lab.tiny import tiny_folder
+from ioi_lab.transfer.head_maps import StreamMaps
 from ioi_lab.transfer.heads import swap_heads
 from ioi_lab.transfer.unrelated import unrelated_directions
 from ioi_lab.transfer.vectors import NativeVectors, ThroughMaps, ThroughVocabulary, transfer_vectors
@@ -40,12 +41,13 @@ def measured_vectors(models, through):
     return transfer, *measure_vector_transfer(transfer, options, r2, directions)
 
 
-def measured_heads(models, heads=((2, 0), (3, 1))):
+def measured_heads(models, heads=((2, 0), (3, 1)), roles=()):
     """The prepared swap, its result and its checks."""
     source, target = on_prompts(models, n=24)
     maps = random_maps(models, (2, 3))
-    swap = swap_heads(source, target, maps, heads, "END")
-    return swap, *measure_head_swap(swap, {pair: 0.1 * sum(pair) for pair in maps})
+    stream = StreamMaps(maps, {pair: 0.1 * sum(pair) for pair in maps})
+    swap = swap_heads(source, target, stream, ((2, 3), (2, 3)), heads, "END", roles)
+    return swap, *measure_head_swap(swap)
 
 
 @pytest.fixture(scope="session", params=["maps", "vocabulary"])

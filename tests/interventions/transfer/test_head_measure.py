@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from ioi_lab.interventions.transfer.head_measure import _verdict
-from ioi_lab.transfer.heads import MEAN, OWN, ZERO
+from ioi_lab.transfer.heads import MEAN, OWN, ZERO, Role
 from tests.interventions.transfer.conftest import measured_heads
 
 
@@ -100,3 +100,15 @@ def test_the_best_heads_are_chosen_by_patching(tiny_models):
     assert result.source_patching_recovery == max(swap.recoveries[0].values())
     assert result.patching_recovery == max(swap.recoveries[1].values())
     assert result.map_r2 == pytest.approx(0.1 * (result.chosen[0] + result.replaced[0]))
+
+
+def test_heads_of_the_same_role_are_no_controls(tiny_models):
+    role = Role("subject suppressor", [(2, 0), (2, 1), (3, 1)], [(3, 0)])
+    swap, result, _ = measured_heads(tiny_models, (None, None), [role])
+    assert result.role == "subject suppressor"
+    assert (result.chosen in role.source_heads, result.replaced) == (True, (3, 0))
+    assert {"2.0", "2.1", "3.1"}.isdisjoint(result.unbeaten)
+    unsure = {name for name, low in zip(result.names, result.margins.low, strict=True) if not low > 0}
+    assert set(result.unbeaten) == unsure - {OWN, "2.0", "2.1", "3.1"}
+    assert result.others is not None
+    assert result.n_others == len(swap.names) - 4  # they are shown nevertheless

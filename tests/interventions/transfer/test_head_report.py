@@ -18,6 +18,12 @@ def head_report(result):
     return HeadSwapReport(result, "through a map", CONTEXT)
 
 
+def verdict_line(report):
+    """The last line about the chosen heads, before those about all pairs."""
+    lines = report.summary()
+    return lines[next(row for row, line in enumerate(lines) if line.startswith("every head of ")) - 1]
+
+
 def with_recovery(result, low=0.1, **changes):
     """The result with an effect to transfer, and recoveries that are surely above `low`."""
     recovery = replace(result.recovery, low=np.full(len(result.names), low))
@@ -45,7 +51,7 @@ def with_recovery(result, low=0.1, **changes):
 def test_the_verdict_of_heads_is_the_results(heads, verdict, unbeaten, line):
     result = with_recovery(heads[1], verdict=verdict, unbeaten=unbeaten)
     report = head_report(result)
-    assert report.summary()[-1].strip() == line
+    assert verdict_line(report).strip() == line
     assert any(" % of it" in text for text in report.summary()) == (verdict != "beats not even mean and zero")
     assert report.metrics()["beats_controls"] == report.metrics()["comes_over"] == (verdict == "beats every control")
     assert report.metrics()["n_unbeaten"] == len(unbeaten)
@@ -53,15 +59,16 @@ def test_the_verdict_of_heads_is_the_results(heads, verdict, unbeaten, line):
 
 def test_no_share_is_printed_of_a_native_effect_that_is_not_there(heads):
     changes = {"own_recovers": False, "verdict": "beats every control", "unbeaten": []}
-    lines = head_report(with_recovery(heads[1], **changes)).summary()
+    report = head_report(with_recovery(heads[1], **changes))
+    lines = report.summary()
     assert not any(" % of it" in line for line in lines)
     assert any("there is no native effect to have a share of" in line for line in lines)
-    assert lines[-1].endswith("there is no clear effect to transfer")
+    assert verdict_line(report).endswith("there is no clear effect to transfer")
 
 
 def test_without_intervals_nothing_is_claimed_of_heads(heads):
     result = with_recovery(heads[1], low=np.nan, own_recovers=False, verdict="beats not even mean and zero")
-    assert "there are no intervals (fewer than 8 held-out prompts" in head_report(result).summary()[-1]
+    assert "there are no intervals (fewer than 8 held-out prompts" in verdict_line(head_report(result))
 
 
 def test_a_null_result_of_heads_is_pale_and_says_so(heads):
@@ -70,6 +77,8 @@ def test_a_null_result_of_heads_is_pale_and_says_so(heads):
     transferred = with_recovery(heads[1], verdict="beats every control", beyond_mean_not_found=~nothing)
     null_figures, figures = (head_report(result).figures() for result in (null, transferred))
     for name, figure in null_figures.items():
+        if name == "recovery_by_pair":  # of all heads, not of the chosen one
+            continue
         assert "no transfer has been shown" in figure.get_suptitle()
         assert "no transfer" not in figures[name].get_suptitle()
     for each, outlines, texts in ((null_figures, 0, 0), (figures, 1, null.beyond_mean.size)):
@@ -98,3 +107,10 @@ def test_figures_of_heads_show_the_results_values(heads):
     image = figures["recovery_by_source_head"].axes[0].images or figures["recovery_by_source_head"].axes[0].collections
     assert np.ma.getdata(image[0].get_array()).ravel() == pytest.approx(result.beyond_mean.ravel())
     plt.close("all")
+
+
+def test_the_role_of_paired_heads_is_named_and_its_other_heads_are_no_controls(heads):
+    result = with_recovery(heads[1], role="subject suppressor", of_role=[(2, 0), (2, 1)])
+    text = head_report(result).verdict
+    assert "(both in the role of a subject suppressor; 2.1 of tiny-gpt2 with this role are no controls)" in text
+    assert "role" not in head_report(with_recovery(heads[1])).verdict

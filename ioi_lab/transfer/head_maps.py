@@ -1,0 +1,134 @@
+"""Maps from the output of a head of one model to that of a head of another: of the stream, or of the outputs alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+from jaxtyping import Float
+from typing_extensions import override
+
+from ioi_lab.alignment.config import PairOfLayers
+from ioi_lab.alignment.maps import PENALTIES, AffineMap
+from ioi_lab.errors import LabError
+from ioi_lab.stats.metrics import Array
+
+Head = tuple[int, int]
+"""A layer, and the index of a head in it."""
+
+Outputs = Mapping[Head, Float[Array, "prompt d_model"]]
+"""What each head writes into the residual stream at one position, by prompt."""
+
+FOLDS: Final = 5
+"""The number of parts of the answers, of which each is predicted from the others to choose a penalty."""
+
+
+class HeadMaps(ABC):
+    """Maps between the outputs of any head of the source and any head of the target."""
+
+    @abstractmethod
+    def matrix(self, source: Head, target: Head) -> Float[Array, "d_source d_target"]:
+        """Return the map of deviations of the source head's output."""
+
+    @abstractmethod
+    def r2(self, source: Head, target: Head) -> float:
+        """Return the R² of the map on what it was not fitted to."""
+
+
+@dataclass(frozen=True)
+class StreamMaps(HeadMaps):
+    """The maps of the residual stream after the heads' layers: heads write into this stream."""
+
+    maps: Mapping[PairOfLayers, AffineMap]
+    held_out_r2: Mapping[PairOfLayers, float]
+
+    @override
+    def matrix(self, source: Head, target: Head) -> Float[Array, "d_source d_target"]:
+        matrix: Array = self.maps[source[0], target[0]].matrix.cpu().numpy()
+        return matrix
+
+    @override
+    def r2(self, source: Head, target: Head) -> float:
+        return self.held_out_r2[source[0], target[0]]
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """The differences between the outputs of heads in the clean and in the corrupted pass, of the same prompts."""
+
+    training: Outputs
+    held_out: Outputs
+    answers: Sequence[str]
+    """The answer of each training prompt: the folds share none."""
+
+
+@dataclass(frozen=True)
+class OutputMaps(HeadMaps):
+    """Maps that are fitted to each pair of heads: from the contrast of the one's outputs to that of the other's.
+
+    A map is fitted by ridge regression without intercept on the training prompts, with the penalty that predicts the
+    prompts of other answers best. It sees the subspace in which the head differs between clean and corrupted prompts,
+    and writes into that of the other head; everything else of the stream is left out.
+    """
+
+    source: Contrasts
+    target: Contrasts
+    _fitted: dict[tuple[Head, Head], Float[Array, "d_source d_target"]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.source.answers)) < FOLDS:
+            raise LabError(
+                f"intervention.head_map: outputs needs training prompts with {FOLDS} or more different answers, got "
+                f"{len(set(self.source.answers))}; raise task.n"
+            )
+
+    @override
+    def matrix(self, source: Head, target: Head) -> Float[Array, "d_source d_target"]:
+        if (source, target) not in self._fitted:
+            x, y = self.source.training[source], self.target.training[target]
+            self._fitted[source, target] = DualRidge.of(x, y).matrix(self._penalty(x, y))
+        return self._fitted[source, target]
+
+    @override
+    def r2(self, source: Head, target: Head) -> float:
+        """Return the share of the held-out prompts' contrast (not centred) that the map explains."""
+        x, y = self.source.held_out[source], self.target.held_out[target]
+        return 1 - float(np.square(y - x @ self.matrix(source, target)).sum() / np.square(y).sum())
+
+    def _penalty(self, x: Float[Array, "prompt d_source"], y: Float[Array, "prompt d_target"]) -> float:
+        numbers = {answer: number for number, answer in enumerate(dict.fromkeys(self.source.answers))}
+        fold = np.array([numbers[answer] % FOLDS for answer in self.source.answers])
+        errors = np.zeros(len(PENALTIES))
+        for left_out in range(FOLDS):
+            fit = DualRidge.of(x[fold != left_out], y[fold != left_out])
+            for index, penalty in enumerate(PENALTIES):
+                predicted = x[fold == left_out] @ fit.matrix(penalty)
+                errors[index] += np.square(predicted - y[fold == left_out]).sum()
+        return PENALTIES[int(errors.argmin())]
+
+
+@dataclass(frozen=True)
+class DualRidge:
+    """Ridge regression without intercept for fewer prompts than dimensions, with any penalty."""
+
+    x: Float[Array, "prompt d_source"]
+    y: Float[Array, "prompt d_target"]
+    values: Float[Array, "prompt"]
+    vectors: Float[Array, "prompt prompt"]
+
+    @classmethod
+    def of(cls, x: Float[Array, "prompt d_source"], y: Float[Array, "prompt d_target"]) -> Self:
+        """Return the regression of y on x."""
+        values, vectors = np.linalg.eigh(x @ x.T)
+        return cls(x, y, np.maximum(values, 0), vectors)
+
+    def matrix(self, penalty: float) -> Float[Array, "d_source d_target"]:
+        """Return the coefficients for a penalty in mean squares of a dimension of x."""
+        damped = self.values + penalty * self.values.sum() / self.x.shape[1] + np.finfo(np.float64).tiny
+        kept = self.values > 1e-12 * max(self.values.max(initial=0.0), np.finfo(np.float64).tiny)
+        inverse = np.where(kept, 1 / np.where(kept, damped, 1.0), 0.0)
+        matrix: Array = self.x.T @ (self.vectors * inverse) @ (self.vectors.T @ self.y)
+        return matrix
