@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -22,7 +22,8 @@ from ioi_lab.steering.methods import Activations, Vector, make_vector, random_di
 from ioi_lab.steering.vectors import activations_at, add_direction
 from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
-from ioi_lab.transfer.vocabulary import SharedVocabulary, Translator, token_readout
+from ioi_lab.transfer.translators import LogitTranslator, RowTranslator, Translation, Translator
+from ioi_lab.transfer.vocabulary import SharedVocabulary, token_readout, unembedding_rows
 
 if TYPE_CHECKING:
     from ioi_lab.models.shape import Component
@@ -136,10 +137,13 @@ class ThroughMaps(Route):
 
 @dataclass(frozen=True)
 class ThroughVocabulary(Route):
-    """Through the tokens that both models have. Controls: the same logits, each given to another token."""
+    """Through the tokens that both models have. Controls: the same route with each token in the place of another."""
 
     source: NativeVectors
     translator: Translator
+    shared_mass: Callable[[Vector], float]
+    """Returns the share of a vector's logits that lies on shared tokens."""
+
     n_controls: int
     seed: int
 
@@ -147,11 +151,22 @@ class ThroughVocabulary(Route):
     drawn_prefix = SHUFFLED
 
     @classmethod
-    def of(cls, source: NativeVectors, target: NativeVectors, n_controls: int, seed: int) -> Self:
-        """Return the route between two models; raises a `LabError` if their vocabularies share no token."""
+    def of(
+        cls, source: NativeVectors, target: NativeVectors, n_controls: int, seed: int, kind: Translation = "logits"
+    ) -> Self:
+        """Return the route between two models; raises a `LabError` if they share no token.
+
+        The penalty of `logits` is chosen for the source's last vector.
+        """
         one, other = source.on_prompts, target.on_prompts
         shared = SharedVocabulary.of(one.model.tokens, other.model.tokens)
-        return cls(source, Translator(token_readout(one.sides), token_readout(other.sides), shared), n_controls, seed)
+        readouts = token_readout(one.sides), token_readout(other.sides)
+        by_logits = LogitTranslator.fitted(readouts, shared, source.vectors[max(source.vectors)])
+        translator: Translator = by_logits
+        if kind == "rows":
+            rows = unembedding_rows(one.model), unembedding_rows(other.model)
+            translator = RowTranslator.fitted(rows, shared)
+        return cls(source, translator, by_logits.shared_mass, n_controls, seed)
 
     @override
     def image(self, vector: Vector, pair: PairOfLayers) -> Vector:

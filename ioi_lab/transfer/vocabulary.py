@@ -1,10 +1,10 @@
-"""Directions of one model as logits over tokens, and from these as directions of another model with other tokens."""
+"""The tokens that two models share, and what their final norms and unembeddings read from a direction."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -18,20 +18,17 @@ from ioi_lab.steering.vectors import activations_at
 
 if TYPE_CHECKING:
     from ioi_lab.engine.engine import Engine
+    from ioi_lab.models.loading import LabModel
     from ioi_lab.tasks.tokens import Tokens
-
-PENALTY: Final = 0.1
-"""The penalty of the ridge regression from logits to a direction, as a share of the readout's weighted mean square.
-
-Of 1e-4 to 100, this value has the largest effect compared with shuffled vocabularies, between the two tiny models with
-three pairs of names: smaller penalties spend the direction's length on tokens that a small number of dimensions cannot
-separate.
-"""
 
 
 @dataclass(frozen=True)
 class SharedVocabulary:
-    """The tokens that stand for the same text in both models, by their ids in each."""
+    """The tokens that stand for the same text in both models, by their ids in each.
+
+    Texts are those of decoded tokens as they continue other text: `▁Mary` of a SentencePiece vocabulary is `ĠMary` of a
+    byte-level one.
+    """
 
     source: Int[Array, "token"]
     target: Int[Array, "token"]
@@ -77,45 +74,9 @@ def token_readout(engine: Engine) -> Float[Array, "vocab d_model"]:
     return directions
 
 
-@dataclass(frozen=True)
-class Translator:
-    """Translates directions through the vocabulary; `source` and `target` are the results of `token_readout`."""
-
-    source: Float[Array, "vocab_source d_source"]
-    target: Float[Array, "vocab_target d_target"]
-    shared: SharedVocabulary
-
-    def translate(
-        self, direction: Float[Array, "d_source"], shuffle: np.random.Generator | None = None
-    ) -> Float[Array, "d_target"]:
-        """Return the target's direction that writes the logits of the source's direction, to the same tokens.
-
-        It is found by ridge regression over the shared tokens, and scaled to fit best. Each token is weighted by the
-        square of its logit: a direction is about few tokens of a vocabulary, and all others would outweigh them.
-        `shuffle`: give each logit to another token.
-        """
-        from sklearn.linear_model import Ridge
-
-        logits = self._logits(direction)[self.shared.source]
-        if shuffle is not None:
-            logits = shuffle.permutation(logits)
-        weights = np.square(logits)
-        if not weights.any():
-            return np.zeros(self.target.shape[1])
-        weights /= weights.mean()
-        readout = self.target[self.shared.target]
-        size = float(weights @ np.square(readout - readout.mean(axis=0)).mean(axis=1))
-        fitted: Array = Ridge(alpha=PENALTY * size).fit(readout, logits, sample_weight=weights).coef_
-        written, wanted = (values - np.average(values, weights=weights) for values in (readout @ fitted, logits))
-        return fitted * float((weights * written) @ wanted / ((weights * written) @ written))
-
-    def shared_mass(self, direction: Float[Array, "d_source"]) -> float:
-        """Return the share of Σ|logit − mean logit| that lies on shared tokens."""
-        logits = np.abs(self._logits(direction))
-        total = logits.sum()
-        return float(logits[self.shared.source].sum() / total) if total else 0.0
-
-    def _logits(self, direction: Float[Array, "d_source"]) -> Float[Array, "vocab_source"]:
-        logits: Array = self.source @ direction
-        centred: Array = logits - logits.mean()
-        return centred
+@torch.no_grad()
+def unembedding_rows(model: LabModel) -> Float[Array, "vocab d_model"]:
+    """Return the unembedding of each token, as it is in the model's weights."""
+    n_tokens = min(len(model.tokens.tokenizer), model.bridge.cfg.d_vocab)
+    rows: Array = model.bridge.W_U[:, :n_tokens].T.double().cpu().numpy()
+    return rows

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from ioi_lab.engine.edits import Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.errors import LabError
 from ioi_lab.steering.vectors import activations_at
-from ioi_lab.transfer.vocabulary import SharedVocabulary, Translator, token_readout
-from tests.conftest import ioi_task
+from ioi_lab.tasks.tokens import Tokens
+from ioi_lab.transfer.vocabulary import SharedVocabulary, token_readout, unembedding_rows
+from tests.conftest import hugging_face, ioi_task
 
 
 def test_shared_tokens_stand_for_the_same_text(both):
@@ -58,28 +61,33 @@ def test_the_readout_of_a_small_step_is_the_models_own(both, name):
     assert np.abs(read @ step).max() > 0.1
 
 
-def test_a_direction_comes_back_from_a_rotated_copy_of_its_readout():
-    rng = np.random.default_rng(0)
-    source = rng.standard_normal((300, 10))
-    rotation = np.linalg.qr(rng.standard_normal((10, 10)))[0]
-    order = rng.permutation(300)
-    target = (source @ rotation)[order]  # the same tokens under other ids
-    shared = SharedVocabulary(order, np.arange(300))
-    direction = rng.standard_normal(10)
-    found = Translator(source, target, shared).translate(direction)
-    expected = direction @ rotation
-    assert found @ expected / (np.linalg.norm(found) * np.linalg.norm(expected)) > 0.99
-    assert np.linalg.norm(found) == pytest.approx(np.linalg.norm(expected), rel=0.05)
-    assert Translator(source, target, shared).shared_mass(direction) == pytest.approx(1)
-    rng = np.random.default_rng(1)
-    shuffled = [Translator(source, target, shared).translate(direction, rng) for _ in range(20)]
-    cosines = [other @ expected / (np.linalg.norm(other) * np.linalg.norm(expected)) for other in shuffled]
-    assert np.abs(cosines).mean() < 0.45
+def test_sentencepiece_and_byte_level_tokens_match_by_their_text():
+    """`▁Mary` and `ĠMary` are both " Mary"; "Mary" at the start of a text is another token."""
+    words = ["a", "Mary", "John"]
+    pieces = models.WordLevel(
+        {token: i for i, token in enumerate([f"▁{word}" for word in words] + words + ["<s>"])}, "<s>"
+    )
+    sentence_piece = Tokenizer(pieces)
+    sentence_piece.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    sentence_piece.decoder = decoders.Metaspace(prepend_scheme="never")
+    byte_level = Tokenizer(
+        models.WordLevel({token: i for i, token in enumerate(["<s>", *words, *(f"Ġ{word}" for word in words)])}, "<s>")
+    )
+    byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte_level.decoder = decoders.ByteLevel()
+    first, second = (
+        Tokens(PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>"), False)
+        for tokenizer in (sentence_piece, byte_level)
+    )
+    shared = SharedVocabulary.of(first, second)
+    pairs = {
+        (first.tokenizer.convert_ids_to_tokens(int(one)), second.tokenizer.convert_ids_to_tokens(int(other)))
+        for one, other in zip(shared.source, shared.target, strict=True)
+    }
+    assert pairs == {(f"▁{word}", f"Ġ{word}") for word in words} | {(word, word) for word in words}
 
 
-def test_the_shared_mass_is_that_of_the_tokens_that_are_moved():
-    source = np.array([[4.0], [-2.0], [-2.0]])
-    translator = Translator(source, np.eye(2, 1), SharedVocabulary(np.array([0]), np.array([1])))
-    assert translator.shared_mass(np.array([1.0])) == pytest.approx(0.5)
-    assert translator.shared_mass(np.array([0.0])) == 0
-    assert translator.translate(np.array([0.0])).tolist() == [0.0]
+def test_unembedding_rows_are_the_models_weights(both, folders):
+    for model in both:
+        plain = hugging_face(folders[model.shape.name]).get_output_embeddings().weight.detach().double().numpy()
+        assert unembedding_rows(model) == pytest.approx(plain[: len(model.tokens.tokenizer)])

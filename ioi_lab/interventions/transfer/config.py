@@ -58,6 +58,7 @@ class Transfer(Intervention["TransferResult"]):
     the output of a head goes through the fitted maps. `alignment` says which residual stream and which layers are
     mapped, and how maps are fitted on `corpus`, unless `maps` is a file of them. A second map of the pair of layers
     that is looked at is fitted on `other_corpus`, if one is named, at `other_positions`, and compared with the first.
+    Through the vocabulary, `translation` moves the logits of each vector, or sends it through one map of unembeddings.
     Vectors are made by `vector_method` as `intervention=steer` makes them. `head` and `source_head` are names or
     `best`: the best of all heads by patching or, with `head_pairs` roles, of those with a role that both models have.
     With `head_map` outputs, heads go through maps that are fitted to their outputs on the training prompts.
@@ -75,6 +76,7 @@ class Transfer(Intervention["TransferResult"]):
     other_corpus: dict[str, Any] | None = None
     other_positions: Literal["all", "last"] = "all"
     through: Literal["maps", "vocabulary", "head"] = "maps"
+    translation: Literal["logits", "rows"] = "logits"
     maps: str | None = None
     position: str = "END"
     scale: Literal["all"] | float | Annotated[list[float], Field(min_length=1)] = "all"
@@ -190,6 +192,7 @@ class Transfer(Intervention["TransferResult"]):
                 n_controls=self.controls,
                 n_unrelated=self.unrelated,
                 seed=self.seed,
+                translation=self.translation,
             )
         return measure_transfer(
             engine,

@@ -259,7 +259,7 @@ def _vector_transfer(
     if direction.maps is not None:
         route = ThroughMaps(source, direction.maps.forward, options.n_controls, seed)
     else:
-        route = ThroughVocabulary.of(source, target, options.n_controls, seed)
+        route = ThroughVocabulary.of(source, target, options.n_controls, seed, options.translation)
     return transfer_vectors(source, target, route)
 
 

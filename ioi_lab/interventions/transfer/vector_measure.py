@@ -30,6 +30,7 @@ from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.stats.responses import Response, prediction_band
 from ioi_lab.steering.contrasts import ContrastName
+from ioi_lab.transfer.translators import Translation
 from ioi_lab.transfer.unrelated import UnrelatedDirections
 from ioi_lab.transfer.vectors import (
     AT_NATIVE_NORM,
@@ -57,6 +58,9 @@ class VectorOptions:
 
     seed: int
     """Draws the unrelated directions, and the samples of prompts that vectors are made from again."""
+
+    translation: Translation = "logits"
+    """The way through the vocabulary."""
 
 
 def measure_vector_transfer(
@@ -214,4 +218,6 @@ class _Measured:
         if not isinstance(route, ThroughVocabulary):
             return None
         vector = self.transfer.source.vectors[self.transfer.best[0]]
-        return SharedTokens(len(route.translator.shared.source), route.translator.shared_mass(vector))
+        translator = route.translator
+        n_tokens, choice = len(translator.shared.source), translator.choice
+        return SharedTokens(n_tokens, route.shared_mass(vector), choice.penalty, choice.r2)

@@ -110,6 +110,8 @@ class VectorTransferReport:
         if result.shared_tokens is not None:
             metrics["n_shared_tokens"] = result.shared_tokens.n_tokens
             metrics["shared_mass"] = result.shared_tokens.mass
+            metrics["vocabulary_penalty"] = result.shared_tokens.penalty
+            metrics["vocabulary_r2"] = result.shared_tokens.r2
         return metrics
 
     def _mismatched(self) -> dict[str, float]:

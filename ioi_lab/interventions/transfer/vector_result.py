@@ -47,6 +47,12 @@ class SharedTokens:
     mass: float
     """The share of the vector's Σ|logit − mean logit| that lies on shared tokens."""
 
+    penalty: float
+    """The ridge penalty with the least error at left-out tokens."""
+
+    r2: float
+    """The share of the variance at left-out tokens that the regression explains."""
+
 
 @dataclass(frozen=True)
 class LayerSlopes:

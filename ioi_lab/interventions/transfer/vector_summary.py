@@ -149,5 +149,8 @@ def _unrelated(kind: UnrelatedControls) -> str:
 
 def _quality(result: VectorTransferResult) -> str:
     if (shared := result.shared_tokens) is not None:
-        return f"{shared.n_tokens:,} shared tokens carry {shared.mass:.0%} of the vector's logits"
+        return (
+            f"{shared.n_tokens:,} shared tokens carry {shared.mass:.0%} of the vector's logits, R² at left-out tokens "
+            f"{shared.r2:.2f} (penalty {shared.penalty:g})"
+        )
     return f"R² of the map {result.map_r2:.2f}"
