@@ -183,6 +183,28 @@ def clean_corrupt(pairs: Sequence[PromptPair], tokens: Tokens, names: tuple[str,
     return [ContrastPrompt(pair, pair, sign=1) for pair in pairs]
 
 
+@contrast_kind(
+    "two_answers", positive="answer is the last of two by alphabet", negative="answer is the first by alphabet"
+)
+def two_answers(pairs: Sequence[PromptPair], tokens: Tokens, names: tuple[str, str]) -> list[ContrastPrompt]:
+    """Return the twins of each pair with one of two answers against those with the other: she − he in pronouns.
+
+    The last answer in alphabetical order is positive. Raises a `LabError` unless all pairs have the same two answers.
+    """
+    answers = sorted({answer for pair in pairs for answer in (pair.answer, pair.distractor)})[::-1]
+    if len(answers) != 2 or any(len(pair.answers) > 1 or pair.answer == pair.distractor for pair in pairs):
+        raise LabError(
+            f"intervention.contrast: two_answers needs prompts that all have the same two answers, as those of "
+            f"task=gendered_pronoun; got {len(answers)} different ones; expected clean_corrupt for prompts of any kind"
+        )
+    return [
+        ContrastPrompt(pair, pair, sign=1)
+        if pair.answer == answers[0]
+        else ContrastPrompt(pair, with_tokens(pair, tokens, pair.corrupted_tokens, pair.clean_tokens), sign=-1)
+        for pair in pairs
+    ]
+
+
 @contrast_kind("answer_position", positive="answer named first", negative="answer named second", labels=("IO", "S1"))
 def answer_position(pairs: Sequence[PromptPair], tokens: Tokens, names: tuple[str, str]) -> list[ContrastPrompt]:
     """Return each prompt with the answer named first, against the same prompt with the distractor named first.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ioi_lab.transfer.vectors import NativeVectors
 
 
-_DIFFERS_IN_ALL: Final = "clean_corrupt"
+_DIFFER_IN_ALL: Final = ("clean_corrupt", "two_answers")
 
 
 def mismatched_vectors(source: NativeVectors, layer: int) -> dict[str, Vector]:
@@ -38,7 +38,7 @@ def mismatched_vectors(source: NativeVectors, layer: int) -> dict[str, Vector]:
     vectors = {}
     for name in CONTRASTS.names:
         kind = CONTRASTS[name]
-        if name in (on_prompts.contrast_name, _DIFFERS_IN_ALL) or not labels.issuperset(kind.labels):
+        if name in (on_prompts.contrast_name, *_DIFFER_IN_ALL) or not labels.issuperset(kind.labels):
             continue
         sides = PromptPairs([each.sides for each in kind.function(prompts, on_prompts.model.tokens, names)])
         engine, site = on_prompts.sides.on(sides), Site(source.component, layer, None, source.position)

@@ -8,6 +8,7 @@ from transformers import AutoTokenizer
 from ioi_lab.errors import LabError
 from ioi_lab.steering.contrasts import contrast_of, without_names
 from ioi_lab.tasks.pairs import PairsTask
+from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 from ioi_lab.tasks.tokens import Tokens
 from ioi_lab.tiny import tiny_folder
 from tests.conftest import ioi_task
@@ -138,3 +139,35 @@ def test_names_that_are_not_a_pair_are_refused(contrast, names, message):
 def test_one_prompt_has_no_two_halves(contrast, name):
     with pytest.raises(LabError, match=r"got 1 prompt, which leaves one side of the split empty; expected 2 or more"):
         contrast(name, n=1)
+
+
+def pronouns(words, n=12):
+    """Prompts of two answers, made of names and places that the tiny tokenizer has: ` he` and ` she`, or two names."""
+    prompts = ioi_task(n=n).prompt_pairs(words)
+    first, second = " James", " Robert"
+    made = []
+    for index, prompt in enumerate(prompts):
+        own, other = (first, second) if index % 3 else (second, first)
+        texts = [
+            text.replace(prompt.answer, " <a>").replace(prompt.distractor, " <d>")
+            for text in (prompt.clean, prompt.corrupted)
+        ]
+        clean, corrupted = (text.replace(" <a>", own).replace(" <d>", other) for text in texts)
+        made.append(PromptPair.build(words, clean, corrupted, own, other, lambda _: {}))
+    return PromptPairs(made)
+
+
+def test_two_answers_have_the_same_answer_on_the_positive_side_of_every_prompt(words):
+    split = contrast_of("two_answers", pronouns(words), words)
+    for prompt in (*split.training, *split.held_out):
+        assert (prompt.steered.answer == " Robert") == (prompt.sign == 1)
+        sides = (prompt.steered.clean_tokens, prompt.steered.corrupted_tokens)
+        assert (prompt.sides.clean_tokens, prompt.sides.corrupted_tokens) == (
+            sides if prompt.sign == 1 else sides[::-1]
+        )
+    assert set(split.signs) == {1, -1}
+
+
+def test_two_answers_need_prompts_with_the_same_two(contrast):
+    with pytest.raises(LabError, match="two_answers needs prompts that all have the same two answers"):
+        contrast("two_answers", n=12)
