@@ -87,9 +87,9 @@ def agreements(
                 site = Site(pairing.component, y_layer)
                 own = log_probs(model, site, batch, None) if own is None else own
                 if y_layer not in ablated:
-                    mean = means[y_layer].to(model.device).expand(len(batch), -1)
+                    mean = means[y_layer].expand(len(batch), -1)
                     ablated[y_layer] = log_probs(model, site, batch, mean)
-                stitched = log_probs(model, site, batch, each.on(model.device)(batch.x.to(each.dtype)))
+                stitched = log_probs(model, site, batch, each(batch.x.to(each.bias)))
                 text = np.array([numbers[int(number)] for number in batch.texts])
                 _add(sums[x_layer, y_layer], own, stitched, ablated[y_layer], batch.next_tokens, text)
             bar.update()
@@ -104,7 +104,7 @@ def _add(
     next_tokens: Int[Tensor, "position"],
     text: Int[np.ndarray[tuple[int], np.dtype[np.int64]], "position"],
 ) -> None:
-    followed = (next_tokens != NO_TOKEN).double()
+    followed = (next_tokens != NO_TOKEN).float()
     targets = next_tokens.clamp_min(0)[:, None]
 
     def loss(log_probabilities: Tensor) -> Tensor:
@@ -114,8 +114,8 @@ def _add(
     by_position = {
         "kl": kl_from_own(own, stitched),
         "kl_mean": kl_from_own(own, ablated),
-        "same_top": (stitched.argmax(dim=1) == top).double(),
-        "same_top_mean": (ablated.argmax(dim=1) == top).double(),
+        "same_top": stitched.argmax(dim=1) == top,
+        "same_top_mean": ablated.argmax(dim=1) == top,
         "loss": loss(stitched),
         "loss_own": loss(own),
         "loss_mean": loss(ablated),
@@ -123,7 +123,7 @@ def _add(
         "n_followed": followed,
     }
     for name, values in by_position.items():
-        np.add.at(getattr(sums, name), text, values.double().cpu().numpy())
+        np.add.at(getattr(sums, name), text, values.cpu().double().numpy())
 
 
 def agreement_estimates(agreements: Sequence[Agreement], bootstrap: Bootstrap) -> dict[str, Estimate]:

@@ -24,7 +24,6 @@ from ioi_lab.errors import LabError
 from ioi_lab.registry import Registry
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from ioi_lab.alignment.moments import PairMoments
@@ -57,15 +56,6 @@ class AffineMap:
     def size(self) -> int:
         """The number of parameters."""
         return self.matrix.numel() + self.bias.numel()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the parameters, which activations must have."""
-        return self.matrix.dtype
-
-    def on(self, device: torch.device) -> AffineMap:
-        """Return the map on a device."""
-        return AffineMap(self.matrix.to(device), self.bias.to(device))
 
     @property
     def d_out(self) -> int:

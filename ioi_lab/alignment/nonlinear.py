@@ -10,7 +10,6 @@ from jaxtyping import Float
 from ioi_lab.alignment.maps import AffineMap
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -44,15 +43,6 @@ class MlpMap:
     def d_out(self) -> int:
         """The width of the model that is mapped to."""
         return len(self.out_bias)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the parameters, which activations must have."""
-        return self.matrix.dtype
-
-    def on(self, device: torch.device) -> MlpMap:
-        """Return the map on a device."""
-        return MlpMap(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
 ActivationMap = AffineMap | MlpMap

@@ -190,7 +190,7 @@ def _maps_of_r2(result: AlignmentResult, note: str) -> Figure:
         "debiased CKA": _cells(result, forward, forward.similarities["debiased"]),
     }
     title = (
-        f"Aligning {result.component} by a {result.map_title}: held-out R² of each pair of layers\n"
+        f"Aligning {result.component}, {result.map_title}: held-out R² of each pair of layers\n"
         f"{result.corpus}: {result.n_positions:,} positions fitted, {result.n_held_out:,} of "
         f"{result.n_held_out_texts:,} other texts tried{note}"
     )

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _LEVEL: Final = 0.05
 _MAPS: Final = Method(
     "Maps between models",
-    "For each pair of layers, an affine map from one model's residual stream to the other's, fitted at positions where "
-    "both models' tokens end at the same character. It is measured on texts that it was not fitted on.",
+    "For a pair of layers, a map from one model's residual stream to the other's, affine unless its name says "
+    "otherwise, fitted at positions where both models' tokens end at the same character. It is measured on texts that "
+    "it was not fitted on.",
     "arXiv 2506.00653; arXiv 2506.06609",
 )
 _R2: Final = Method(
@@ -95,16 +96,20 @@ def with_texts(report: Report, result: AlignmentResult, low_precision: Sequence[
         "That a map explains the variance does not show that what it carries is used: see intervention=transfer."
     )
     limits += [f"Low precision: {name}." for name in low_precision]
+    drawn = (
+        "by the layer that is mapped to, from the best layer of the other model"
+        if result.layer_rule == "all"
+        else "by pair of layers"
+    )
     controls = (
-        "Held-out R² by the layer that is mapped to, from the best layer of the other model: of the map, and of its "
-        "controls. A map says something about single texts where it lies above both. Bands are 95 % intervals "
-        "over texts."
+        f"Held-out R² {drawn}: of the map, and of its controls. A map says something about single texts where it lies "
+        "above both. Bands are 95 % intervals over texts."
     )
     return replace(
         report,
         question=(
-            f"How well does a {result.map_title} carry {result.component} of {forward.source} to {forward.target}, and "
-            "back?"
+            f"How well does the {result.map_title} carry {result.component} of {forward.source} to {forward.target}, "
+            "and back?"
         ),
         answer=[
             *(_best(direction) for direction in result.directions.values()),
@@ -156,13 +161,12 @@ def _stitched(result: AlignmentResult) -> list[str]:
     if result.replaced_shares is None:
         return []
     return [
-        f"With {direction.source}'s mapped activations in {share:.0%} of its positions (layers {pair[0]} → {pair[1]}), "
-        f"{direction.target} has a KL of {interval(direction.estimates['stitched_kl'], direction.best, '.3f')} from "
-        f"its own predictions, against {interval(direction.estimates['mean_ablated_kl'], direction.best, '.3f')} with "
-        f"the mean there; it recovers {interval(direction.estimates['loss_recovered'], direction.best, '.2f')} of "
-        "the loss that mean ablation adds."
+        f"With {direction.source}'s mapped activations in {100 * share:.0f} % of its positions (layers {pair[0]} → "
+        f"{pair[1]}), {direction.target} has a KL of {interval(estimates['stitched_kl'], best, '.3f')} from its own "
+        f"predictions, against {interval(estimates['mean_ablated_kl'], best, '.3f')} with the mean there; it recovers "
+        f"{interval(estimates['loss_recovered'], best, '.2f')} of the loss that mean ablation adds."
         for direction, share in zip(result.directions.values(), result.replaced_shares, strict=True)
-        for pair in (direction.pairs[direction.best],)
+        for estimates, best, pair in ((direction.estimates, direction.best, direction.pairs[direction.best]),)
     ]
 
 

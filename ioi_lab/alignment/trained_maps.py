@@ -103,9 +103,9 @@ def _saving(checkpoint: TrainingCheckpoint, name: str) -> Callable[[Any], None]:
 
 
 def map_of(parameters: Parameters, scales: Scales) -> ActivationMap:
-    """Return the map of activations, in float64, that standardized parameters stand for."""
-    own = {name: tensor.double().cpu() for name, tensor in parameters.items()}
-    mean_x, mean_y = scales.mean_x.double().cpu(), scales.mean_y.double().cpu()
+    """Return the map of activations that standardized parameters stand for, in float64 on the device of the scales."""
+    mean_x, mean_y = scales.mean_x.double(), scales.mean_y.double()
+    own = {name: tensor.to(mean_x) for name, tensor in parameters.items()}
     into = own["matrix"] / scales.rms_x
     if "out_matrix" not in own:
         matrix = into * scales.rms_y
@@ -151,8 +151,8 @@ def stitching_objective(
         mapped = mean_y + scales.rms_y * (standardized @ parameters["matrix"] + parameters["bias"])
         return kl_from_own(own, log_probs(model, site, batch, mapped)).mean()
 
-    matrix = start.matrix.cpu() * (scales.rms_x / scales.rms_y)
-    bias = (start.on(torch.device("cpu"))(scales.mean_x.double().cpu()) - scales.mean_y.double().cpu()) / scales.rms_y
+    matrix = start.matrix * (scales.rms_x / scales.rms_y)
+    bias = (start(scales.mean_x.to(start.bias)) - scales.mean_y.to(start.bias)) / scales.rms_y
     return Objective(
         {"matrix": matrix.float().to(model.device), "bias": bias.float().to(model.device)},
         epoch,

@@ -130,7 +130,8 @@ def train(
 
     """
     state = state or TrainingState(_copy(objective.start), _copy(objective.start))
-    parameters = {name: tensor.clone().requires_grad_() for name, tensor in state.parameters.items()}
+    on_device = {name: tensor.to(objective.start[name].device) for name, tensor in state.parameters.items()}
+    parameters = {name: tensor.clone().requires_grad_() for name, tensor in on_device.items()}
     optimizer = torch.optim.AdamW(
         parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False
     )
@@ -210,7 +211,7 @@ def _keep(optimizer: torch.optim.Optimizer, parameters: Parameters, state: Train
 def _load(optimizer: torch.optim.Optimizer, parameters: Parameters, state: TrainingState) -> None:
     if state.moments:
         for name, tensor in parameters.items():
-            own = {part: state.moments[f"{name}.{part}"].clone() for part in ("exp_avg", "exp_avg_sq")}
+            own = {part: state.moments[f"{name}.{part}"].to(tensor, copy=True) for part in ("exp_avg", "exp_avg_sq")}
             optimizer.state[tensor] = {"step": torch.tensor(float(state.step)), **own}
 
 

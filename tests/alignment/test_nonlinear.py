@@ -15,5 +15,4 @@ def test_it_is_torchs_network_and_differences_need_a_point():
     changes = found.difference(vector, x)
     assert torch.allclose(changes, found(x + vector) - found(x))
     assert not torch.allclose(changes[0], changes[1], atol=1e-3)
-    assert (found.size, found.d_out, found.dtype) == (4 * 6 + 6 + 6 * 3 + 3, 3, torch.float32)
-    assert torch.equal(found.on(torch.device("cpu"))(x), found(x))
+    assert (found.size, found.d_out) == (4 * 6 + 6 + 6 * 3 + 3, 3)

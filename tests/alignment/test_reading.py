@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from ioi_lab.alignment import reading
 from ioi_lab.alignment.corpora import TextFile
 from ioi_lab.alignment.positions import Split, chunks_of
 from ioi_lab.errors import LabError
+from ioi_lab.tasks.tokens import Tokens
 from tests.alignment.conftest import (
     aligned,
     alignment_config,
@@ -69,3 +72,14 @@ def test_a_corpus_that_is_too_small_is_reported(both, tmp_path, text, config, li
     corpus = TextFile(name="text", path=str(tmp_path / "text.txt"), unit="line", n="all")
     with pytest.raises(LabError, match=line):
         aligned(both, alignment_config(**config), corpus)
+
+
+def test_models_whose_tokens_never_end_together_are_reported(both):
+    class Elsewhere(Tokens):
+        def encode_with_ends(self, text):
+            ids, ends = super().encode_with_ends(text)
+            return ids, tuple(end and end + 1000 for end in ends)
+
+    other = replace(both[1], tokens=Elsewhere(both[1].tokens.tokenizer, both[1].tokens.prepend_bos))
+    with pytest.raises(LabError, match="corpus: no token of tiny-gpt2 ends at the same character as one of"):
+        aligned((both[0], other), alignment_config(), tiny_english(30))
