@@ -25,6 +25,9 @@ from ioi_lab.models.loading import LabModel
 NO_TOKEN: Final = -1
 """The next token of a position at the end of a piece."""
 
+_SHARE: Final = 0.5
+"""The share of the memory bound that passes may take; the rest is for the activations of texts."""
+
 _VOCABULARIES: Final = 8
 """How many tensors over the vocabulary a step with gradients has in memory at a time."""
 
@@ -77,14 +80,14 @@ def pieces_by_length(
     by_length: dict[int, list[ReadPiece]] = defaultdict(list)
     for each in pieces:
         by_length[len(each.piece.ids[target_side])].append(each)
-    bound, footprint = bound_in_bytes(memory_gb, model.device), Footprint.of(model)
+    bound, footprint = _SHARE * bound_in_bytes(memory_gb, model.device), Footprint.of(model)
     for length, of_length in sorted(by_length.items()):
         needed = footprint.backward_row(length) + _VOCABULARIES * 4 * length * footprint.d_vocab
         size = min(most, int(bound / needed))
         if size == 0:
             raise LabError(
                 f"engine.memory_gb: got {memory_gb}, but a stitched pass over one text of {length} tokens needs "
-                f"{in_gb(needed)} ({model.shape.name}); raise the bound"
+                f"{in_gb(needed / _SHARE)} ({model.shape.name}); raise the bound"
             )
         for start in range(0, len(of_length), size):
             yield of_length[start : start + size]

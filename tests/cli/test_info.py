@@ -20,7 +20,7 @@ def test_the_overview_lists_models_tasks_interventions_and_presets():
 
 
 def test_a_group_and_an_option():
-    assert "  procrustes  An orthogonal map up to a scale; if widths differ, in a subspace of the" in "\n".join(
+    assert "  procrustes      An orthogonal map up to a scale; if widths differ, in a subspace of the" in "\n".join(
         answer("alignment", 100)
     )
     lines = list(answer("intervention=steer", 100))
