@@ -13,6 +13,7 @@ EFFECTS: Final = (
     "change",
     "share_of_native",
     "share_of_own",
+    "share_beyond_mean",
 )
 """A metric is the size of an effect if its name, or the last part of it, is one of these, or a recovery.
 

@@ -72,6 +72,9 @@ class HeadSwapResult:
     shares: Estimate
     """The effect of each row as a share of that of the head's own clean output."""
 
+    share_beyond_mean: Estimate
+    """What the chosen head adds to the replaced head's own mean, as a share of what its own clean output adds."""
+
     margins: Estimate
     """The recovery of the chosen head less that of each row."""
 
@@ -177,6 +180,10 @@ def measure_head_swap(swap: HeadSwap) -> tuple[HeadSwapResult, SelfChecks]:
         estimates=estimates,
         by_prompt=ByPrompt.of(engine, readout),
         shares=shares,
+        share_beyond_mean=engine.bootstrap.ratio(
+            readout.logit_diff[[chosen]] - readout.logit_diff[[mean]],
+            readout.logit_diff[[own]] - readout.logit_diff[[mean]],
+        ),
         margins=margins,
         own_row=own,
         mean_row=mean,

@@ -85,6 +85,7 @@ class HeadSwapReport:
             metrics |= scalars(f"recovery_{name}", recovery, row)
         metrics |= scalars("recovery", recovery, result.chosen_row)
         metrics |= scalars("share_of_own", result.shares, result.chosen_row)
+        metrics |= scalars("share_beyond_mean", result.share_beyond_mean)
         metrics |= scalars("cosine_to_own", result.cosine_to_own)
         metrics |= scalars("margin_over_mean", result.margins, result.mean_row)
         metrics |= scalars("margin_over_zero", result.margins, result.zero_row)
@@ -106,7 +107,7 @@ class HeadSwapReport:
             interval(result.recovery, row, ".3f")
             for row in (result.own_row, result.mean_row, result.zero_row, result.chosen_row)
         )
-        share = interval(result.shares, result.chosen_row, ".0f", 100)
+        share = interval(result.share_beyond_mean, form=".0f", factor=100)
         others = ""
         if result.others is not None:
             average = f"{result.others.mean_recovery:.3f} on average"
@@ -116,7 +117,11 @@ class HeadSwapReport:
             f"{head_name(result.replaced)} of {result.target} at {result.position}{self._pairing}, {result.n_prompts} "
             "held-out prompts, recovery of the logit difference:",
             f"  its own clean output {own}, the foreign head's {chosen}"
-            + (f": {share} % of it" if result.own_recovers and result.beats_mean_and_zero else ""),
+            + (
+                f": beyond the mean {share} % of what its own output adds"
+                if result.own_recovers and result.beats_mean_and_zero
+                else ""
+            ),
             f"  its own mean {mean}, zeroed {zero}{others}",
         ]
         if not result.own_recovers:

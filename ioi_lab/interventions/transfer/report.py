@@ -46,7 +46,7 @@ def transfer_report(result: TransferResult, context: ReportContext) -> Report:
         + [each.line for each in others.values()],
         files=_files(result, parts, others),
         provenance={"source_model": result.source_model},
-        headline="forward_share_of_own" if is_head else "forward_share_of_native",
+        headline="forward_share_beyond_mean" if is_head else "forward_share_of_native",
         charts=[Curves("logit_diff_by_scale", "scale", "logit_diff", ("direction", "vector", "layer", "source_layer"))],
     )
     verdicts = [part.verdict for part in parts.values()]

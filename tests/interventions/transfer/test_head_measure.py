@@ -25,6 +25,8 @@ def test_recoveries_shares_and_margins(heads):
     assert result.shares.value == pytest.approx(
         [change.mean() / moved[OWN].mean() for change in moved.values()], abs=1e-3
     )
+    own, mean, chosen = (moved[name].mean() for name in (OWN, MEAN, "2.0"))
+    assert result.share_beyond_mean.value == pytest.approx([(chosen - mean) / (own - mean)], abs=1e-3)
     assert result.margins.value == pytest.approx([recovery["2.0"] - each for each in recovery.values()], abs=1e-4)
     others = {name: value for name, value in recovery.items() if name not in (OWN, MEAN, ZERO, "2.0")}
     assert result.others is not None

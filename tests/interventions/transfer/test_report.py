@@ -70,9 +70,9 @@ def test_one_direction_alone_is_the_forward_one(vector_result):
 def test_the_report_of_heads_is_that_of_swapped_heads(heads):
     _, result, _ = heads
     report = transfer_report(transfer(result), CONTEXT)
-    assert report.headline == "forward_share_of_own"
+    assert report.headline == "forward_share_beyond_mean"
     assert report.summary[: len(report.summary) // 2] == HeadSwapReport(result, THROUGH, CONTEXT).summary()
-    assert report.metrics[report.headline] == result.shares.value[result.chosen_row]
+    assert report.metrics[report.headline] == result.share_beyond_mean.value[0]
     assert set(report.draw()) == {
         f"{name}_{way}"
         for name in ("recovery_in_its_place", "recovery_by_source_head", "recovery_by_pair")
