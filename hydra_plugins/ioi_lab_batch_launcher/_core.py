@@ -39,9 +39,10 @@ def run_job(
     have the config: no sweeper reads it, and those of thousands of jobs are many megabytes. A `prepared` job is
     passed on to the task function. `job_log` and `records` do what all jobs of a wave have in common once.
     """
-    folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
-    with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-        config.hydra.runtime.output_dir = str(folder.absolute())
+    hydra = config.hydra
+    folder = Path(str(hydra.sweep.dir)) / str(hydra.sweep.subdir)
+    with read_write(hydra.runtime), open_dict(hydra.runtime):
+        hydra.runtime.output_dir = str(folder.absolute())
     work: Any = task_function  # the lab's own takes a prepared job as well
     if prepared is not None:
         work = partial(work, prepared=prepared)
@@ -49,16 +50,16 @@ def run_job(
     HydraConfig.instance().cfg = cast(Any, _hydra_node(config))
     own = _without_hydra(config)
     result = JobReturn(
-        overrides=list(config.hydra.overrides.task),
+        overrides=list(hydra.overrides.task),
         working_dir=str(Path.cwd()),
-        task_name=config.hydra.job.name,
+        task_name=hydra.job.name,
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         job_log.open(config)
-        if config.hydra.output_subdir is not None:
-            records.write(folder / config.hydra.output_subdir, own, config.hydra)
-        with env_override(config.hydra.job.env_set):
+        if (subdir := hydra.output_subdir) is not None:
+            records.write(folder / subdir, own, hydra)
+        with env_override(hydra.job.env_set):
             context.callbacks.on_job_start(config=config, task_function=task_function)
             try:
                 result.return_value = work(own)
@@ -90,7 +91,6 @@ def done_already(overrides: Sequence[str], task_name: str) -> JobReturn:
 
 def _hydra_node(config: DictConfig) -> DictConfig:
     """Return what `HydraConfig.set_config` stores, without a copy: Hydra's node, with the whole config as parent."""
-    OmegaConf.set_readonly(config.hydra, True)
     node = OmegaConf.create({}, flags={"no_deepcopy_set_nodes": True})
     node.hydra = config.hydra
     node.hydra._set_parent(config)
@@ -127,7 +127,7 @@ class _Composed:
 
     keys: list[Any]
     nodes: dict[Any, Node]
-    """The nodes at the top, without Hydra's, by their keys. They are read-only, as all jobs have them."""
+    """The nodes at the top, without Hydra's, by their keys. They and Hydra's are read-only, as all jobs have them."""
 
     pickled: dict[Any, bytes]
     """The same nodes; unpickling takes a fifth of the time of a deepcopy."""
@@ -145,7 +145,7 @@ class _Composed:
         for node in nodes.values():
             node._set_parent(None)  # which would be pickled too
         pickled = {key: pickle.dumps(node) for key, node in nodes.items()}
-        for node in nodes.values():
+        for node in (hydra, *nodes.values()):
             node._set_flag("readonly", True)
         return cls(pickle.dumps(config), keys, nodes, pickled, hydra, lines)
 
@@ -233,16 +233,16 @@ class JobConfigs:
     @staticmethod
     def _enter(composed: _Composed, config: DictConfig, own: Sequence[Override]) -> None:
         composed.enter(config)
-        hydra = composed.hydra
-        OmegaConf.set_readonly(hydra, None)
+        job, overrides = composed.hydra.job, composed.hydra.overrides
         lines = [str(override.input_line) for override in own]
-        if lines != composed.lines:
-            _set_items(hydra.overrides.task, lines, composed.lines)
-            composed.lines = lines
-        form = hydra.job.config.override_dirname
-        hydra.job.override_dirname = get_overrides_dirname(
-            overrides=list(own), kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
-        )
+        with read_write(job), read_write(overrides):  # a flag of the whole node takes as long as all the rest
+            if lines != composed.lines:
+                _set_items(overrides.task, lines, composed.lines)
+                composed.lines = lines
+            form = job.config.override_dirname
+            job.override_dirname = get_overrides_dirname(
+                overrides=list(own), kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
+            )
 
     def _key(self, parsed: Sequence[tuple[Override, bool]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return what is composed once: the choices of groups, and the values that all jobs share."""

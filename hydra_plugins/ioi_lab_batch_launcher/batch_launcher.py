@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from hydra_plugins.ioi_lab_batch_launcher._core import JobConfigs, done_already, run_job
 from hydra_plugins.ioi_lab_batch_launcher._records import JobLog, JobRecords
@@ -84,10 +84,12 @@ class BatchLauncher(Launcher):
 
     @staticmethod
     def _number(config: DictConfig, number: int) -> None:
-        with open_dict(config):
-            config.hydra.job.id = number
-            config.hydra.job.num = number
-            # There may be thousands of jobs: the messages of each are only in the log of its folder.
-            root = config.hydra.job_logging.get("root")
-            if root and list(root.handlers or ()) != ["file"]:
+        job = config.hydra.job
+        with read_write(job), open_dict(job):
+            job.id = number
+            job.num = number
+        # There may be thousands of jobs: the messages of each are only in the log of its folder.
+        root = config.hydra.job_logging.get("root")
+        if root and list(root.handlers or ()) != ["file"]:
+            with read_write(root), open_dict(root):
                 root.handlers = ["file"]
