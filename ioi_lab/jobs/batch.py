@@ -41,7 +41,7 @@ class BatchedJob(PreparedJob):
 
     @override
     def outcome(self, folder: Path, identity: Mapping[str, str]) -> Outcome:
-        if self.measured is not None and self.identity_before == identity:  # unchanged since before it was measured
+        if self.measured is not None and self.identity_before == identity:
             return self.job.outcome(self.measured)
         return super().outcome(folder, identity)
 

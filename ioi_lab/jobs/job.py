@@ -152,13 +152,8 @@ class PreparedJob:
         return identity_of(config, self.modules, " ".join(weights), " ".join(model_files))
 
     def outcome(self, folder: Path, identity: Mapping[str, str]) -> Outcome:
-        """Do the work of the job with this identity.
-
-        Raises a `LabError` if anything that results depend on is changed meanwhile.
-        """
-        outcome = self.job.measure(folder)
-        check_unchanged(identity, self.identity())
-        return outcome
+        """Do the work of the job with this identity."""
+        return self.job.measure(folder)
 
 
 def run_job(
@@ -187,6 +182,7 @@ def run_job(
                     import_client(prepared.job.tracker)
                 import_libraries()
                 outcome = prepared.outcome(run.path, identity)
+                check_unchanged(identity, prepared.identity())
                 _write(run, prepared, outcome, identity, announce)
         if is_to_be_tracked(prepared.job, run, sweep):
             _track(run, prepared, sweep)
