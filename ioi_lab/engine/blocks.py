@@ -55,12 +55,14 @@ def captures_are_exact(passes: Passes, bucket: Bucket, component: Component) -> 
 
     The input of the first block that is run is edited; `bucket` holds one prompt.
     """
-    for layer in telling_layers(passes, component):
+    layers = telling_layers(passes, component)
+    passes.recording(bucket, "clean", {Site("resid_pre", layer) for layer in layers})  # which parts start from
+    for layer in layers:
         site = Site(component, layer)
         for first in {0, layer}:
             work = whole_work(0, [strong_edit(passes, bucket, Site("resid_pre", first, None, bucket.length // 2))])
             part = Part(first=first, last=layer)
-            _, expected = passes.run_batch([work] * 2, None, BasePass(bucket, "clean", {}, {}), [site])
+            _, expected = passes.run_batch([work], None, BasePass(bucket, "clean", {}, {}), [site])
             try:
                 base, _ = passes.base_pass(bucket, [work], "clean", [part])
                 _, got = passes.run_batch([work] * 2, part, base, [site])

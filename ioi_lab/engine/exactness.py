@@ -170,8 +170,9 @@ class _Trial:
 
     def _try(self, bucket: Bucket, places: Iterable[tuple[int, int]]) -> None:
         """Compare parts of passes with whole ones under edits of some layers and positions of a prompt."""
-        passes = self._passes
-        unedited = passes.selected(passes.recording(bucket, "clean", set()).end_logits[None], bucket)
+        passes, places = self._passes, list(places)
+        read = self._read_at(layer for layer, _ in places)
+        unedited = passes.selected(passes.recording(bucket, "clean", read).end_logits[None], bucket)
         if not unedited.isfinite().all():  # nothing can be proved; the measurement itself will report it
             self._agree, self._strongest = False, math.inf
             return
@@ -184,6 +185,12 @@ class _Trial:
             if self._agree:
                 got = self._of_part(bucket, edit_set, unedited)
                 self._agree = got is not None and bool((got - expected).abs().max() <= tolerance)
+
+    def _read_at(self, layers: Iterable[int]) -> set[Site]:
+        """Return the sites that edits at some layers, and the parts that they need, read: recorded in one pass."""
+        names: set[Component] = {"resid_pre", "z", "attn_out", "mlp_out", self._component}
+        having = {name: self._shape.layers(name) for name in names}
+        return {Site(name, layer) for layer in layers for name in names if layer in having[name]}
 
     def _of_part(self, bucket: Bucket, edit_set: EditSet, unedited: Tensor) -> Tensor | None:
         """Return the logits of a part of a pass; None if the architecture resists, in any way."""
