@@ -90,11 +90,18 @@ def test_a_vector_goes_through_maps_and_does_more_than_controls(sweep, tmp_path)
         assert 0.05 < found[f"{way}_share_of_native"] < 0.9
         assert found[f"{way}_share_of_native_low"] < found[f"{way}_share_of_native"]
         assert found[f"{way}_margin_over_steepest_control_low"] > 0
-    verdicts = [found[f"{way}_comes_over"] for way in ("forward", "backward")]
+        assert found[f"{way}_beats_mismatched"] == 1
+        assert found[f"{way}_other_map_map_r2"] > 0.9 > found[f"{way}_map_r2"]
+    verdicts = [
+        found[f"{way}_{through}comes_over"] for way in ("forward", "backward") for through in ("", "other_map_")
+    ]
     assert outcome.out.count("its effect transfers") == sum(verdicts)
-    assert outcome.out.count("no transfer has been shown") == 2 - sum(verdicts)
+    assert outcome.out.count("no transfer has been shown") == 4 - sum(verdicts)
     slopes = pd.read_csv(run / "slopes.csv")
-    for _, rows in slopes.groupby("direction"):  # the reason for these controls: they are harder to exceed
+    of_first_map = slopes["map"] == "ridge map fitted on prompts of ioi (s2)"
+    for _, rows in slopes[of_first_map].groupby(
+        "direction"
+    ):  # the reason for these controls: they are harder to exceed
         spread = rows.groupby("kind")["slope"].std()
         assert spread["unrelated names"] > 1.2 * spread["control"]
     assert set(table["direction"]) == {"tiny-gpt2 → tiny-pythia", "tiny-pythia → tiny-gpt2"}
@@ -106,7 +113,7 @@ def test_a_vector_goes_through_maps_and_does_more_than_controls(sweep, tmp_path)
         assert all(norms.max()[direction, control] == pytest.approx(own) for control in controls)
     assert {path.stem for path in (run / "plots").iterdir()} == {
         f"{name}_{way}"
-        for name in ("effect_by_scale", "slopes_and_controls", "slopes_by_layers")
+        for name in ("effect_by_scale", "slopes_and_controls", "slopes_by_layers", "two_maps")
         for way in ("forward", "backward")
     }
     with safe_open(run / "maps.safetensors", "pt") as file:
