@@ -11,11 +11,15 @@ import torch
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.interventions.transfer.slopes import SlopeMeter
 from ioi_lab.interventions.transfer.vector_measure import VectorOptions, measure_vector_transfer
+from ioi_lab.interventions.transfer.vector_summary import summary_lines
 from ioi_lab.stats.bootstrap import Estimate
+from ioi_lab.tasks.prompts import PromptPair, PromptPairs
 from ioi_lab.transfer.mismatch import mismatched_vectors
+from ioi_lab.transfer.shared_prompts import on_shared_prompts
 from ioi_lab.transfer.unrelated import unrelated_directions
 from ioi_lab.transfer.vectors import CARRIED, NativeVectors, ThroughMaps, transfer_vectors, with_norm_of
-from tests.transfer.conftest import on_prompts
+from tests.conftest import ioi_task
+from tests.transfer.conftest import on_prompts, random_maps
 
 
 def test_the_slopes_are_those_of_the_vector_at_the_carried_norm(vectors):
@@ -59,3 +63,24 @@ def test_in_the_model_itself_the_concept_carries_whole_and_another_one_does_not_
     assert result.agreement.carried.relative_error.value == pytest.approx([0], abs=1e-6)
     assert abs(result.slopes.mismatched.share.value[0]) < 0.1
     assert result.slopes.beats_mismatched
+
+
+def test_prompts_without_labels_have_no_other_concept(tiny_models):
+    """As those of two answers: every number is there nevertheless."""
+    tokens = tiny_models[1].tokens
+    prompts = PromptPairs(
+        [
+            PromptPair.build(tokens, pair.clean, pair.corrupted, pair.answer, pair.distractor, lambda _: {})
+            for pair in ioi_task(n=24).prompt_pairs(tokens)
+        ]
+    )
+    source, target = on_shared_prompts(tiny_models, prompts, "clean_corrupt", ("James", "Robert"), 0, "auto")
+    native = [NativeVectors.of(side, "resid_post", "END", [3], "mean_difference") for side in (source, target)]
+    transfer = transfer_vectors(*native, ThroughMaps(native[0], random_maps(tiny_models, (3,)), 5, 0))
+    options = VectorOptions("maps", "mean_difference", "clean_corrupt", ("", ""), [-1.0, 1.0], 5, 39, 0)
+    directions = unrelated_directions(native[0], 3, 39, 0)
+    result, _ = measure_vector_transfer(transfer, options, {(3, 3): 0.1}, directions)
+    assert result.slopes.mismatched.names == []
+    assert result.slopes.beats_mismatched
+    assert "another concept" not in result.slopes.rows.kinds
+    assert not any("another concept" in line for line in summary_lines(result))
