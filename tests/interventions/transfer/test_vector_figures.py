@@ -45,8 +45,9 @@ def test_the_carried_slope_is_next_to_those_of_its_controls(vectors):
     assert names[0].startswith(f"carried {100 * share.value[0]:.0f} [{100 * share.low[0]:.0f}, ")
     assert names[1].startswith("carried at native norm ")
     points = [collection.get_offsets()[:, 0] for collection in ax.collections]
-    for kind, drawn in zip(result.slopes.unrelated, points[-2:], strict=True):
+    for kind, drawn in zip(result.slopes.unrelated, points[-3:-1], strict=True):
         assert np.asarray(drawn) == pytest.approx(kind.mean_slopes)
+    assert np.asarray(points[-1]) == pytest.approx(result.slopes.mismatched.slope.value)
 
 
 def test_a_null_result_is_pale_and_says_so(vectors):
