@@ -75,5 +75,6 @@ def called(group: str, key: str) -> Iterator[None]:
     except LabError as error:
         if key == group:
             raise
-        as_key = re.sub(rf"(^|(?<=[\s(,])){group}(?=[.:])", key, str(error))
+        # Not the word itself, as in `cannot be loaded as a causal language model: …`.
+        as_key = re.sub(rf"^{group}(?=:)|(^|(?<=[\s(,])){group}(?=\.\w)", key, str(error))
         raise LabError(re.sub(rf"(^|(?<=[\s(,])){group}=", f"{group}@{key}=", as_key)) from error

@@ -19,6 +19,8 @@ from ioi_lab.errors import LabError, called, did_you_mean, explained, folded
         ("a: use model=folder model.path=DIR", "a: use model@source=folder source.path=DIR"),
         ("a: 'model.txt' and /x/model.txt are no models", "a: 'model.txt' and /x/model.txt are no models"),
         ("intervention.model: no", "intervention.model: no"),
+        ("model.path: no causal language model: x", "source.path: no causal language model: x"),
+        ("a: of this model. Expected (model.name)", "a: of this model. Expected (source.name)"),
     ],
 )
 def test_a_group_under_another_name(line, expected):
