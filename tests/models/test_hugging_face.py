@@ -28,5 +28,5 @@ def test_blocks_return_tuples_instead_of_lists(tmp_path):
     model.transformer.h[0].register_forward_hook(lambda block, arguments, output: returned.append(output))
     tokens = torch.arange(5, 17)[None]
     with torch.no_grad():
-        assert torch.equal(model(tokens).logits, hugging_face(folder)(tokens).logits)
+        assert torch.allclose(model(tokens).logits, hugging_face(folder)(tokens).logits, atol=1e-4)
     assert isinstance(returned[0], tuple)

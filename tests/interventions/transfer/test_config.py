@@ -83,7 +83,8 @@ def test_an_earlier_run_can_be_run_again_from_its_config(sweep, tmp_path):
         ({"controls": 4}, "intervention.controls: got 4, expected greater than or equal to 5"),
         (
             {"alignment": {"method": "none"}},
-            "intervention.alignment.method: got 'none', expected 'ridge', 'procrustes', 'lowrank' or 'mean_shift'",
+            "intervention.alignment.method: got 'none', expected 'ridge', 'procrustes', 'lowrank', 'anchors', "
+            "'mean_shift', 'affine_trained' or 'mlp'",
         ),
         (
             {"alignment": {"site": "resid_pre", "component": "resid_post"}},
