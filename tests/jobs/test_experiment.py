@@ -194,10 +194,10 @@ def csv_file(folder, content):
 
 # What the config alone can tell: each must end before torch is imported.
 CONFIG_MISTAKES = {
-    "unknown option": (["model=gpt3"], "model: got 'gpt3', expected one of folder, gpt2-small,"),
+    "unknown option": (["model=gpt3"], "model: got 'gpt3', expected one of folder, gemma3-270m, "),
     "unknown preset": (
         ["experiment=residual"],
-        "experiment: got 'residual', expected one of cross_model, cross_task, ",
+        "experiment: got 'residual', expected one of cross_model, cross_model_real, ",
     ),
     "no option": (["model=null"], "Config group override must be a string or a list"),
     "unknown group": (["modle=gpt2-small"], "modle: no such key (did you mean model?)"),
