@@ -20,7 +20,7 @@ SMALLER = {
     "intervention=transfer": "intervention=transfer task.n=32 intervention.unrelated=39",
     "experiment=steering_scales": "experiment=steering_scales intervention.controls=5 intervention.side_effects=0",
     "experiment=steering_heads": "experiment=steering_heads intervention.controls=5 intervention.side_effects=0",
-    "ioi-lab align": "ioi-lab align corpus.n=300",
+    "ioi-lab align": "ioi-lab align corpus.n=200 alignment.stitched_texts=20",
 }
 """What takes long, and the same with less of everything: what is typed behind it in a block still counts."""
 
