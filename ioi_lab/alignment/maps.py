@@ -139,7 +139,7 @@ class MapMethod:
     """What the fitted map is trained on further, or None: see `trained_maps`."""
 
     maps_directions: bool = True
-    """Whether its maps are affine, so that a direction has an image by itself."""
+    """Whether the fitted maps are affine, so that a direction is mapped whatever activation it is added to."""
 
 
 MAP_METHODS: Final[Registry[MapMethod]] = Registry("map method")

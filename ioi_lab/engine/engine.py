@@ -109,7 +109,7 @@ class Engine:
 
     def with_executor(self, executor: Executor) -> Engine:
         """Return this engine, sharing baselines, recordings and resamples, with another executor."""
-        self.bootstrap  # noqa: B018  # drawn before the copy, which has it then
+        self.bootstrap  # noqa: B018  # cached before the copy, so that both share the resamples
         engine = copy(self)
         engine._executor = executor
         return engine

@@ -33,8 +33,7 @@ def random_sets_line(random: RandomSets, row: int) -> str:
     n_as_good = random.n_as_good(row)
     return (
         f"With {counted(len(values), 'random set')} of as many heads {kept} instead, the logit difference is from "
-        f"{values.min():.2f} to "
-        f"{values.max():.2f}, in the median {np.median(values):.2f}; {n_as_good} of them "
+        f"{values.min():.2f} to {values.max():.2f}, in the median {np.median(values):.2f}; {n_as_good} of them "
         f"{'is' if n_as_good == 1 else 'are'} {near} the unedited model's (p = {random.p_value(row):.2g})."
     )
 

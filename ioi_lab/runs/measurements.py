@@ -36,7 +36,7 @@ OF_RUN: Final = "of_run"
 """The column of `Measurements.table` for the place of the run in the sweep."""
 
 ROW: Final = "row"
-"""The key of rows that no column of `PLACES` tells apart: their numbers in `results.csv`."""
+"""The key of rows with the same values in all columns of `PLACES`: their numbers in `results.csv`."""
 
 _OF_LOGIT_DIFF: Final = ("logit_diff", "logit_diff_share", "recovery", "slope", "initial_slope", "efficiency")
 """The metrics of the effect on the logit difference."""

@@ -49,11 +49,11 @@ class Step:
     """How each key of its `intervention` is chosen whose value in the config is `chosen`."""
 
     other_prompts: bool = False
-    """Whether it measures on the prompts of the next seed, which earlier steps have not used to choose anything."""
+    """Whether the step measures on the prompts of the next seed, from which no earlier step has chosen anything."""
 
     kind: Literal["experiment", "alignment"] = "experiment"
     needs_source: bool = False
-    """Whether it needs a second model, the source."""
+    """Whether the step needs a second model, the source."""
 
     def rules_of(self, intervention: Mapping[str, Any]) -> dict[str, Rule]:
         """Return the rules that are used, given the step's config: the user may have set a key instead."""

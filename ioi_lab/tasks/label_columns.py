@@ -1,7 +1,7 @@
 """Columns `label:NAME` of a file of prompts: the tokens at which position labels stand.
 
-A cell has a text that is in the clean prompt once; the label is at the last token of this text. A word that is there
-several times is told apart by the words in front of it: `store, John`.
+A cell has a text that is in the clean prompt once; the label is at the last token of this text. If a word is there
+several times, the cell has the words before it too: `store, John`.
 """
 
 from __future__ import annotations

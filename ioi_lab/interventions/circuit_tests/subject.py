@@ -45,7 +45,7 @@ class Subject:
     """Runs them on the prompts of the tests."""
 
     scores: Float[Array, "prompt edge"]
-    """Of all edges in each prompt of discovery."""
+    """The scores of all edges in each discovery prompt."""
 
     settings: SearchSettings
     count: int

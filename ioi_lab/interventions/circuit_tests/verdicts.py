@@ -106,7 +106,7 @@ def _against_random(test: str, comparisons: Sequence[Comparison], sentence: str)
 
 
 def _shares(comparisons: Sequence[Comparison], what: str) -> str:
-    """Return how many random circuits of each kind are worse, or why that cannot be told."""
+    """Return how many random circuits of each kind are worse, or why the comparison is not possible."""
     possible = [each for each in comparisons if not each.why_not]
     parts = [
         f"{each.n_worse} of {len(each.random)} of {KINDS[each.kind]} (p = {each.p_value:.2g})" for each in possible

@@ -47,8 +47,8 @@ class Detail:
 def render(page: Page, parts: Sequence[Page] = ()) -> str:
     """Return a page as one self-contained HTML text; with `parts`, a contents list and one section per part.
 
-    Texts of any origin are safe: they are escaped, and control characters are shown as escapes. The text refers to no
-    address, and tells browsers to load none.
+    Texts of any origin are safe: they are escaped, and control characters are shown as escapes. The page loads
+    nothing from any address, and its security policy forbids browsers to.
     """
     return _environment().get_template("report.html").render(page=page, parts=parts)
 

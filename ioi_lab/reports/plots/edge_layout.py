@@ -21,7 +21,7 @@ _NAME: Final = re.compile(r"(?P<writer>[^>]+)->(?P<reader>[^<@]+)(?:<(?P<port>[q
 _NODE: Final = re.compile(r"(?:a(?P<attention>\d+)\.h(?P<head>\d+)|m(?P<mlp>\d+))")
 
 _NEAR: Final = 0.75
-"""An edge that passes a head at less than this many rows touches its box."""
+"""The vertical distance, in rows, below which an edge touches the box of a head that it passes."""
 
 _CROSSING: Final = 5.0
 """How many rows further edges may go up or down in place of one that passes through a box."""

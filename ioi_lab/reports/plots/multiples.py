@@ -66,7 +66,7 @@ def small_multiples(
 
     Args:
         axis: The x axis: with places, its values are numbers, and lines join them; without, they are categories, whose
-            points stand beside each other.
+            points are drawn next to each other.
         panels: The panels, which all have the same lines; of more than `MAX_PANELS`, some are drawn, and the title
             says so.
         value_label: The label of the y axis.
@@ -127,8 +127,8 @@ def _draw(ax: Axes, axis: Axis, panel: Multiple, kept: Sequence[int], *, has_zer
         elif bounded.any():
             ax.vlines(at[bounded], line.low[bounded], line.high[bounded], color=line.colour, linewidth=1.2)
         for place, values in zip(at, panel.samples[index] if panel.samples else (), strict=False):
-            beside = place + (0.12 / max(len(kept), 2) if axis.places is None else 0.0)
-            ax.scatter(np.full(len(values), beside), values, s=6, color=line.colour, alpha=0.45, linewidths=0)
+            shifted = place + (0.12 / max(len(kept), 2) if axis.places is None else 0.0)
+            ax.scatter(np.full(len(values), shifted), values, s=6, color=line.colour, alpha=0.45, linewidths=0)
 
 
 def _name_ticks(ax: Axes, axis: Axis, width: float, *, is_lowest: bool) -> None:
