@@ -10,6 +10,7 @@ import numpy as np
 
 from ioi_lab.alignment.layer_pairs import RULES
 from ioi_lab.reports.definitions import Method
+from ioi_lab.reports.report import precision_limits
 from ioi_lab.reports.wording import interval
 from ioi_lab.stats.discoveries import adjusted
 
@@ -95,7 +96,7 @@ def with_texts(report: Report, result: AlignmentResult, low_precision: Sequence[
     limits.append(
         "That a map explains the variance does not show that what it carries is used: see intervention=transfer."
     )
-    limits += [f"Low precision: {name}." for name in low_precision]
+    limits += precision_limits(low_precision)
     drawn = (
         "by the layer that is mapped to, from the best layer of the other model"
         if result.layer_rule == "all"

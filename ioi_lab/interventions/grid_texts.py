@@ -68,7 +68,7 @@ class GridTexts:
         if self._title.sets != "each":
             return [line for row in range(min(len(result.rows), _MAX_NAMED)) for line in self._set_lines(row)]
         n_rows, noun = len(result.rows), self._noun
-        largest = f"the largest effect is that of {self._effect(result.ranking[0])}"
+        largest = f"the largest effect, {self._unit}, is that of {self._effect(result.ranking[0])}"
         if not result.discoveries.is_known or not result.effect.has_bounds:
             return [
                 f"Without intervals or tests (fewer than {MIN_PROMPTS} {self._context.over}, or a gap that may "
@@ -79,11 +79,12 @@ class GridTexts:
         count = len(result.top)
         large = [row for row in result.top if abs(result.effect.value[row]) >= _MIN_NAMED]
         shown = large[:_MAX_NAMED] or result.top[:1]
-        largest_of = f"; the {len(shown)} largest" if len(shown) > 1 else "; the largest"
+        largest_of = f"the {len(shown)} largest, " if len(shown) > 1 else "the largest, "
         which = largest_of if len(shown) < count else ""
         sentences = [
             f"{count} of {n_rows} {noun}s {'has an effect' if count == 1 else 'have effects'} beyond chance "
-            f"{test_over(self._context.over)}{which}: {enumerated([self._effect(row) for row in shown])}.",
+            f"{test_over(self._context.over)}; {which}{self._unit}: "
+            f"{enumerated([self._effect(row) for row in shown])}.",
             self._scale,
         ]
         held_out = result.discoveries.held_out
@@ -160,6 +161,10 @@ class GridTexts:
             "prompts: (m − corrupted) / (clean − corrupted), of means over prompts. For the KL divergence from the "
             "clean pass it is 1 − KL(clean ‖ edited) / KL(clean ‖ corrupted)."
         )
+
+    @property
+    def _unit(self) -> str:
+        return "in recovery" if self._title.base == "corrupted" else "in change of recovery"
 
     @property
     def _scale(self) -> str:

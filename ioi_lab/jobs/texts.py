@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ioi_lab.reports.definitions import LOGIT_DIFFERENCE, PASSES, SELF_CHECKS, intervals
+from ioi_lab.reports.report import precision_limits
 from ioi_lab.reports.wording import counted, interval, sentence
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
 
@@ -31,7 +32,7 @@ def with_common_texts(report: Report, result: Result, context: ReportContext) ->
         methods=list(dict.fromkeys([*report.methods, PASSES, LOGIT_DIFFERENCE, intervals(context.over), SELF_CHECKS])),
         limits=[
             *(warning for warning in _warnings(report.summary) if warning not in report.answer),
-            *_precision(context.low_precision),
+            *precision_limits(context.low_precision),
             *_prompts(baselines, context),
             *report.limits,
             *_self_checks(result.checks),
@@ -50,10 +51,6 @@ def _baseline_sentence(baselines: Baselines) -> str:
 
 def _warnings(summary: Sequence[str]) -> Iterator[str]:
     return (sentence(line.strip()) for line in summary if line.strip().startswith("warning: "))
-
-
-def _precision(low_precision: Sequence[str]) -> Iterator[str]:
-    return (f"{name} is in low precision: at full precision the numbers differ somewhat." for name in low_precision)
 
 
 def _self_checks(checks: SelfChecks) -> Iterator[str]:

@@ -109,6 +109,11 @@ def precision_lines(low_precision: Sequence[str]) -> list[str]:
     return [f"low precision: {', '.join(low_precision)}"] if low_precision else []
 
 
+def precision_limits(low_precision: Sequence[str]) -> list[str]:
+    """Return the limits of a report that models in low precision set, a sentence each."""
+    return [f"{name} is in low precision: at full precision the numbers differ somewhat." for name in low_precision]
+
+
 def tidy_table(selectors: Sequence[Mapping[str, Any]], estimates: Mapping[str, Estimate]) -> pd.DataFrame:
     """Return the tidy table: each row described by its `selectors`, then each estimate with its bounds."""
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ioi_lab.reports.report import Report, ReportContext, precision_lines
+from ioi_lab.reports.report import Report, ReportContext, precision_limits, precision_lines
 from ioi_lab.reports.wording import counted, listed, sentence
 from ioi_lab.runs.reading import read_run
 from ioi_lab.storage.tables import csv_bytes, read_table
@@ -43,7 +43,7 @@ class StudyReport:
             headline=f"{BASELINE}_clean_accuracy",
             question=f"How does {self._context.model} do the task {self._context.task}?",
             answer=[*self._answers(), *agreement],
-            limits=[*self._holes(), *self._limits()],
+            limits=[*self._holes(), *precision_limits(self._context.low_precision), *self._limits()],
             parts=[record.folder.name for record in self._records if record.state != "skipped"],
         )
 

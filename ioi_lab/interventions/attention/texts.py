@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ioi_lab.interventions.attention.figures import map_name, page_name, pattern_name
+from ioi_lab.lenses.attention import ELSEWHERE
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports.captions import SHARES
 from ioi_lab.reports.definitions import WANG, Method
@@ -58,7 +59,8 @@ def _of_drawn(result: AttentionResult) -> Iterator[str]:
     for head in result.drawn[:_MAX_NAMED]:
         row = result.row(head)
         most = max(result.weights, key=lambda key: result.weights[key].value[row])
-        named.append(f"{head_name(head)} to {most} ({interval(result.weights[most], row)})")
+        where = "tokens without a label" if most == ELSEWHERE else most
+        named.append(f"{head_name(head)} to {where} ({interval(result.weights[most], row)})")
     yield f"From {result.query}, on the {result.which} prompts, the heads attend most: {enumerated(named)}."
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from ioi_lab.interventions.circuit_tests.figures import figures_of
 from ioi_lab.interventions.circuit_tests.measure import CircuitTestsResult
 from ioi_lab.interventions.circuit_tests.texts import with_texts
-from ioi_lab.interventions.circuit_tests.verdicts import Verdict, subject_line, tally, verdicts
+from ioi_lab.interventions.circuit_tests.verdict import Verdict, tally
+from ioi_lab.interventions.circuit_tests.verdicts import subject_line, verdicts
 from ioi_lab.reports.charts import Ranking
 from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
 from ioi_lab.stats.bootstrap import Estimate

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ioi_lab.interventions.circuit_tests.verdicts import subject_line, tally
+from ioi_lab.interventions.circuit_tests.verdict import outcomes
+from ioi_lab.interventions.circuit_tests.verdicts import subject_line
 from ioi_lab.reports.captions import RANKED, bars, joined
 from ioi_lab.reports.definitions import FAITHFULNESS, WANG, Method
 from ioi_lab.reports.wording import counted, sentence
 
 if TYPE_CHECKING:
     from ioi_lab.interventions.circuit_tests.measure import CircuitTestsResult
-    from ioi_lab.interventions.circuit_tests.verdicts import Verdict
+    from ioi_lab.interventions.circuit_tests.verdict import Verdict
     from ioi_lab.reports.report import Report, ReportContext
 
 _SHI: Final = "Shi et al. 2024, arXiv 2410.13032"
@@ -66,7 +67,7 @@ def with_texts(report: Report, result: CircuitTestsResult, context: ReportContex
         report,
         question=f"Is this circuit of {context.model} for {context.task} real: enough, needed, minimal, and stable?",
         answer=[
-            f"Of {counted(len(found), 'test')}: {tally(found)}.",
+            f"Of {counted(len(found), 'test')}, {outcomes(found)}.",
             sentence(subject_line(result)),
             *(sentence(each.line) for each in found),
         ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,9 +11,10 @@ from ioi_lab.circuits.faithfulness import FAITHFUL
 from ioi_lab.circuits.validity import ablation_choice, completeness
 from ioi_lab.circuits.validity.controls import Comparison, Kind
 from ioi_lab.circuits.validity.equivalence import PUBLISHED_IOI, TOLERANCE
-from ioi_lab.circuits.validity.evaluation import LEVEL, MARGIN, Outcome
+from ioi_lab.circuits.validity.evaluation import LEVEL, MARGIN
 from ioi_lab.circuits.validity.stability import BAR
-from ioi_lab.reports.wording import counted, interval, listed, number
+from ioi_lab.interventions.circuit_tests.verdict import Statistic, Verdict, joint_outcome
+from ioi_lab.reports.wording import counted, interval, listed
 from ioi_lab.stats.bootstrap import Estimate
 
 if TYPE_CHECKING:
@@ -26,30 +26,6 @@ KINDS: Final[dict[Kind, str]] = {
     "matched": "random edges of the same classes",
     "paths": "random paths",
 }
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A number of a test, with its interval and what it is compared with."""
-
-    name: str
-    value: Estimate
-    reference: float | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How a test of a circuit ends."""
-
-    test: str
-    outcome: Outcome
-    sentence: str
-    statistics: list[Statistic]
-
-    @property
-    def line(self) -> str:
-        """The test, its outcome and the sentence."""
-        return f"{self.test.replace('_', ' ')}: {self.outcome}; {self.sentence}"
 
 
 def verdicts(result: CircuitTestsResult) -> list[Verdict]:
@@ -70,14 +46,6 @@ def verdicts(result: CircuitTestsResult) -> list[Verdict]:
 def exact(value: float) -> Estimate:
     """Return a number without an interval."""
     return Estimate(np.array([float(value)]), np.full(1, np.nan), np.full(1, np.nan))
-
-
-def joint_outcome(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return the outcome of several comparisons for one claim: it holds if it does in all that are possible."""
-    for outcome in ("fails", "not shown", "holds"):
-        if outcome in outcomes:
-            return outcome
-    return "not testable"
 
 
 def _sufficiency(result: CircuitTestsResult) -> Verdict:
@@ -282,12 +250,3 @@ def subject_line(result: CircuitTestsResult) -> str:
         f"circuit of {counted(n_edges, 'edge')} of {n_all:,}, {how}, tested on {counted(n_prompts, 'prompt')}{on}; "
         f"ablated edges carry: {result.keys.ablation.replace('_', ' ')}"
     )
-
-
-def tally(found: Sequence[Verdict]) -> str:
-    """Return how many tests end in which way."""
-    counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in _ORDER}
-    return ", ".join(f"{outcome}: {number(count)}" for outcome, count in counts.items() if count)
-
-
-_ORDER: Final[tuple[Outcome, ...]] = ("holds", "fails", "not shown", "not testable")

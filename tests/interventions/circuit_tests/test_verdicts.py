@@ -6,20 +6,13 @@ import numpy as np
 import pytest
 
 from ioi_lab.circuits.validity.self_repair import SelfRepair
-from ioi_lab.interventions.circuit_tests.verdicts import joint_outcome, subject_line, tally, verdicts
+from ioi_lab.interventions.circuit_tests.verdicts import subject_line, verdicts
 from ioi_lab.stats.bootstrap import Estimate
 
 
 def sentence(result, test):
     (found,) = (each for each in verdicts(result) if each.test == test)
     return found.line
-
-
-def test_a_claim_holds_only_if_it_does_in_every_comparison():
-    assert joint_outcome(["holds", "not testable"]) == "holds"
-    assert joint_outcome(["holds", "not shown", "not testable"]) == "not shown"
-    assert joint_outcome(["holds", "not shown", "fails"]) == "fails"
-    assert joint_outcome(["not testable"] * 2) == joint_outcome([]) == "not testable"
 
 
 def test_sentences_of_a_right_circuit(right):
@@ -102,11 +95,6 @@ def test_every_statistic_is_a_number(right, wrong):
         found = verdicts(result)
         assert all(np.isfinite(each.value.value).all() for verdict in found for each in verdict.statistics)
         assert len({each.test for each in found}) == len(found)
-
-
-def test_the_tally_counts_outcomes(right):
-    holds, shown = (replace(verdicts(right)[0], outcome=outcome) for outcome in ("holds", "not shown"))
-    assert tally([holds, shown, holds]) == "holds: 2, not shown: 1"
 
 
 def test_mean_overlap_has_the_spread_of_pairs(right):
