@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Pass, Site
+from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, FromPass, Site
 from ioi_lab.engine.engine import Engine
 from ioi_lab.models.heads import head_name
 from ioi_lab.stats.metrics import Array
-from ioi_lab.steering.vectors import activations_at
 from ioi_lab.tasks.prompts import Position
+from ioi_lab.transfer.head_controls import HeadControls, without_effect
+from ioi_lab.transfer.head_images import Images, head_outputs, mean_outputs, written_instead
 from ioi_lab.transfer.head_maps import Contrasts, Head, HeadMaps, OutputMaps, Outputs
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
 
@@ -65,6 +65,9 @@ class HeadSwap:
     grids: tuple[HeadGrid, HeadGrid]
     """Every head of the source in the place of several heads of the target: training and held-out prompts."""
 
+    controls: HeadControls
+    """What the best of them is compared with."""
+
     @property
     def names(self) -> list[str]:
         """The names of what is written, in the order of the edit sets."""
@@ -102,7 +105,7 @@ class HeadGrid:
     replaced: Sequence[Head]
     sources: Sequence[Head]
     edits: Sequence[EditSet]
-    """For each replaced head, its own clean output, its own mean, and then each head of the source."""
+    """For each replaced head, its own clean output, its own mean, nothing, and then each head of the source."""
 
 
 def swap_heads(
@@ -113,6 +116,7 @@ def swap_heads(
     heads: tuple[Head | None, Head | None],
     position: Position,
     roles: Sequence[Role] = (),
+    n_idle: int = 4,
 ) -> HeadSwap:
     """Return the edits that swap heads at one position.
 
@@ -130,11 +134,13 @@ def swap_heads(
         position: The position of the heads.
         roles: The roles that heads of both models have. If there are any, a head that is None is the one that recovers
             most of those with the role; of several roles, that whose head of the target recovers most.
+        n_idle: The number of heads without effect, of either model, that controls are made of.
 
     """
+    everywhere = _patching_recoveries(target, target.model.shape.layers("z"), position)
     recoveries = (
         _patching_recoveries(source, layers[0], position),
-        _patching_recoveries(target, layers[1], position),
+        {head: recovery for head, recovery in everywhere.items() if head[0] in layers[1]},
     )
     role = max(roles, key=lambda each: max(recoveries[1][head] for head in each.target_heads), default=None)
     candidates = (None, None) if role is None else (role.source_heads, role.target_heads)
@@ -144,9 +150,12 @@ def swap_heads(
     )
     sources = list(recoveries[0])
     targets = sorted(recoveries[1], key=lambda head: -recoveries[1][head])[:MAX_REPLACED]
-    images = _Images.of(source, target, sources, [*{*targets, replaced}], maps, position)
+    idle = without_effect(recoveries[0], everywhere, targets, n_idle)
+    means = mean_outputs(target, list(dict.fromkeys([replaced, *targets])), position)
+    images = Images.of(source, target, sources, means, maps, position)
     mapped = images.held_out(replaced)
-    means, n_prompts = images.target_means, len(target.held_out.prompts)
+    own = head_outputs(target.held_out, "clean", list(means), position)
+    deviations = {head: output - means[head] for head, output in own.items()}
     return HeadSwap(
         source=source,
         target=target,
@@ -154,69 +163,18 @@ def swap_heads(
         chosen=chosen,
         replaced=replaced,
         role=None if heads != (None, None) else role,
-        edits=_edits(Site("z", *replaced, position), means[replaced], mapped, n_prompts),
+        edits=_edits(Site("z", *replaced, position), means[replaced], mapped, len(target.held_out.prompts)),
         recoveries=recoveries,
         mapped=mapped[chosen],
         length=images.length(chosen, replaced),
-        own=_outputs(target.held_out, "clean", [replaced], position)[replaced] - means[replaced],
+        own=deviations[replaced],
         map_r2=maps.r2(chosen, replaced),
         grids=(
             _grid(target.training, {head: images.training(head) for head in targets}, means, position),
             _grid(target.held_out, {head: images.held_out(head) for head in targets}, means, position),
         ),
+        controls=HeadControls.of(target, idle, images, means, deviations, position),
     )
-
-
-@dataclass(frozen=True)
-class _Images:
-    """The images of the source heads' clean deviations in the place of heads of the target, at these heads' lengths."""
-
-    maps: HeadMaps
-    deviations: tuple[Outputs, Outputs]
-    """Of the source's heads, from their means: on the training and on the held-out prompts."""
-
-    target_means: Mapping[Head, Float[Array, "d_target"]]
-    lengths: Mapping[Head, float]
-    """The norm of the own deviations of each head of the target, over all training prompts."""
-
-    @classmethod
-    def of(
-        cls,
-        source: ModelOnPrompts,
-        target: ModelOnPrompts,
-        sources: Sequence[Head],
-        targets: Sequence[Head],
-        maps: HeadMaps,
-        position: Position,
-    ) -> Self:
-        source_means, target_means = (
-            _mean_outputs(model, heads, position) for model, heads in ((source, sources), (target, targets))
-        )
-        training, held_out = (
-            {head: output - source_means[head] for head, output in _outputs(engine, "clean", sources, position).items()}
-            for engine in (source.training, source.held_out)
-        )
-        own = _outputs(target.training, "clean", targets, position)
-        lengths = {head: float(np.linalg.norm(output - target_means[head])) for head, output in own.items()}
-        return cls(maps, (training, held_out), target_means, lengths)
-
-    def length(self, source: Head, target: Head) -> float:
-        """Return the norm of an image, before it is scaled, as a share of that of the target's own deviations."""
-        image = self.deviations[0][source] @ self.maps.matrix(source, target)
-        return float(np.linalg.norm(image)) / (self.lengths[target] or 1.0)
-
-    def training(self, target: Head) -> dict[Head, Float[Array, "prompt d_target"]]:
-        return self._images(self.deviations[0], target)
-
-    def held_out(self, target: Head) -> dict[Head, Float[Array, "prompt d_target"]]:
-        return self._images(self.deviations[1], target)
-
-    def _images(self, deviations: Outputs, target: Head) -> dict[Head, Float[Array, "prompt d_target"]]:
-        lengths = {head: self.length(head, target) for head in deviations}
-        return {
-            head: deviation @ self.maps.matrix(head, target) / (lengths[head] or 1.0)
-            for head, deviation in deviations.items()
-        }
 
 
 def output_maps(
@@ -233,7 +191,7 @@ def output_maps(
 
 
 def _contrast(engine: Engine, heads: Sequence[Head], position: Position) -> Outputs:
-    clean, corrupted = (_outputs(engine, which, heads, position) for which in OTHER_PASS)
+    clean, corrupted = (head_outputs(engine, which, heads, position) for which in OTHER_PASS)
     return {head: clean[head] - corrupted[head] for head in heads}
 
 
@@ -246,7 +204,7 @@ def _grid(
     edits: list[EditSet] = []
     for head, mapped in images.items():
         of_head = _edits(Site("z", *head, position), means[head], mapped, len(target.prompts))
-        edits += [edit for name, edit in of_head.items() if name != ZERO]
+        edits += of_head.values()
     return HeadGrid(target, list(images), list(next(iter(images.values()))), edits)
 
 
@@ -255,16 +213,10 @@ def _edits(
 ) -> dict[str, EditSet]:
     edits: dict[str, EditSet] = {
         OWN: (Edit(site, "replace", FromPass("clean")),),
-        MEAN: _in_place_of(site, np.tile(mean, (n_prompts, 1))),
+        MEAN: written_instead(site, np.tile(mean, (n_prompts, 1))),
         ZERO: (Edit(site, "zero"),),
     }
-    return edits | {head_name(head): _in_place_of(site, mean + deviation) for head, deviation in mapped.items()}
-
-
-def _in_place_of(site: Site, output: Float[Array, "prompt d_model"]) -> EditSet:
-    """Return the edits that write into the residual stream instead of a head's output."""
-    attention = Site("attn_out", site.layer, None, site.position)
-    return Edit(site, "zero"), Edit(attention, "add", torch.from_numpy(output).float())
+    return edits | {head_name(head): written_instead(site, mean + deviation) for head, deviation in mapped.items()}
 
 
 def _patching_recoveries(model: ModelOnPrompts, layers: Sequence[int], position: Position) -> dict[Head, float]:
@@ -276,21 +228,3 @@ def _patching_recoveries(model: ModelOnPrompts, layers: Sequence[int], position:
     gap = (clean.logit_diff - corrupted.logit_diff).mean()
     recovered = (readout.logit_diff - corrupted.logit_diff).mean(axis=1) / gap
     return dict(zip(heads, recovered.tolist(), strict=True))
-
-
-def _mean_outputs(
-    model: ModelOnPrompts, heads: Sequence[Head], position: Position
-) -> dict[Head, Float[Array, "d_model"]]:
-    """Return the mean output of each head over both passes of the training prompts."""
-    passes = [_outputs(model.training, which, heads, position) for which in OTHER_PASS]
-    return {head: np.mean([outputs[head].mean(axis=0) for outputs in passes], axis=0) for head in heads}
-
-
-def _outputs(
-    engine: Engine, which: Pass, heads: Sequence[Head], position: Position
-) -> dict[Head, Float[Array, "prompt d_model"]]:
-    """Return what each head writes into the residual stream, without the bias that is added after W_O."""
-    sites = {head: Site("z", *head, position) for head in heads}
-    activations = activations_at(engine, which, list(sites.values()))
-    weights = {layer: engine.model.bridge.blocks[layer].attn.W_O.double().cpu().numpy() for layer, _ in heads}
-    return {head: activations[site] @ weights[head[0]][head[1]] for head, site in sites.items()}

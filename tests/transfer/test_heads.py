@@ -115,9 +115,9 @@ def test_the_grid_has_every_head_of_the_source_in_the_place_of_the_best_of_the_t
     for grid, engine in zip(swap.grids, (target.training, target.held_out), strict=True):
         assert grid.engine is engine
         assert list(grid.sources) == list(swap.recoveries[0])
-        assert len(grid.edits) == MAX_REPLACED * (2 + len(grid.sources))
+        assert len(grid.edits) == MAX_REPLACED * (3 + len(grid.sources))
     assert swap.grids[0].replaced[0] == swap.replaced
-    row = 2 + list(swap.grids[1].sources).index(swap.chosen)
+    row = 3 + list(swap.grids[1].sources).index(swap.chosen)
     in_grid, alone = (
         target.held_out.run([edits], "corrupted").logit_diff
         for edits in (swap.grids[1].edits[row], swap.edits[".".join(map(str, swap.chosen))])

@@ -62,6 +62,8 @@ class Transfer(Intervention["TransferResult"]):
     Vectors are made by `vector_method` as `intervention=steer` makes them. `head` and `source_head` are names or
     `best`: the best of all heads by patching or, with `head_pairs` roles, of those with a role that both models have.
     With `head_map` outputs, heads go through maps that are fitted to their outputs on the training prompts.
+    `idle_heads` heads of either model, those whose own clean output recovers least in absolute value on the training
+    prompts, are controls: their images, and the places of one of them in each of several other layers.
     """
 
     renamed_keys: ClassVar = {
@@ -89,6 +91,7 @@ class Transfer(Intervention["TransferResult"]):
     source_head: Literal["best"] | HeadName = "best"
     head_pairs: Literal["patching", "roles"] = "patching"
     head_map: Literal["stream", "outputs"] = "stream"
+    idle_heads: Annotated[int, Field(ge=1)] = 4
     both: bool = True
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -201,7 +204,7 @@ class Transfer(Intervention["TransferResult"]):
             other_map_source=self._other_map_source,
             position=self.position,
             vectors=vectors,
-            heads=HeadOptions(self.source_head, self.head, self.head_pairs, self.head_map),
+            heads=HeadOptions(self.source_head, self.head, self.head_pairs, self.head_map, self.idle_heads),
             both=self.both,
             seed=self.seed,
         )

@@ -1,4 +1,4 @@
-"""Whether the output of any head comes over: every head of the source in the place of several heads of the target."""
+"""Whether the function of any head comes over: every head of the source in the place of several of the target."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
+from ioi_lab.interventions.transfer.head_margins import HeadMargins, measure_margins
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Array
+from ioi_lab.transfer.head_controls import HeadControls
 from ioi_lab.transfer.head_maps import Head
 from ioi_lab.transfer.heads import HeadGrid
 
@@ -40,13 +42,32 @@ class PairGrid:
     share_of_best: Estimate
     """The same as a share of that by the head's own clean output."""
 
-    above_others: Estimate
-    """The recovery by it less the mean of all other heads of the source in the same place."""
+    margins: HeadMargins
+    """How far its recovery is above that of each control."""
 
     @property
     def n_above(self) -> int | None:
         """The number of pairs that recover more than the mean, corrected for their number; None without tests."""
         return None if self.not_found is None else int((~self.not_found & (self.beyond > 0)).sum())
+
+    def has_function(self, row: int) -> bool:
+        """Return whether there is a function that could come over: the best head has an effect in its own model."""
+        return self.best[row] not in self.margins.idle.of_source
+
+    @property
+    def come_over(self) -> list[int]:
+        """The rows in which the function of the best head comes over, the largest recovery first.
+
+        The replaced head's own clean output is above its mean, and the best head, which has an effect in its own model,
+        is above every control, all with the whole interval.
+        """
+        own = self.own.exceeds()
+        rows = [
+            row
+            for row in range(len(self.replaced))
+            if own[row] and self.has_function(row) and not self.margins.not_exceeded(row)
+        ]
+        return sorted(rows, key=lambda row: -self.of_best.value[row])
 
     def rank_of_best(self, row: int) -> int:
         """Return the rank of `best` among all heads of the source on the held-out prompts: 1 if it recovers most."""
@@ -54,16 +75,15 @@ class PairGrid:
         return 1 + int((values > values[self.sources.index(self.best[row])]).sum())
 
 
-def measure_grid(training: HeadGrid, held_out: HeadGrid) -> PairGrid:
+def measure_grid(training: HeadGrid, held_out: HeadGrid, controls: HeadControls) -> PairGrid:
     """Evaluate the edits on the training prompts, to choose heads, and on the held-out prompts."""
-    chosen = _beyond_mean(training)[1].mean(axis=2).argmax(axis=1)
-    own, beyond = _beyond_mean(held_out)
+    chosen = _beyond_mean(training)[2].mean(axis=2).argmax(axis=1)
+    own, zero, beyond = _beyond_mean(held_out)
     engine, bootstrap = held_out.engine, held_out.engine.bootstrap
     gap = engine.baseline("clean").logit_diff - engine.baseline("corrupted").logit_diff
-    rows = np.arange(len(chosen))
-    best = beyond[rows, chosen]
-    n_others = beyond.shape[1] - 1
-    others = (beyond.sum(axis=1) - best) / n_others if n_others else np.zeros_like(best)
+    best = beyond[np.arange(len(chosen)), chosen]
+    heads = [held_out.sources[index] for index in chosen]
+    by_head = [dict(zip(held_out.sources, of_place, strict=True)) for of_place in beyond]
     not_found = discover(beyond.reshape(-1, beyond.shape[2]), gap, bootstrap, ROUNDING).not_found
     return PairGrid(
         replaced=list(held_out.replaced),
@@ -71,17 +91,18 @@ def measure_grid(training: HeadGrid, held_out: HeadGrid) -> PairGrid:
         own=bootstrap.ratio(own, gap),
         beyond=beyond.mean(axis=2) / gap.mean(),
         not_found=None if not_found is None else not_found.reshape(beyond.shape[:2]),
-        best=[held_out.sources[index] for index in chosen],
+        best=heads,
         of_best=bootstrap.ratio(best, gap),
         share_of_best=bootstrap.ratio(best, own),
-        above_others=bootstrap.ratio(best - others, gap),
+        margins=measure_margins(controls, held_out.replaced, heads, by_head, (own, zero), gap),
     )
 
 
 def _beyond_mean(
     grid: HeadGrid,
-) -> tuple[Float[Array, "replaced prompt"], Float[Array, "replaced source prompt"]]:
-    """Return what a head's own output, and each head of the source, adds to the logit difference with its mean."""
+) -> tuple[Float[Array, "replaced prompt"], Float[Array, "replaced prompt"], Float[Array, "replaced source prompt"]]:
+    """Return what its own output, zeros, and each head of the source add to the logit difference with a head's mean."""
     logit_diff = grid.engine.run(list(grid.edits), "corrupted").logit_diff
-    by_head = logit_diff.reshape(len(grid.replaced), 2 + len(grid.sources), -1)
-    return by_head[:, 0] - by_head[:, 1], by_head[:, 2:] - by_head[:, 1:2]
+    by_head = logit_diff.reshape(len(grid.replaced), 3 + len(grid.sources), -1)
+    beyond = by_head - by_head[:, 1:2]
+    return beyond[:, 0], beyond[:, 2], beyond[:, 3:]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ioi_lab.interventions.transfer.head_grid import PairGrid
+from ioi_lab.interventions.transfer.head_margins_report import MarginReport
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.captions import DIVERGING, joined, pale
 from ioi_lab.reports.report import scalars
-from ioi_lab.reports.wording import NOT_FOUND, interval
+from ioi_lab.reports.wording import NOT_FOUND, interval, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +25,10 @@ class PairGridReport:
     def __init__(self, grid: PairGrid, models: tuple[str, str], title: str) -> None:
         self._grid, self._title = grid, title
         self._source, self._target = models
+        self._margins = MarginReport(grid, models, title)
 
     def lines(self) -> list[str]:
-        """Return whether any head comes over, and for each replaced head the best one of the source."""
+        """Return for each replaced head the best one of the source with its controls, and whether any comes over."""
         grid = self._grid
         lines = [
             f"every head of {self._source} in the place of the {len(grid.replaced)} heads of {self._target} that "
@@ -37,31 +39,39 @@ class PairGridReport:
                 f"  {head_name(head)}: its own clean output recovers {interval(grid.own, row, '.3f')} beyond its mean; "
                 f"head {head_name(grid.best[row])}, the best on training prompts, "
                 f"{interval(grid.of_best, row, '.3f')}{self._share(row)}, rank {grid.rank_of_best(row)} of "
-                f"{len(grid.sources)} on held-out prompts; less the mean of all other heads "
-                f"{interval(grid.above_others, row, '.3f')}"
+                f"{len(grid.sources)} on held-out prompts"
             )
-        return lines
+            lines.append(f"    less {'; less '.join(self._margins.differences(row))}")
+        return [*lines, f"  {self._margins.without_effect()}", f"  {self._verdict()}"]
 
     @property
     def answer(self) -> str:
-        """Whether the function of any head comes over, as a sentence with the largest share."""
-        grid = self._grid
-        shown = np.flatnonzero(grid.own.exceeds() & grid.of_best.exceeds() & grid.above_others.exceeds())
-        opening = (
-            f"{self._source} → {self._target}, every head of the one in the place of {len(grid.replaced)} heads of the "
-            f"other: {self._above()}"
-        )
-        if not len(shown):
-            return (
-                f"{opening}. No head that was chosen on training prompts recovers clearly more than the replaced "
-                "head's mean and than the average of the other heads."
-            )
-        row = int(shown[np.argmax(grid.of_best.value[shown])])
+        """Whether the function of any head comes over, as sentences with the numbers."""
         return (
-            f"{opening}. Of {len(shown)} heads chosen on training prompts that recover clearly more than the mean and "
-            f"than the average of the other heads, {head_name(grid.best[row])} recovers most, in the place of "
-            f"{head_name(grid.replaced[row])}: {interval(grid.of_best, row)} beyond its mean{self._share(row)}, rank "
-            f"{grid.rank_of_best(row)} of {len(grid.sources)} on held-out prompts."
+            f"{self._source} → {self._target}, every head of the one in the place of {len(self._grid.replaced)} heads "
+            f"of the other: {self._above()}. {sentence(self._verdict())}"
+        )
+
+    def _verdict(self) -> str:
+        grid = self._grid
+        if not grid.come_over:
+            row = int(np.argmax(grid.of_best.value))
+            return (
+                "the function of no head is shown to come over: of the heads chosen on training prompts, "
+                f"{self._pair(row)}; {self._margins.against(row)}"
+            )
+        rows, margin = grid.come_over, grid.margins.margins["other_layers"]
+        return (
+            f"the function of a head comes over in {len(rows)} of {len(grid.replaced)} places, above every control "
+            f"with the whole interval: {self._pair(rows[0])}, and {interval(margin, rows[0])} more than the same image "
+            "in other layers"
+        )
+
+    def _pair(self, row: int) -> str:
+        grid = self._grid
+        return (
+            f"{head_name(grid.best[row])} recovers most, in the place of {head_name(grid.replaced[row])}: "
+            f"{interval(grid.of_best, row)} beyond its mean{self._share(row)}"
         )
 
     def _share(self, row: int) -> str:
@@ -85,8 +95,8 @@ class PairGridReport:
         largest = int(np.argmax(grid.of_best.value))
         metrics |= scalars("best_pair_beyond_mean", grid.of_best, largest)
         metrics |= scalars("best_pair_share_of_own", grid.share_of_best, largest)
-        metrics |= scalars("best_pair_above_others", grid.above_others, largest)
-        return metrics
+        metrics |= self._margins.metrics(largest)
+        return metrics | {"n_functions_over": len(grid.come_over)}
 
     def table(self) -> pd.DataFrame:
         """Return a row for each pair of heads."""
@@ -103,14 +113,23 @@ class PairGridReport:
                 "is_best_on_training_prompts": other == grid.best[row],
                 "is_found": None if grid.not_found is None else not grid.not_found[row, column],
             }
+            | (self._margins.columns(row) if other == grid.best[row] else {})
             for row, head in enumerate(grid.replaced)
             for column, other in enumerate(grid.sources)
         ]
         return pd.DataFrame(rows)
 
     @property
-    def caption(self) -> str:
-        """How to read the figure."""
+    def captions(self) -> dict[str, str]:
+        """How to read the figures."""
+        return {"recovery_by_pair": self._caption, "pairs_and_controls": self._margins.caption}
+
+    def figures(self) -> dict[str, Figure]:
+        """Draw all pairs, and the best ones with their controls."""
+        return {"recovery_by_pair": self._map(), "pairs_and_controls": self._margins.figure()}
+
+    @property
+    def _caption(self) -> str:
         return joined(
             f"Each panel is a head of {self._target} that is replaced, each cell a head of {self._source} in its "
             "place: recovery beyond that of the replaced head's own mean; in brackets, what its own clean output adds.",
@@ -119,7 +138,7 @@ class PairGridReport:
             "Titles name the head that recovers most on the training prompts.",
         )
 
-    def figure(self) -> Figure:
+    def _map(self) -> Figure:
         """Draw all pairs, a panel per replaced head."""
         grid = self._grid
         layers = list(dict.fromkeys(layer for layer, _ in grid.sources))

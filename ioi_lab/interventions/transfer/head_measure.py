@@ -201,7 +201,7 @@ def measure_head_swap(swap: HeadSwap) -> tuple[HeadSwapResult, SelfChecks]:
         source_layers=source_layers,
         beyond_mean=(recovery[head_rows] - recovery[mean]).reshape(len(source_layers), -1),
         beyond_mean_not_found=None if not_found is None else not_found.reshape(len(source_layers), -1),
-        grid=measure_grid(*swap.grids),
+        grid=measure_grid(*swap.grids, swap.controls),
     )
     return result, checks
 

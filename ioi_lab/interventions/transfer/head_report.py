@@ -199,16 +199,14 @@ class HeadSwapReport:
                 pale("prompts") if self._result.beyond_mean_not_found is not None else "",
                 "The chosen head has an outline if its effect transfers.",
             ),
-            "recovery_by_pair": self._grid.caption,
-        }
+        } | self._grid.captions
 
     def figures(self) -> dict[str, Figure]:
         """Return the native head, the foreign one and controls; and every head of the source in the same place."""
         return {
             "recovery_in_its_place": self._bars(),
             "recovery_by_source_head": self._map(),
-            "recovery_by_pair": self._grid.figure(),
-        }
+        } | self._grid.figures()
 
     def _bars(self) -> Figure:
         result, recovery = self._result, self._result.recovery

@@ -56,6 +56,9 @@ class HeadOptions:
     maps: Literal["stream", "outputs"] = "stream"
     """The maps of the residual stream, or maps fitted to the outputs of heads on the training prompts."""
 
+    n_idle: int = 4
+    """The number of heads without effect, of either model, that controls are made of."""
+
 
 @dataclass(frozen=True)
 class OtherMap:
@@ -165,7 +168,7 @@ def measure_transfer(
         )
         if vectors is None:
             shared = [] if roles is None else shared_roles(*_ordered((roles[0], roles[1]), turned))
-            measured.append(_measure_heads(direction, _ordered(chosen, turned), shared, position))
+            measured.append(_measure_heads(direction, _ordered(chosen, turned), shared, position, heads.n_idle))
         else:
             transfers.append(_vector_transfer(direction, pairing.component, position, vectors, seed))
             r2 = None if direction.maps is None else direction.maps.r2[0]
@@ -238,14 +241,18 @@ def _head(key: str, name: str | float, model: LabModel, layers: list[int]) -> He
 
 
 def _measure_heads(
-    direction: _Direction, heads: tuple[Head | None, Head | None], roles: Sequence[Role], position: Position
+    direction: _Direction,
+    heads: tuple[Head | None, Head | None],
+    roles: Sequence[Role],
+    position: Position,
+    n_idle: int,
 ) -> tuple[HeadSwapResult, SelfChecks]:
     maps: HeadMaps
     if direction.maps is None:
         maps = output_maps(*direction.on_prompts, direction.layers, position)
     else:
         maps = StreamMaps(direction.maps.forward, direction.maps.r2[0])
-    return measure_head_swap(swap_heads(*direction.on_prompts, maps, direction.layers, heads, position, roles))
+    return measure_head_swap(swap_heads(*direction.on_prompts, maps, direction.layers, heads, position, roles, n_idle))
 
 
 def _vector_transfer(

@@ -49,6 +49,15 @@ _HEADS: Final = Method(
     "chosen on training prompts.",
     "roles: arXiv 2211.00593",
 )
+_FUNCTIONS: Final = Method(
+    "When the function of a head comes over",
+    "If the replaced head's own clean output adds to its mean, and the image of a head that has an effect in its own "
+    "model recovers more than each control of the same length, with the whole interval: the mean, zeros, the average "
+    "of all other heads, heads without effect in their own model, its image of other prompts, and the same vector in "
+    "the place of heads without effect in other layers. What is written in one layer is added up before it is read, so "
+    "that another place in the same layer would be the same edit. What recovers in every layer is not shown to do the "
+    "work of the replaced head.",
+)
 
 
 def with_texts(
@@ -81,7 +90,7 @@ def with_texts(
         question=f"Does {what} on {context.task} transfer {directions}, through {through}?",
         answer=list(verdicts),
         captions=captions,
-        methods=[_MAPS, *([_HEADS, RECOVERY] if is_head else [_VECTORS, _CONTROLS, _AGREEMENT])],
+        methods=[_MAPS, *([_HEADS, _FUNCTIONS, RECOVERY] if is_head else [_VECTORS, _CONTROLS, _AGREEMENT])],
         limits=limits,
     )
 

@@ -75,7 +75,7 @@ def test_the_report_of_heads_is_that_of_swapped_heads(heads):
     assert report.metrics[report.headline] == result.share_beyond_mean.value[0]
     assert set(report.draw()) == {
         f"{name}_{way}"
-        for name in ("recovery_in_its_place", "recovery_by_source_head", "recovery_by_pair")
+        for name in ("recovery_in_its_place", "recovery_by_source_head", "recovery_by_pair", "pairs_and_controls")
         for way in ("forward", "backward")
     }
 

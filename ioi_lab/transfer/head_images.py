@@ -1,0 +1,98 @@
+"""Outputs of heads, and their images in another model at the length of the outputs in whose place they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, Pass, Site
+from ioi_lab.engine.engine import Engine
+from ioi_lab.stats.metrics import Array
+from ioi_lab.steering.vectors import activations_at
+from ioi_lab.tasks.prompts import Position
+from ioi_lab.transfer.head_maps import Head, HeadMaps, Outputs
+from ioi_lab.transfer.shared_prompts import ModelOnPrompts
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of the source heads' clean deviations in the place of heads of the target, at these heads' lengths."""
+
+    maps: HeadMaps
+    deviations: tuple[Outputs, Outputs]
+    """Of the source's heads, from their means: on the training and on the held-out prompts."""
+
+    lengths: Mapping[Head, float]
+    """The norm of the own deviations of each head of the target, over all training prompts."""
+
+    @classmethod
+    def of(
+        cls,
+        source: ModelOnPrompts,
+        target: ModelOnPrompts,
+        sources: Sequence[Head],
+        target_means: Mapping[Head, Float[Array, "d_target"]],
+        maps: HeadMaps,
+        position: Position,
+    ) -> Self:
+        """Return the images of some heads of the source for the heads of the target whose means are given."""
+        means = mean_outputs(source, sources, position)
+        training, held_out = (
+            {head: output - means[head] for head, output in head_outputs(engine, "clean", sources, position).items()}
+            for engine in (source.training, source.held_out)
+        )
+        own = head_outputs(target.training, "clean", list(target_means), position)
+        lengths = {head: float(np.linalg.norm(output - target_means[head])) for head, output in own.items()}
+        return cls(maps, (training, held_out), lengths)
+
+    def length(self, source: Head, target: Head) -> float:
+        """Return the norm of an image, before it is scaled, as a share of that of the target's own deviations."""
+        image = self.deviations[0][source] @ self.maps.matrix(source, target)
+        return float(np.linalg.norm(image)) / (self.lengths[target] or 1.0)
+
+    def training(self, target: Head) -> dict[Head, Float[Array, "prompt d_target"]]:
+        """Return the images of all heads of the source on the training prompts."""
+        return {head: self._image(self.deviations[0][head], head, target) for head in self.deviations[0]}
+
+    def held_out(self, target: Head) -> dict[Head, Float[Array, "prompt d_target"]]:
+        """Return the images of all heads of the source on the held-out prompts."""
+        return {head: self.of_held_out(head, target) for head in self.deviations[1]}
+
+    def of_held_out(self, source: Head, target: Head) -> Float[Array, "prompt d_target"]:
+        """Return the image of one head of the source on the held-out prompts."""
+        return self._image(self.deviations[1][source], source, target)
+
+    def _image(
+        self, deviation: Float[Array, "prompt d_source"], source: Head, target: Head
+    ) -> Float[Array, "prompt d_target"]:
+        image: Array = deviation @ self.maps.matrix(source, target) / (self.length(source, target) or 1.0)
+        return image
+
+
+def written_instead(site: Site, output: Float[Array, "prompt d_model"]) -> EditSet:
+    """Return the edits that write into the residual stream instead of the head whose `z` is the site."""
+    attention = Site("attn_out", site.layer, None, site.position)
+    return Edit(site, "zero"), Edit(attention, "add", torch.from_numpy(output).float())
+
+
+def mean_outputs(
+    model: ModelOnPrompts, heads: Sequence[Head], position: Position
+) -> dict[Head, Float[Array, "d_model"]]:
+    """Return the mean output of each head over both passes of the training prompts."""
+    passes = [head_outputs(model.training, which, heads, position) for which in OTHER_PASS]
+    return {head: np.mean([outputs[head].mean(axis=0) for outputs in passes], axis=0) for head in heads}
+
+
+def head_outputs(
+    engine: Engine, which: Pass, heads: Sequence[Head], position: Position
+) -> dict[Head, Float[Array, "prompt d_model"]]:
+    """Return what each head writes into the residual stream, without the bias that is added after W_O."""
+    sites = {head: Site("z", *head, position) for head in heads}
+    activations = activations_at(engine, which, list(sites.values()))
+    weights = {layer: engine.model.bridge.blocks[layer].attn.W_O.double().cpu().numpy() for layer, _ in heads}
+    return {head: activations[site] @ weights[head[0]][head[1]] for head, site in sites.items()}
