@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional
 from ioi_lab.engine.edits import Site
 from ioi_lab.engine.overrides import overridden
 from ioi_lab.errors import LabError
-from ioi_lab.lenses.held_norms import HeldNorm
+from ioi_lab.lenses.head_outputs import HeadOutputs
 
 if TYPE_CHECKING:
     from ioi_lab.circuits.graph import Flags, Graph, ReaderInput
@@ -54,37 +55,6 @@ class Projection:
     def pulled_back(self, gradient: Float[Tensor, "row pos width"]) -> Float[Tensor, "head row pos d_model"]:
         """Return each head's gradient at the input, given the gradient at the output of all heads."""
         return torch.einsum("bphe,hed->hbpd", gradient.unflatten(-1, (len(self.weight), -1)), self.weight)
-
-
-@dataclass(frozen=True, eq=False)
-class HeadOutputs:
-    """What each head of a layer adds to the residual stream.
-
-    It is z · W_O, times a factor in some models (Granite). If a norm follows the attention (Gemma, OLMo 2), it is the
-    head's part of the norm's output: the norm's scale is that of the pass in which the heads write.
-    """
-
-    weight: Float[Tensor, "head d_head d_model"]
-    post_norm: Any
-    """The norm of TransformerBridge on the attention's output, or None."""
-
-    gain: float
-    constant: Float[Tensor, "d_model"]
-    """What the attention adds in addition to its heads: the same in every pass."""
-
-    @property
-    def share_a_norm(self) -> bool:
-        """Whether what a head writes depends on the other heads of its layer too, through the norm that follows."""
-        return getattr(self.post_norm, "original_component", None) is not None
-
-    def __call__(self, z: Float[Tensor, "*batch head d_head"]) -> Float[Tensor, "head *batch d_model"]:
-        """Return what the heads write, given their z."""
-        by_head = z.float().flatten(0, -3).transpose(0, 1)
-        written: Tensor = torch.bmm(by_head, self.weight).unflatten(1, z.shape[:-2])
-        norm = HeldNorm.at(self.post_norm, written.sum(dim=0)) if self.share_a_norm else None
-        if norm is not None:
-            written = HeldNorm(norm.scale, norm.centred, norm.weight, None)(written)
-        return written if self.gain == 1.0 else self.gain * written
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,23 +206,8 @@ def _norm(
 
 
 def _head_outputs(model: LabModel, layer: int, activations: dict[Site, Tensor]) -> HeadOutputs:
-    attention = model.bridge.blocks[layer].attn
-    post_norm = getattr(model.bridge.blocks[layer], "ln1_post", None)
-    z, added = activations[Site("z", layer)], activations[Site("attn_out", layer)].float()
-    weight = attention.W_O.float().contiguous()
-    bias = torch.zeros(model.shape.d_model, device=z.device) if attention.b_O is None else attention.b_O.float()
-    constant = bias
-    if (held := HeldNorm.at(post_norm, bias[None])) is not None:
-        if bias.any():
-            _refuse(model, f"a norm follows the biases of the attention in layer {layer}")
-        constant = torch.zeros_like(bias) if held.bias is None else held.bias
-    plain = HeadOutputs(weight, post_norm, 1.0, constant)
-    written = plain(z).sum(dim=0) + constant
-    gain = float((written * added).sum() / written.square().sum()) if written.any() else 1.0
-    gain = 1.0 if abs(gain - 1) < _FIT else gain
-    if not _close(gain * written, added, model):
-        _refuse(model, f"the attention of layer {layer} writes more than the sum of its heads' z times W_O")
-    return HeadOutputs(weight, post_norm, gain, gain * constant)
+    z, added = activations[Site("z", layer)], activations[Site("attn_out", layer)]
+    return HeadOutputs.of(model, layer, z, added, partial(_refuse, model))
 
 
 def _close(values: Tensor, expected: Tensor, model: LabModel) -> bool:

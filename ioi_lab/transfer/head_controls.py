@@ -21,7 +21,7 @@ from ioi_lab.engine.engine import Engine
 from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.prompts import Position, PromptPairs
 from ioi_lab.tasks.splits import names_of
-from ioi_lab.transfer.head_images import Images, mean_outputs, written_instead
+from ioi_lab.transfer.head_images import Images, head_outputs, mean_outputs, written_instead
 from ioi_lab.transfer.head_maps import Head, Outputs
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
 
@@ -55,6 +55,9 @@ class HeadControls:
     means: Mapping[Head, Float[Array, "d_target"]]
     """The mean outputs of the replaced heads and of the places in other layers."""
 
+    corrupted: Outputs
+    """What these heads write in the corrupted pass."""
+
     own: Outputs
     """The deviations of the replaced heads' clean outputs from their means."""
 
@@ -74,8 +77,10 @@ class HeadControls:
         """Return the controls on the target's held-out prompts."""
         places = list(dict.fromkeys(place for of_head in idle.places.values() for place in of_head))
         of_places = mean_outputs(target, places, position) if places else {}
-        engine = target.held_out
-        return cls(engine, position, idle, images, of_places | dict(means), own, prompts_without_names(engine.prompts))
+        all_means, engine = of_places | dict(means), target.held_out
+        corrupted = head_outputs(engine, "corrupted", list(all_means), position)
+        others = prompts_without_names(engine.prompts)
+        return cls(engine, position, idle, images, all_means, corrupted, own, others)
 
     def in_other_layers(self, replaced: Head, source: Head) -> list[EditSet]:
         """Return for each place its mean, that plus the image for the replaced head, and plus that head's own output.
@@ -93,7 +98,8 @@ class HeadControls:
         return [self._in(replaced, each) for each in written]
 
     def _in(self, place: Head, deviation: Float[Array, "prompt d_target"]) -> EditSet:
-        return written_instead(Site("z", *place, self.position), self.means[place] + deviation)
+        output = self.means[place] + deviation
+        return written_instead(Site("z", *place, self.position), output, self.corrupted[place])
 
 
 def without_effect(

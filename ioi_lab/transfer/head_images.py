@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NoReturn, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from jaxtyping import Float
 
 from ioi_lab.engine.edits import OTHER_PASS, Edit, EditSet, Pass, Site
 from ioi_lab.engine.engine import Engine
+from ioi_lab.errors import LabError
+from ioi_lab.lenses.head_outputs import HeadOutputs
 from ioi_lab.stats.metrics import Array
 from ioi_lab.steering.vectors import activations_at
 from ioi_lab.tasks.prompts import Position
@@ -74,10 +76,16 @@ class Images:
         return image
 
 
-def written_instead(site: Site, output: Float[Array, "prompt d_model"]) -> EditSet:
-    """Return the edits that write into the residual stream instead of the head whose `z` is the site."""
+def written_instead(
+    site: Site, output: Float[Array, "prompt d_model"], corrupted: Float[Array, "prompt d_model"]
+) -> EditSet:
+    """Return the edits of the corrupted pass that write into the residual stream instead of the head of a site.
+
+    They add the difference from what the head writes there. If a norm follows the attention, the other heads of the
+    layer are thereby left as they are, unlike by zeroing the head's `z`.
+    """
     attention = Site("attn_out", site.layer, None, site.position)
-    return Edit(site, "zero"), Edit(attention, "add", torch.from_numpy(output).float())
+    return (Edit(attention, "add", torch.from_numpy(output - corrupted).float()),)
 
 
 def mean_outputs(
@@ -91,8 +99,23 @@ def mean_outputs(
 def head_outputs(
     engine: Engine, which: Pass, heads: Sequence[Head], position: Position
 ) -> dict[Head, Float[Array, "prompt d_model"]]:
-    """Return what each head writes into the residual stream, without the bias that is added after W_O."""
-    sites = {head: Site("z", *head, position) for head in heads}
-    activations = activations_at(engine, which, list(sites.values()))
-    weights = {layer: engine.model.bridge.blocks[layer].attn.W_O.double().cpu().numpy() for layer, _ in heads}
-    return {head: activations[site] @ weights[head[0]][head[1]] for head, site in sites.items()}
+    """Return what each head adds to the residual stream, without the bias that is added after W_O.
+
+    If a norm follows the attention, this is the head's part of the norm's output, whose scale is that of the pass.
+    Raises a `LabError` for a layer whose attention is no sum of what its heads write.
+    """
+    model = engine.model
+
+    def refuse(reason: str) -> NoReturn:
+        raise LabError(f"intervention.through: the heads of {model.shape.name} cannot be written by head: {reason}")
+
+    layers = list(dict.fromkeys(layer for layer, _ in heads))
+    sites = [Site(component, layer, None, position) for layer in layers for component in ("z", "attn_out")]
+    activations = {site: torch.from_numpy(each) for site, each in activations_at(engine, which, sites).items()}
+    outputs: dict[Head, Float[Array, "prompt d_model"]] = {}
+    for z_site, added_site in zip(sites[::2], sites[1::2], strict=True):
+        z = activations[z_site].float().to(model.device).unflatten(-1, (model.shape.n_heads, -1))
+        of_layer = HeadOutputs.of(model, z_site.layer, z, activations[added_site].to(z), refuse)(z)
+        by_head = of_layer.double().cpu().numpy()
+        outputs |= {head: by_head[head[1]] for head in heads if head[0] == z_site.layer}
+    return outputs

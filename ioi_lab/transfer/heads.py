@@ -154,7 +154,7 @@ def swap_heads(
     means = mean_outputs(target, list(dict.fromkeys([replaced, *targets])), position)
     images = Images.of(source, target, sources, means, maps, position)
     mapped = images.held_out(replaced)
-    own = head_outputs(target.held_out, "clean", list(means), position)
+    own, corrupted = (head_outputs(target.held_out, which, list(means), position) for which in OTHER_PASS)
     deviations = {head: output - means[head] for head, output in own.items()}
     return HeadSwap(
         source=source,
@@ -163,7 +163,7 @@ def swap_heads(
         chosen=chosen,
         replaced=replaced,
         role=None if heads != (None, None) else role,
-        edits=_edits(Site("z", *replaced, position), means[replaced], mapped, len(target.held_out.prompts)),
+        edits=_edits(Site("z", *replaced, position), means[replaced], mapped, corrupted[replaced]),
         recoveries=recoveries,
         mapped=mapped[chosen],
         length=images.length(chosen, replaced),
@@ -202,21 +202,25 @@ def _grid(
     position: Position,
 ) -> HeadGrid:
     edits: list[EditSet] = []
+    corrupted = head_outputs(target, "corrupted", list(images), position)
     for head, mapped in images.items():
-        of_head = _edits(Site("z", *head, position), means[head], mapped, len(target.prompts))
-        edits += of_head.values()
+        edits += _edits(Site("z", *head, position), means[head], mapped, corrupted[head]).values()
     return HeadGrid(target, list(images), list(next(iter(images.values()))), edits)
 
 
 def _edits(
-    site: Site, mean: Float[Array, "d_target"], mapped: Mapping[Head, Float[Array, "prompt d_target"]], n_prompts: int
+    site: Site,
+    mean: Float[Array, "d_target"],
+    mapped: Mapping[Head, Float[Array, "prompt d_target"]],
+    corrupted: Float[Array, "prompt d_target"],
 ) -> dict[str, EditSet]:
     edits: dict[str, EditSet] = {
         OWN: (Edit(site, "replace", FromPass("clean")),),
-        MEAN: written_instead(site, np.tile(mean, (n_prompts, 1))),
+        MEAN: written_instead(site, np.tile(mean, (len(corrupted), 1)), corrupted),
         ZERO: (Edit(site, "zero"),),
     }
-    return edits | {head_name(head): written_instead(site, mean + deviation) for head, deviation in mapped.items()}
+    written = {head_name(head): mean + deviation for head, deviation in mapped.items()}
+    return edits | {name: written_instead(site, output, corrupted) for name, output in written.items()}
 
 
 def _patching_recoveries(model: ModelOnPrompts, layers: Sequence[int], position: Position) -> dict[Head, float]:
