@@ -185,7 +185,8 @@ def _changes_by_prompt(result: Results) -> Iterator[tuple[int, int, int, Any]]:
         return
     base = f"{'clean' if edits_clean(intervention) else 'corrupted'}_logit_diff"
     try:
-        table = parquet.read_table(path, columns=["row", "logit_diff", base])
+        with parquet.ParquetFile(path) as file:  # `read_table` reads sets of files too, in three times the time
+            table = file.read(columns=["row", "logit_diff", base])
     except (OSError, ValueError, KeyError, ArrowException):
         return
     row, edited, before = (column.to_numpy() for column in table.itercolumns())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -12,7 +13,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from ioi_lab.errors import LabError, reason_of
 
@@ -69,20 +70,29 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
     Missing folders are created. Raises an `OSError` that names `path`. Without `sync`, the content may be lost if the
     machine loses its power: until `sync_file_system` is called.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
+        with _new_file(temporary) as file:
             file.write(content)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # such as that of a folder that is none
+            temporary.unlink()
         if isinstance(error, OSError):  # the error of a full disk does not name the file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """Open a new file; its folder is created only if it is missing, since trying takes longer than opening the file."""
+    try:
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:

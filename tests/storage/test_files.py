@@ -45,6 +45,14 @@ def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_in_the_place_of_a_folder_is_an_error_that_names_the_path(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match="directory") as caught:
+        write_text(tmp_path / "a" / "b.txt", "new")
+    assert caught.value.filename == str(tmp_path / "a" / "b.txt")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
 def test_nan_is_not_json(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"x": float("nan")})

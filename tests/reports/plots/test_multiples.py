@@ -33,6 +33,12 @@ def test_means_are_drawn_with_the_values_below_them():
     assert figure.legends == []
 
 
+def test_a_mean_of_no_values_has_no_dots():
+    panel = plots.Multiple("", [line("a", 1, 2)], [[(), (2.0,)]])
+    figure = plots.small_multiples(plots.Axis("layer", ["0", "1"], [0, 1]), [panel], "v", "t")
+    assert [each.get_offsets().tolist() for each in figure.axes[0].collections[1:]] == [[[1, 2.0]]]
+
+
 def test_what_is_left_out_is_said_and_missing_values_are_gaps():
     lines = [line(str(number), 1, np.nan, 2) for number in range(MAX_LINES + 5)]
     panels = [plots.Multiple(str(number), lines) for number in range(MAX_PANELS + 1)]
