@@ -134,6 +134,8 @@ class AttributionPatch(Patch):
     @override
     def report(self, result: GridResult, context: ReportContext) -> Report:
         """Return the report of patching for the estimates; with `check`, the exact values next to them."""
+        import pandas as pd
+
         from ioi_lab.interventions.grid_report import GridReport
 
         grid = GridReport(result, self._grid_title, context)
@@ -142,7 +144,7 @@ class AttributionPatch(Patch):
         report = replace(report, summary=[ESTIMATED, *report.summary], limits=[_LIMIT, *report.limits])
         if (exact := result.exact) is None:
             return report
-        table = report.table.assign(
+        table = pd.DataFrame(report.table).assign(
             exact_logit_diff=exact.logit_diff.value,
             exact_recovery=exact.recovery.value,
             exact_recovery_low=exact.recovery.low,

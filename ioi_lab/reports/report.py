@@ -30,8 +30,8 @@ SELECTORS: Final = ("component", "layer", "head", "position", "scale")
 class Report:
     """Everything that a run writes and prints about its result."""
 
-    table: pd.DataFrame
-    """`results.csv`."""
+    table: pd.DataFrame | Mapping[str, Column]
+    """`results.csv`, or its columns: with few rows, making a `DataFrame` takes longer than all the rest."""
 
     metrics: dict[str, float]
     """`metrics.json`, without the self-checks."""

@@ -26,6 +26,9 @@ _FORMULA: Final = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf")
 
+_FLOAT: Final = np.dtype("float64")
+_EXACT: Final = (np.dtype("int64"), np.dtype("bool"))
+_ANYTHING: Final = np.dtype(object)
 _OF_TEXT: Final = ("object", "str", "string")
 
 
@@ -52,13 +55,13 @@ def _cells(column: pd.Series[Any] | Column) -> list[Any]:
     """Return what is written of a column: missing values are empty, and texts are escaped."""
     import pandas as pd
 
-    kind = str(getattr(column, "dtype", "object"))
+    kind = getattr(column, "dtype", _ANYTHING)
     values = column.tolist() if isinstance(column, pd.Series | np.ndarray) else list(column)
-    if kind in ("int64", "bool"):
+    if kind in _EXACT:
         return values
-    if kind == "float64":
+    if kind == _FLOAT:
         return ["" if value != value else value for value in values]
-    if kind not in (*_OF_TEXT, "Int64"):
+    if kind != _ANYTHING and str(kind) not in (*_OF_TEXT, "Int64"):
         texts = pd.Series(column).astype(str)
         values = texts.where(pd.Series(column).notna(), None).tolist()
     return [_cell(value, pd.NA) for value in values]

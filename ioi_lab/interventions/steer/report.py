@@ -12,14 +12,13 @@ from ioi_lab.interventions.steer.steps import Step
 from ioi_lab.interventions.steer.summary import summary_lines
 from ioi_lab.interventions.steer.texts import with_texts
 from ioi_lab.reports.charts import Chart, Curves, Map, Ranking
-from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_columns, tidy_table
+from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_columns
 from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.steering.files import vector_file
 from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -32,7 +31,7 @@ def steering_report(result: SteerResult, context: ReportContext) -> Report:
         return SteeringFigures(result, context).all()
 
     report = Report(
-        table=_table(result),
+        table=_columns(result),
         metrics=_metrics(result),
         draw=figures,
         summary=summary_lines(result, context),
@@ -57,8 +56,8 @@ def _charts(result: SteerResult) -> list[Chart]:
     ]
 
 
-def _table(result: SteerResult) -> pd.DataFrame:
-    """Return a row per site and scale, then a row per random direction and scale."""
+def _columns(result: SteerResult) -> dict[str, Any]:
+    """Return the columns of a row per site and scale, then a row per random direction and scale."""
     selectors = [_selectors(step, scale, "steering") for step in result.steps for scale in result.scales]
     estimates = dict(result.estimates)
     if (controls := result.controls) is not None:
@@ -69,7 +68,7 @@ def _table(result: SteerResult) -> pd.DataFrame:
             for scale in result.scales
         ]
         estimates = {name: Estimate.joined([estimates[name], controls.estimates[name]]) for name in estimates}
-    return tidy_table(selectors, estimates | _text_columns(result, len(selectors)))
+    return tidy_columns(selectors, estimates | _text_columns(result, len(selectors)))
 
 
 def _text_columns(result: SteerResult, count: int) -> dict[str, Estimate]:

@@ -29,17 +29,17 @@ def report_wang2022(result: Wang2022Result, context: ReportContext) -> Report:
 
     roles = report_head_roles(result.roles, context)
     grids = [GridReport(paths.effects, grid_title(paths), context).report() for paths in result.paths]
-    files = {"roles.csv": _csv(roles.table)}
+    files = {"roles.csv": csv_bytes(roles.table)}
     metrics = roles.metrics
     if result.circuit is not None:
-        files |= {"completeness.csv": _csv(_completeness_table(result.circuit))}
-        files |= {"minimality.csv": _csv(_minimality_table(result.circuit))}
+        files |= {"completeness.csv": csv_bytes(_completeness_table(result.circuit))}
+        files |= {"minimality.csv": csv_bytes(_minimality_table(result.circuit))}
         metrics |= _circuit_metrics(result.circuit)
     summary = _published_lines(result, context.model) + roles.summary
     for paths, grid in zip(result.paths, grids, strict=True):
         summary += [f"paths into the {paths.into}, with free MLPs:", *(f"  {line}" for line in grid.summary)]
     report = Report(
-        table=pd.concat([grid.table for grid in grids], ignore_index=True),
+        table=pd.concat([pd.DataFrame(grid.table) for grid in grids], ignore_index=True),
         metrics=metrics,
         draw=lambda: figures_of(result, context),
         summary=[*summary, *_circuit_lines(result.circuit, context.model)],
@@ -47,10 +47,6 @@ def report_wang2022(result: Wang2022Result, context: ReportContext) -> Report:
         headline="clean_logit_diff" if result.circuit is None else "circuit_share",
     )
     return with_texts(report, result, context, roles, grids)
-
-
-def _csv(table: pd.DataFrame) -> bytes:
-    return csv_bytes(table)
 
 
 def _completeness_table(circuit: CircuitResult) -> pd.DataFrame:
