@@ -50,6 +50,9 @@ class StitchBatch:
     texts: Int[Tensor, "position"]
     """The number of each position's text in the corpus."""
 
+    read_places: Int[Tensor, "position"] | None = None
+    """The place whose prediction is read for each position; None for the position itself."""
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -80,17 +83,26 @@ def pieces_by_length(
     by_length: dict[int, list[ReadPiece]] = defaultdict(list)
     for each in pieces:
         by_length[len(each.piece.ids[target_side])].append(each)
-    bound, footprint = _SHARE * bound_in_bytes(memory_gb, model.device), Footprint.of(model)
     for length, of_length in sorted(by_length.items()):
-        needed = footprint.backward_row(length) + _VOCABULARIES * 4 * length * footprint.d_vocab
-        size = min(most, int(bound / needed))
-        if size == 0:
-            raise LabError(
-                f"engine.memory_gb: got {memory_gb}, but a stitched pass over one text of {length} tokens needs "
-                f"{in_gb(needed / _SHARE)} ({model.shape.name}); raise the bound"
-            )
+        size = texts_that_fit(length, most, model, memory_gb)
         for start in range(0, len(of_length), size):
             yield of_length[start : start + size]
+
+
+def texts_that_fit(length: int, most: int, model: LabModel, memory_gb: MemoryGb) -> int:
+    """Return how many texts of one length, `most` at most, fit the memory bound in a pass with gradients.
+
+    Raises a `LabError` if not even one fits.
+    """
+    bound, footprint = _SHARE * bound_in_bytes(memory_gb, model.device), Footprint.of(model)
+    needed = footprint.backward_row(length) + _VOCABULARIES * 4 * length * footprint.d_vocab
+    size = min(most, int(bound / needed))
+    if size == 0:
+        raise LabError(
+            f"engine.memory_gb: got {memory_gb}, but a stitched pass over one text of {length} tokens needs "
+            f"{in_gb(needed / _SHARE)} ({model.shape.name}); raise the bound"
+        )
+    return size
 
 
 def log_probs(
@@ -98,8 +110,9 @@ def log_probs(
 ) -> Float[Tensor, "position vocab"]:
     """Return the next-token log-probabilities at the shared positions; `replaced` is written there at the site.
 
-    None for the model with its own activations.
+    None for the model with its own activations. If the batch has `read_places`, they are read there.
     """
+    read_places = batch.places if batch.read_places is None else batch.read_places
 
     def write(activation: Tensor, hook: object) -> Tensor:
         assert replaced is not None
@@ -108,7 +121,7 @@ def log_probs(
         return edited
 
     def select(residual: Tensor, hook: object) -> Tensor:
-        return residual[batch.rows, batch.places][None]
+        return residual[batch.rows, read_places][None]
 
     hooks: list[Any] = [("unembed.hook_in", select)]
     if replaced is not None:

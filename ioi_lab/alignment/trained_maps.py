@@ -72,8 +72,7 @@ def train_all(
 
     Raises a `LabError` if a training diverges.
     """
-    keys = ("steps", "batch", "learning_rate", "weight_decay", "evaluate_every", "patience")
-    settings = TrainingSettings(**{key: getattr(config, key) for key in keys}, seed=seed)
+    settings = training_settings(config, seed)
     kind = MAP_METHODS[config.method].training
     trained = {}
     for (x_layer, y_layer), fit in fits.items():
@@ -96,6 +95,12 @@ def train_all(
         parameters, curve = checkpoint.finished[name]
         trained[x_layer, y_layer] = replace(fit, map=map_of(parameters, scales), curve=curve)
     return trained
+
+
+def training_settings(config: AlignmentConfig, seed: int) -> TrainingSettings:
+    """Return the settings of a training, which are keys of `conf/alignment/`."""
+    keys = ("steps", "batch", "learning_rate", "weight_decay", "evaluate_every", "patience")
+    return TrainingSettings(**{key: getattr(config, key) for key in keys}, seed=seed)
 
 
 def _saving(checkpoint: TrainingCheckpoint, name: str) -> Callable[[Any], None]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from ioi_lab.alignment.config import PairOfLayers
@@ -26,6 +27,18 @@ FOLDS: Final = 5
 """The number of parts of the answers, of which each is predicted from the others to choose a penalty."""
 
 
+@dataclass(frozen=True)
+class MapTraining:
+    """The training of many maps, on the answers that are left out to show when to stop: means over the maps."""
+
+    n_maps: int
+    n_improved: int
+    """The number of maps that training has improved; the others are kept as they were fitted."""
+
+    loss_at_start: float
+    loss: float
+
+
 class HeadMaps(ABC):
     """Maps between the outputs of any head of the source and any head of the target."""
 
@@ -36,6 +49,16 @@ class HeadMaps(ABC):
     @abstractmethod
     def r2(self, source: Head, target: Head) -> float:
         """Return the R² of the map on what it was not fitted to."""
+
+    @property
+    def unseen(self) -> Sequence[int] | None:
+        """The training prompts that heads are chosen on, as maps are not trained on them; None to choose on all."""
+        return None
+
+    @property
+    def training(self) -> MapTraining | None:
+        """How the maps that were asked for have been trained; None if maps are not trained."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,18 @@ class Contrasts:
     answers: Sequence[str]
     """The answer of each training prompt: the folds share none."""
 
+    @property
+    def fold(self) -> Int[NDArray[np.int_], "prompt"]:
+        """The fold of each training prompt, 0 to `FOLDS` − 1."""
+        numbers = {answer: number for number, answer in enumerate(dict.fromkeys(self.answers))}
+        return np.array([numbers[answer] % FOLDS for answer in self.answers])
+
+    def without_fold(self, fold: int) -> Contrasts:
+        """Return the contrasts without the training prompts of one fold."""
+        kept = np.flatnonzero(self.fold != fold).tolist()
+        training = {head: outputs[kept] for head, outputs in self.training.items()}
+        return Contrasts(training, self.held_out, [self.answers[index] for index in kept])
+
 
 @dataclass(frozen=True)
 class OutputMaps(HeadMaps):
@@ -81,8 +116,8 @@ class OutputMaps(HeadMaps):
     def __post_init__(self) -> None:
         if len(set(self.source.answers)) < FOLDS:
             raise LabError(
-                f"intervention.head_map: outputs needs training prompts with {FOLDS} or more different answers, got "
-                f"{len(set(self.source.answers))}; raise task.n"
+                f"intervention.head_map: a map of outputs is fitted to training prompts with {FOLDS} or more different "
+                f"answers, got {len(set(self.source.answers))}; raise task.n"
             )
 
     @override
@@ -99,8 +134,7 @@ class OutputMaps(HeadMaps):
         return 1 - float(np.square(y - x @ self.matrix(source, target)).sum() / np.square(y).sum())
 
     def _penalty(self, x: Float[Array, "prompt d_source"], y: Float[Array, "prompt d_target"]) -> float:
-        numbers = {answer: number for number, answer in enumerate(dict.fromkeys(self.source.answers))}
-        fold = np.array([numbers[answer] % FOLDS for answer in self.source.answers])
+        fold = self.source.fold
         errors = np.zeros(len(PENALTIES))
         for left_out in range(FOLDS):
             fit = DualRidge.of(x[fold != left_out], y[fold != left_out])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
@@ -17,7 +17,7 @@ from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.head_controls import HeadControls, without_effect
 from ioi_lab.transfer.head_images import Images, head_outputs, mean_outputs, written_instead
-from ioi_lab.transfer.head_maps import Contrasts, Head, HeadMaps, OutputMaps, Outputs
+from ioi_lab.transfer.head_maps import Contrasts, Head, HeadMaps, MapTraining, Outputs
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
 
 OWN: Final = "own clean"
@@ -61,6 +61,9 @@ class HeadSwap:
 
     map_r2: float
     """The R² of the map between the two heads, on what it was not fitted to."""
+
+    training: MapTraining | None
+    """How the maps were trained; None if they were not."""
 
     grids: tuple[HeadGrid, HeadGrid]
     """Every head of the source in the place of several heads of the target: training and held-out prompts."""
@@ -106,6 +109,9 @@ class HeadGrid:
     sources: Sequence[Head]
     edits: Sequence[EditSet]
     """For each replaced head, its own clean output, its own mean, nothing, and then each head of the source."""
+
+    unseen: Sequence[int] | None = None
+    """The prompts that the best heads are chosen on; None to choose on all."""
 
 
 def swap_heads(
@@ -170,24 +176,28 @@ def swap_heads(
         own=deviations[replaced],
         map_r2=maps.r2(chosen, replaced),
         grids=(
-            _grid(target.training, {head: images.training(head) for head in targets}, means, position),
+            replace(
+                _grid(target.training, {head: images.training(head) for head in targets}, means, position),
+                unseen=maps.unseen,
+            ),
             _grid(target.held_out, {head: images.held_out(head) for head in targets}, means, position),
         ),
         controls=HeadControls.of(target, idle, images, means, deviations, position),
+        training=maps.training,
     )
 
 
-def output_maps(
+def contrasts_of_heads(
     source: ModelOnPrompts, target: ModelOnPrompts, layers: tuple[Sequence[int], Sequence[int]], position: Position
-) -> OutputMaps:
-    """Return the maps between outputs of heads that the contrasts of the training prompts give."""
+) -> tuple[Contrasts, Contrasts]:
+    """Return the contrasts of the heads of both models, which maps between their outputs are fitted to."""
+    answers = [prompt.steered.answer for prompt in target.contrast.training]
     sides = []
     for model, of_model in zip((source, target), layers, strict=True):
         heads = list(product(of_model, range(model.model.shape.n_heads)))
         training, held_out = (_contrast(engine, heads, position) for engine in (model.training, model.held_out))
-        answers = [prompt.steered.answer for prompt in target.contrast.training]
         sides.append(Contrasts(training, held_out, answers))
-    return OutputMaps(sides[0], sides[1])
+    return sides[0], sides[1]
 
 
 def _contrast(engine: Engine, heads: Sequence[Head], position: Position) -> Outputs:

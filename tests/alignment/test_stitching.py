@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -62,6 +64,20 @@ def test_they_are_plain_passes_with_the_stream_replaced(both, folders, some_piec
                 unedited = plain(torch.tensor([ids])).logits[0].log_softmax(-1)
             assert torch.allclose(own[rows], unedited[list(places)], atol=1e-4)
             start += len(places)
+
+
+def test_predictions_are_read_at_another_place_if_the_batch_says_so(both, some_pieces):
+    (group, *_) = pieces_by_length(some_pieces, 1, 2, both[1], "auto")
+    batch, site = StitchBatch.of(group, 1, 0, both[1].device), Site("resid_post", 1)
+    last = batch.tokens.shape[1] - 1
+    elsewhere = replace(batch, read_places=torch.full_like(batch.places, last))
+    at_end = replace(batch, places=torch.full_like(batch.places, last))
+    assert torch.equal(log_probs(both[1], site, elsewhere, None), log_probs(both[1], site, at_end, None))
+    values = torch.zeros(len(batch), both[1].shape.d_model)
+    whole = log_probs(both[1], site, batch, values)
+    is_last = batch.places == last
+    assert is_last.any()
+    assert torch.allclose(log_probs(both[1], site, elsewhere, values)[is_last], whole[is_last], atol=1e-5)
 
 
 def test_a_batch_has_the_tokens_that_follow(both, some_pieces):

@@ -62,7 +62,9 @@ def test_folds_share_no_answers():
 def test_too_few_answers_are_refused():
     x = np.ones((8, 3))
     one = contrasts(x, x, [" a", " b"] * 4)
-    with pytest.raises(LabError, match=r"intervention\.head_map: outputs needs training prompts with 5 or more"):
+    with pytest.raises(
+        LabError, match=r"intervention\.head_map: a map of outputs is fitted to training prompts with 5"
+    ):
         OutputMaps(one, one)
 
 

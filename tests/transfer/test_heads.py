@@ -10,8 +10,8 @@ from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.engine.edits import Edit, FromPass, Site
 from ioi_lab.steering.vectors import activations_at
 from ioi_lab.tasks.prompts import PromptPairs
-from ioi_lab.transfer.head_maps import StreamMaps
-from ioi_lab.transfer.heads import MAX_REPLACED, MEAN, OWN, ZERO, Role, output_maps, swap_heads
+from ioi_lab.transfer.head_maps import OutputMaps, StreamMaps
+from ioi_lab.transfer.heads import MAX_REPLACED, MEAN, OWN, ZERO, Role, contrasts_of_heads, swap_heads
 from tests.conftest import hugging_face
 from tests.oracle import edited_end_logits
 from tests.transfer.conftest import on_prompts, random_maps
@@ -127,7 +127,7 @@ def test_the_grid_has_every_head_of_the_source_in_the_place_of_the_best_of_the_t
 
 def test_maps_of_outputs_are_fitted_to_the_contrast_of_the_training_prompts(both):
     source, target = on_prompts(both)
-    maps = output_maps(source, target, ([1, 2], [2]), "END")
+    maps = OutputMaps(*contrasts_of_heads(source, target, ([1, 2], [2]), "END"))
     head, replaced = (1, 2), (2, 1)
     outputs = {}
     for side, (layer, index) in ((source, head), (target, replaced)):
@@ -140,5 +140,5 @@ def test_maps_of_outputs_are_fitted_to_the_contrast_of_the_training_prompts(both
     assert maps.source.training[head] == pytest.approx(outputs[source.name], abs=1e-6)
     assert maps.target.training[replaced] == pytest.approx(outputs[target.name], abs=1e-6)
     assert list(maps.source.answers) == [prompt.steered.answer for prompt in target.contrast.training]
-    itself = output_maps(source, source, ([1], [1]), "END")
+    itself = OutputMaps(*contrasts_of_heads(source, source, ([1], [1]), "END"))
     assert itself.r2((1, 0), (1, 0)) > 0.5  # the contrast of other names lies partly in what the training names span

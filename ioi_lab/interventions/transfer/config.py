@@ -61,7 +61,8 @@ class Transfer(Intervention["TransferResult"]):
     Through the vocabulary, `translation` moves the logits of each vector, or sends it through one map of unembeddings.
     Vectors are made by `vector_method` as `intervention=steer` makes them. `head` and `source_head` are names or
     `best`: the best of all heads by patching or, with `head_pairs` roles, of those with a role that both models have.
-    With `head_map` outputs, heads go through maps that are fitted to their outputs on the training prompts.
+    With `head_map` outputs, heads go through maps that are fitted to their outputs on the training prompts; with
+    stitched, these are then trained by stitching, with `steps`, `learning_rate` and so on of `alignment`.
     `idle_heads` heads of either model, those whose own clean output recovers least in absolute value on the training
     prompts, are controls: their images, and the places of one of them in each of several other layers.
     """
@@ -90,7 +91,7 @@ class Transfer(Intervention["TransferResult"]):
     head: Literal["best"] | HeadName = "best"
     source_head: Literal["best"] | HeadName = "best"
     head_pairs: Literal["patching", "roles"] = "patching"
-    head_map: Literal["stream", "outputs"] = "stream"
+    head_map: Literal["stream", "outputs", "stitched"] = "stream"
     idle_heads: Annotated[int, Field(ge=1)] = 4
     both: bool = True
     seed: Annotated[int, Field(ge=0)] = 0
@@ -175,8 +176,9 @@ class Transfer(Intervention["TransferResult"]):
 
     @override
     def measure(self, engine: Engine) -> TransferResult:
+        from ioi_lab.interventions.transfer.head_options import HeadOptions
         from ioi_lab.interventions.transfer.map_source import MapSource
-        from ioi_lab.interventions.transfer.measure import HeadOptions, measure_transfer
+        from ioi_lab.interventions.transfer.measure import measure_transfer
         from ioi_lab.interventions.transfer.vector_measure import VectorOptions
 
         if engine.over != "prompts":
@@ -204,7 +206,9 @@ class Transfer(Intervention["TransferResult"]):
             other_map_source=self._other_map_source,
             position=self.position,
             vectors=vectors,
-            heads=HeadOptions(self.source_head, self.head, self.head_pairs, self.head_map, self.idle_heads),
+            heads=HeadOptions(
+                self.source_head, self.head, self.head_pairs, self.head_map, self.idle_heads, engine.memory_gb
+            ),
             both=self.both,
             seed=self.seed,
         )

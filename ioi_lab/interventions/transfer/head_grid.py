@@ -77,7 +77,8 @@ class PairGrid:
 
 def measure_grid(training: HeadGrid, held_out: HeadGrid, controls: HeadControls) -> PairGrid:
     """Evaluate the edits on the training prompts, to choose heads, and on the held-out prompts."""
-    chosen = _beyond_mean(training)[2].mean(axis=2).argmax(axis=1)
+    on_training = _beyond_mean(training)[2]
+    chosen = on_training[:, :, training.unseen or slice(None)].mean(axis=2).argmax(axis=1)
     own, zero, beyond = _beyond_mean(held_out)
     engine, bootstrap = held_out.engine, held_out.engine.bootstrap
     gap = engine.baseline("clean").logit_diff - engine.baseline("corrupted").logit_diff

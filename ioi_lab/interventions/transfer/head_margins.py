@@ -47,7 +47,7 @@ class HeadMargins:
     """The recovery by the replaced head's own clean output in the other layers, beyond the mean there."""
 
     own_above_other_layers: Estimate | None
-    """Its recovery in its own place less this: if it is not above 0, the control of other layers shows nothing."""
+    """Its recovery in its own place less this: if it is not above 0, the place is not shown to matter."""
 
     idle: HeadsWithoutEffect
 

@@ -37,7 +37,7 @@ class MarginReport:
         ]
         own = self._margins.own_above_other_layers
         if own is not None:
-            blind = "" if own.exceeds()[row] else ", so that the place does not matter here"
+            blind = "" if own.exceeds()[row] else ", so that the place is not shown to matter"
             texts[-1] += f" (for the replaced head's own clean output: {interval(own, row, '.3f')}{blind})"
         return texts
 
@@ -94,8 +94,8 @@ class MarginReport:
             "training prompts, and its controls at equal length, all beyond the mean of the head in whose place they "
             "are written.",
             bars("prompts"),
-            "If the replaced head's own clean output recovers as much in other layers, the place does not matter to "
-            "what is written there.",
+            "If the replaced head's own clean output recovers as much in other layers, the place is not shown to "
+            "matter even to what this head writes.",
         )
 
     def figure(self) -> Figure:

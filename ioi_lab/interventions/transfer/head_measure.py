@@ -18,7 +18,7 @@ from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.discoveries import ROUNDING, discover
 from ioi_lab.stats.metrics import Array, Readout
 from ioi_lab.tasks.prompts import Position
-from ioi_lab.transfer.head_maps import Head
+from ioi_lab.transfer.head_maps import Head, MapTraining
 from ioi_lab.transfer.heads import MEAN, OWN, ZERO, HeadSwap
 
 Verdict = Literal["beats every control", "beats mean and zero", "beats not even mean and zero"]
@@ -101,6 +101,9 @@ class HeadSwapResult:
 
     map_r2: float
     """The R² of the map between the two heads on what it was not fitted to: texts, or the held-out prompts."""
+
+    training: MapTraining | None
+    """How the maps were trained by stitching; None if they were not."""
 
     source_patching_recovery: float
     """The recovery on the training prompts from patching the chosen head in the source."""
@@ -196,6 +199,7 @@ def measure_head_swap(swap: HeadSwap) -> tuple[HeadSwapResult, SelfChecks]:
         cosine_to_own=engine.bootstrap.mean(swap.cosines[None]),
         length_to_own=swap.length,
         map_r2=swap.map_r2,
+        training=swap.training,
         source_patching_recovery=source_recoveries[swap.chosen],
         patching_recovery=target_recoveries[swap.replaced],
         source_layers=source_layers,

@@ -89,6 +89,13 @@ class HeadSwapReport:
         metrics |= scalars("cosine_to_own", result.cosine_to_own)
         metrics |= scalars("margin_over_mean", result.margins, result.mean_row)
         metrics |= scalars("margin_over_zero", result.margins, result.zero_row)
+        if (training := result.training) is not None:
+            metrics |= {
+                "n_trained_maps": training.n_maps,
+                "n_improved_maps": training.n_improved,
+                "map_loss_at_start": training.loss_at_start,
+                "map_loss": training.loss,
+            }
         if result.others is not None:
             metrics["recovery_other_heads"] = result.others.mean_recovery
             metrics["recovery_best_other_head"] = result.others.best_recovery
@@ -134,6 +141,13 @@ class HeadSwapReport:
             f"{result.cosine_to_own.value[0]:.2f} with the head's own clean output, both less their means, and "
             f"{result.length_to_own:.2f} of its length before it is scaled to it"
         )
+        if (training := result.training) is not None:
+            lines.append(
+                f"  maps between {training.n_maps} pairs of heads trained by stitching: on answers that are not "
+                f"trained on, the KL from the pass with the head's own output is {training.loss:.3g} on average, after "
+                f"{training.loss_at_start:.3g} with the maps as they were fitted; training improved "
+                f"{training.n_improved} of them"
+            )
         lines.append(f"  {UNCERTAINTY}")
         return [*lines, f"  {self._verdict()}", *self._grid.lines()]
 

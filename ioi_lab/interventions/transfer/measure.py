@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from ioi_lab.alignment.align import largest_distance_from_identity
 from ioi_lab.alignment.config import PairOfLayers, Stream
 from ioi_lab.alignment.map_files import DIRECTIONS, Maps, save_maps
 from ioi_lab.alignment.maps import AffineMap
 from ioi_lab.alignment.pairing import Pairing
+from ioi_lab.alignment.trained_maps import training_settings
+from ioi_lab.alignment.training import TrainingSettings
 from ioi_lab.engine.edits import OTHER_PASS
 from ioi_lab.engine.engine import Engine
 from ioi_lab.engine.memory import MemoryGb
-from ioi_lab.errors import LabError, called
+from ioi_lab.errors import called
 from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.self_checks import SelfChecks, check_gap
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult, measure_head_swap
+from ioi_lab.interventions.transfer.head_options import HeadOptions
 from ioi_lab.interventions.transfer.map_source import MapSource
 from ioi_lab.interventions.transfer.role_pairs import roles_of, shared_roles
 from ioi_lab.interventions.transfer.vector_measure import VectorOptions, measure_vector_transfer
 from ioi_lab.interventions.transfer.vector_result import VectorTransferResult
-from ioi_lab.models.heads import head_of
 from ioi_lab.models.loading import LabModel, ModelConfig, load_model
 from ioi_lab.steering.contrasts import ContrastName
 from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.head_maps import Head, HeadMaps, StreamMaps
-from ioi_lab.transfer.heads import Role, output_maps, swap_heads
+from ioi_lab.transfer.heads import Role, swap_heads
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts, on_shared_prompts
 from ioi_lab.transfer.unrelated import UnrelatedDirections, unrelated_directions
 from ioi_lab.transfer.vectors import (
@@ -42,22 +44,6 @@ from ioi_lab.transfer.vectors import (
 
 PartT = TypeVar("PartT")
 DirectionResult = VectorTransferResult | HeadSwapResult
-
-
-@dataclass(frozen=True)
-class HeadOptions:
-    """The names of the heads that are swapped, or `best` for the head that recovers most when it is patched."""
-
-    source_head: str | float
-    head: str | float
-    pairs: Literal["patching", "roles"] = "patching"
-    """The way to choose heads that are `best`: of all heads, or of those with a role that both models have."""
-
-    maps: Literal["stream", "outputs"] = "stream"
-    """The maps of the residual stream, or maps fitted to the outputs of heads on the training prompts."""
-
-    n_idle: int = 4
-    """The number of heads without effect, of either model, that controls are made of."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +137,7 @@ def measure_transfer(
     on_prompts = _on_prompts(engine, models, vectors, seed)
     check_gap(*(on_prompts[0].held_out.baseline(which) for which in OTHER_PASS))
     baselines = Baselines.measure(on_prompts[1].held_out)
-    chosen = _heads(heads, pairing)
+    chosen = heads.chosen(pairing)
     needs_maps = heads.maps == "stream" if vectors is None else vectors.through == "maps"
     maps = map_source.maps(pairing, seed) if needs_maps else None
     roles = None
@@ -168,7 +154,8 @@ def measure_transfer(
         )
         if vectors is None:
             shared = [] if roles is None else shared_roles(*_ordered((roles[0], roles[1]), turned))
-            measured.append(_measure_heads(direction, _ordered(chosen, turned), shared, position, heads.n_idle))
+            training = training_settings(map_source.alignment, seed)
+            measured.append(_measure_heads(direction, heads, _ordered(chosen, turned), shared, position, training))
         else:
             transfers.append(_vector_transfer(direction, pairing.component, position, vectors, seed))
             r2 = None if direction.maps is None else direction.maps.r2[0]
@@ -185,19 +172,13 @@ def measure_transfer(
         forward=measured[0][0],
         backward=measured[1][0] if both else None,
         n_dropped_prompts=on_prompts[1].contrast.n_dropped,
-        map_title=_map_title(maps, is_head=vectors is None),
+        map_title=maps.title if maps is not None else heads.title if vectors is None else None,
         other_map=other_map,
         new_maps_file=save_maps(maps, models) if maps is not None and map_source.file is None else None,
         is_one_model=models[0].weights_sha256 == models[1].weights_sha256,
         largest_distance_from_identity=None if maps is None else largest_distance_from_identity(maps.forward),
         source_model=models[0].provenance,
     )
-
-
-def _map_title(maps: Maps[AffineMap] | None, *, is_head: bool) -> str | None:
-    if maps is None:
-        return "ridge map of heads' outputs fitted on the training prompts" if is_head else None
-    return maps.title
 
 
 @dataclass(frozen=True)
@@ -222,37 +203,21 @@ def _on_prompts(
     return on_shared_prompts(models, engine.prompts, contrast, names, seed, engine.memory_gb, engine.seed)
 
 
-def _heads(options: HeadOptions, pairing: Pairing) -> tuple[Head | None, Head | None]:
-    (source, target), (source_layers, target_layers) = pairing.models, pairing.layers
-    return (
-        _head("source_head", options.source_head, source, source_layers),
-        _head("head", options.head, target, target_layers),
-    )
-
-
-def _head(key: str, name: str | float, model: LabModel, layers: list[int]) -> Head | None:
-    """Return the head that a key names, None for `best`; raises a `LabError` for one in a layer without maps."""
-    if name == "best":
-        return None
-    head = head_of(name, model.shape, "z", f"intervention.{key}")
-    if head[0] not in layers:
-        raise LabError(f"intervention.{key}: got {name}, but its layer is not among those that are mapped, {layers}")
-    return head
-
-
 def _measure_heads(
     direction: _Direction,
+    options: HeadOptions,
     heads: tuple[Head | None, Head | None],
     roles: Sequence[Role],
     position: Position,
-    n_idle: int,
+    training: TrainingSettings,
 ) -> tuple[HeadSwapResult, SelfChecks]:
     maps: HeadMaps
     if direction.maps is None:
-        maps = output_maps(*direction.on_prompts, direction.layers, position)
+        maps = options.maps_of_outputs(direction.on_prompts, direction.layers, position, training)
     else:
         maps = StreamMaps(direction.maps.forward, direction.maps.r2[0])
-    return measure_head_swap(swap_heads(*direction.on_prompts, maps, direction.layers, heads, position, roles, n_idle))
+    swap = swap_heads(*direction.on_prompts, maps, direction.layers, heads, position, roles, options.n_idle)
+    return measure_head_swap(swap)
 
 
 def _vector_transfer(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -48,3 +50,14 @@ def test_in_the_model_itself_each_head_is_replaced_by_itself_whole(tiny_models):
     assert grid.n_above >= 1
     assert grid.best[0] == grid.replaced[0]
     assert grid.share_of_best.value[0] == pytest.approx(1, abs=1e-3)
+
+
+def test_heads_are_chosen_on_training_prompts_that_maps_are_not_trained_on(heads):
+    swap, _, _ = heads
+    training, held_out = swap.grids
+    logit_diff = training.engine.run(list(training.edits), "corrupted").logit_diff
+    by_head = logit_diff.reshape(len(training.replaced), 3 + len(training.sources), -1)
+    for unseen in ([0], [3, 7]):
+        grid = measure_grid(replace(training, unseen=unseen), held_out, swap.controls)
+        chosen = by_head[:, 3:, unseen].mean(axis=2).argmax(axis=1)
+        assert grid.best == [grid.sources[index] for index in chosen]

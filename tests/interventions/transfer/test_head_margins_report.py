@@ -25,13 +25,13 @@ def test_each_control_has_its_difference(heads):
         assert f"{grid.margins.margins[name].value[0]:.3f}" in text
 
 
-def test_it_is_said_if_the_place_does_not_matter_to_the_heads_own_output(heads):
+def test_it_is_said_if_the_place_is_not_shown_to_matter_to_the_heads_own_output(heads):
     grid = heads[1].grid
     own = grid.margins.own_above_other_layers
     for low, blind in ((-0.1, True), (0.1, False)):
         margins = replace(grid.margins, own_above_other_layers=replace(own, low=np.full(len(own.low), low)))
         text = report(replace(grid, margins=margins)).differences(0)[-1]
-        assert ("the place does not matter here" in text) == blind
+        assert ("the place is not shown to matter" in text) == blind
 
 
 def test_heads_without_effect_are_named_with_the_largest_effect(heads):

@@ -10,6 +10,7 @@ import pytest
 
 from ioi_lab.interventions.transfer.head_report import HeadSwapReport
 from ioi_lab.reports.report import ReportContext
+from ioi_lab.transfer.head_maps import MapTraining
 
 CONTEXT = ReportContext("tiny-pythia", "ioi (s2)")
 
@@ -116,3 +117,15 @@ def test_the_role_of_paired_heads_is_named_and_its_other_heads_are_no_controls(h
     text = head_report(result).verdict
     assert "(both in the role of a subject suppressor; 2.1 of tiny-gpt2 with this role are no controls)" in text
     assert "role" not in head_report(with_recovery(heads[1])).verdict
+
+
+def test_trained_maps_are_reported_with_what_training_changed(heads):
+    assert not any("trained by stitching" in line for line in head_report(heads[1]).summary())
+    training = MapTraining(n_maps=32, n_improved=20, loss_at_start=0.5, loss=0.25)
+    report = head_report(replace(heads[1], training=training))
+    (line,) = (line for line in report.summary() if "trained by stitching" in line)
+    assert "between 32 pairs of heads" in line
+    assert "is 0.25 on average, after 0.5 with the maps as they were fitted; training improved 20 of them" in line
+    metrics = report.metrics()
+    assert (metrics["n_trained_maps"], metrics["n_improved_maps"]) == (32, 20)
+    assert (metrics["map_loss_at_start"], metrics["map_loss"]) == (0.5, 0.25)
