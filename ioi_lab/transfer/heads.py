@@ -143,7 +143,8 @@ def swap_heads(
         n_idle: The number of heads without effect, of either model, that controls are made of.
 
     """
-    everywhere = _patching_recoveries(target, target.model.shape.layers("z"), position)
+    with_heads = sorted({*layers[1], *target.model.shape.layers("z")})
+    everywhere = _patching_recoveries(target, with_heads, position)
     recoveries = (
         _patching_recoveries(source, layers[0], position),
         {head: recovery for head, recovery in everywhere.items() if head[0] in layers[1]},
