@@ -18,11 +18,11 @@ from ioi_lab.alignment.corpora import Corpus
 from ioi_lab.config import LabConfig, instantiate
 from ioi_lab.errors import LabError, called
 from ioi_lab.jobs.experiment import EngineMemory
-from ioi_lab.jobs.figure_files import FigureFiles, Figures
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob
 from ioi_lab.models.loading import ModelConfig, load_model
 from ioi_lab.models.precision import in_low_precision
 from ioi_lab.programs import typed_command
+from ioi_lab.runs.figure_files import FigureFiles, Figures
 from ioi_lab.runs.tracking import TrackerConfig
 
 log = logging.getLogger(__name__)

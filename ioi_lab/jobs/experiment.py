@@ -15,11 +15,11 @@ from typing_extensions import override
 from ioi_lab.config import LabConfig, instantiate
 from ioi_lab.errors import LabError
 from ioi_lab.interventions.base import Intervention, Result
-from ioi_lab.jobs.figure_files import FigureFiles, Figures
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob
 from ioi_lab.jobs.texts import with_common_texts
 from ioi_lab.models.loading import ModelConfig
 from ioi_lab.models.precision import in_low_precision, title_of
+from ioi_lab.runs.figure_files import FigureFiles, Figures
 from ioi_lab.runs.identity import sha256_of_named_files
 from ioi_lab.runs.tracking import TrackerConfig
 from ioi_lab.stats.bootstrap import MIN_PROMPTS, Over

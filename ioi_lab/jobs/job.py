@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from omegaconf import DictConfig
 
 from ioi_lab.errors import LabError, called, explained
-from ioi_lab.jobs.figure_files import FigureFiles
 from ioi_lab.jobs.resolving import resolve
 from ioi_lab.models.libraries import import_libraries
 from ioi_lab.models.loading import ModelConfig, model_files_of, weights_of
 from ioi_lab.programs import typed_command
 from ioi_lab.runs.code import modules_named_in
+from ioi_lab.runs.figure_files import FigureFiles
 from ioi_lab.runs.folder import RunFolder
 from ioi_lab.runs.identity import check_unchanged, identity_of, why_again
 from ioi_lab.runs.job_tracking import TrackedJob

@@ -63,6 +63,13 @@ def _options() -> argparse.Namespace:
         summarize.add_argument(
             f"--{option}", metavar="KEY", help=f"the swept key, or column of results.csv, {what} (default: chosen)"
         )
+    summarize.add_argument(
+        "--format",
+        action="append",
+        default=[],
+        metavar="png|pdf|svg",
+        help="a format of the figures besides png; can be repeated (default: the figures.formats of the runs)",
+    )
     summarize.set_defaults(command=_summarize)
     report = commands.add_parser(
         "report", help="write the report.html of a run or a sweep that has none, and print its path"
@@ -180,12 +187,15 @@ def _difference(one: Any, other: Any) -> str:
 
 def _summarize(options: argparse.Namespace) -> Sequence[str]:
     from ioi_lab.runs.axes import Asked
+    from ioi_lab.runs.figure_files import checked_formats
     from ioi_lab.runs.sweep_pages import write_sweep_page
     from ioi_lab.runs.sweeps import Sweep
 
+    formats = checked_formats(options.format)
     asked = Asked(options.x, options.line, options.facet)
     sweep = Sweep.read(folder_of_runs(options.folder), options.metric, asked)
-    paths = [*sweep.write().values(), write_sweep_page(sweep)]
+    figures = sweep.write(formats)
+    paths = [*(path for files in figures.values() for path in files), write_sweep_page(sweep)]
     return [*sweep.lines()[:1], *(f"  {path}" for path in paths), *sweep.lines()[1:]]
 
 

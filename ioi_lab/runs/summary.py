@@ -41,7 +41,8 @@ def sum_up(folder: Path) -> None:
         config = read_config(Path(done["path"].iloc[0]))
         tracker = TrackerConfig.from_config(config["tracker"], "tracker")
         if tracker.name != "none":
-            track(_as_run(sweep, {**figures, page.stem: page}, _summary_id(folder)), tracker)
+            media = {name: files[0] for name, files in figures.items()}
+            track(_as_run(sweep, {**media, page.stem: page}, _summary_id(folder)), tracker)
     except (LabError, OSError, ValueError, DamagedError) as error:
         log.warning("the sweep in %s could not be summarized: %s", folder, folded(error))
 

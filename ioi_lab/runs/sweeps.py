@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from ioi_lab.errors import LabError, did_you_mean
 from ioi_lab.reports import plots
 from ioi_lab.reports.plots.sizes import MAX_PANELS
 from ioi_lab.runs.axes import ANYTHING, Asked, Axes, chosen_axes
+from ioi_lab.runs.figure_files import PNG, Format, formats_of_sweep
 from ioi_lab.runs.gathering import Gathering
 from ioi_lab.runs.measurements import PLACES, Measurements
 from ioi_lab.runs.nulls import without_best
-from ioi_lab.runs.reading import RunRecord
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import PLOTS, RunRecord, read_config
 from ioi_lab.runs.sweep_figures import SweepFigure
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, read_runs, table_of
 from ioi_lab.storage.files import write_bytes
@@ -176,13 +178,18 @@ class Sweep:
             over=str(over[0]) if len(over) == 1 else "",
         )
 
-    def write(self) -> dict[str, Path]:
-        """Write `sweep.csv` and the figures into the folder; returns the paths of the figures by name."""
+    def write(self, formats: Sequence[Format] = ()) -> dict[str, list[Path]]:
+        """Write `sweep.csv` and the figures into the folder; returns the files of each figure by its name, PNG first.
+
+        `formats`: those of the files in addition to PNG; by default, those that the runs ask for.
+        """
         write_bytes(self.folder / TABLE, csv_bytes(self.table()))
-        paths = {}
+        kinds = dict.fromkeys((PNG, *formats)) if formats else formats_of_sweep(map(_config_of, self.records))
+        paths: dict[str, list[Path]] = {}
         for name, figure in self.figures().items():
-            paths[name] = self.folder / "plots" / f"{name}.png"
-            write_bytes(paths[name], plots.png(figure))
+            paths[name] = [self.folder / PLOTS / f"{name}.{kind}" for kind in kinds]
+            for path, kind in zip(paths[name], kinds, strict=True):
+                write_bytes(path, plots.image(figure, kind))
         return paths
 
     def lines(self) -> list[str]:
@@ -200,3 +207,11 @@ class Sweep:
             if figure.axes.chosen:
                 lines.append(f"  {figure.name}: {', '.join(figure.axes.chosen)} (chosen; see `runs summarize --help`)")
         return lines
+
+
+def _config_of(record: RunRecord) -> Mapping[str, Any]:
+    """Return the config of a run; empty if it cannot be read."""
+    try:
+        return read_config(record.folder)
+    except DamagedError:
+        return {}

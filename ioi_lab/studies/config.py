@@ -11,7 +11,7 @@ from pydantic import Field
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, did_you_mean
 from ioi_lab.jobs.experiment import EngineConfig, StatsConfig
-from ioi_lab.jobs.figure_files import FigureFiles, Figures
+from ioi_lab.runs.figure_files import FigureFiles, Figures
 from ioi_lab.studies.steps import STEPS, Step
 
 _NAMES = [step.name for step in STEPS]

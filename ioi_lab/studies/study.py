@@ -13,10 +13,10 @@ from typing_extensions import override
 from ioi_lab.config import instantiate
 from ioi_lab.errors import LabError, called
 from ioi_lab.jobs.experiment import shared_prompts
-from ioi_lab.jobs.figure_files import FigureFiles
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob
 from ioi_lab.models.loading import ModelConfig
 from ioi_lab.models.precision import in_low_precision, title_of
+from ioi_lab.runs.figure_files import FigureFiles
 from ioi_lab.runs.identity import sha256_of_named_files
 from ioi_lab.runs.tracking import TrackerConfig
 from ioi_lab.studies.config import StudyKeys, config_of_step, draws_prompts, steps_of

@@ -13,9 +13,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from ioi_lab.errors import LabError
-from ioi_lab.jobs.figure_files import FigureFiles
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob, run_job
 from ioi_lab.reports.report import Report
+from ioi_lab.runs.figure_files import FigureFiles
 from ioi_lab.runs.provenance import environment
 from ioi_lab.runs.reading import is_done, read_status
 from ioi_lab.runs.resume import record_finished_runs

@@ -69,6 +69,10 @@ def test_summarize_writes_into_the_folder(command, leave, tmp_path):
     assert "3 runs (3 done)" in out
     assert (tmp_path / "sweep" / "sweep.csv").is_file()
     assert (tmp_path / "sweep" / "plots" / "best_recovery_by_layer.png").is_file()
+    assert "best_recovery_by_layer.pdf" in command("summarize", str(tmp_path / "sweep"), "--format", "pdf")
+    assert (tmp_path / "sweep" / "plots" / "best_recovery_by_layer.pdf").is_file()
+    with pytest.raises(SystemExit, match=r"^error: --format: got 'gif', expected one of png, pdf, svg$"):
+        command("summarize", str(tmp_path / "sweep"), "--format", "gif")
 
 
 def test_report_writes_the_page_of_a_run_or_a_sweep(command, leave, tmp_path, monkeypatch):

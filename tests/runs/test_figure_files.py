@@ -6,6 +6,8 @@ import pytest
 
 from ioi_lab.errors import LabError
 from ioi_lab.jobs.experiment import ExperimentKeys
+from ioi_lab.runs.figure_files import checked_formats, formats_of_sweep
+from ioi_lab.runs.sweeps import Sweep
 from tests.conftest import only_run_folder
 
 
@@ -49,3 +51,31 @@ def test_vector_files_lie_next_to_png_files_and_without_figures_there_is_no_page
     assert not (folder / "plots").exists()
     assert not (folder / "report.html").exists()
     assert (folder / "report.json").is_file()
+
+
+def test_a_sweep_has_the_formats_that_any_of_its_runs_asks_for():
+    configs = [{"figures": False}, {}, {"figures": {"formats": ["png", "pdf"]}}, {"figures": {"formats": "svg"}}]
+    assert formats_of_sweep(configs) == ("png", "pdf", "svg")
+    assert formats_of_sweep(configs[:2]) == ("png",)
+    assert formats_of_sweep([{"figures": {"formats": ["exe"]}}, {"figures": "../x"}]) == ("png",)
+
+
+def test_a_typed_format_is_checked():
+    assert checked_formats(["pdf", "svg"]) == ["pdf", "svg"]
+    with pytest.raises(LabError, match=r"^--format: got 'pfd' \(did you mean pdf\?\), expected one of png, pdf, svg$"):
+        checked_formats(["pfd"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "suffixes"), [(["pdf"], {".png", ".pdf"}), ("svg", {".png", ".svg"}), (None, {".png"})]
+)
+def test_the_figures_of_a_sweep_have_the_formats_of_its_runs(leave, tmp_path, typed, suffixes):
+    for layer in range(2):
+        keys = {"intervention.layer": layer} | ({} if typed is None else {"figures.formats": typed})
+        leave(f"sweep/now/{layer}", keys, best_recovery=layer / 10)
+    files = Sweep.read(tmp_path / "sweep" / "now").write()
+    assert {path.suffix for path in (tmp_path / "sweep" / "now" / "plots").iterdir()} == suffixes
+    (written,) = files.values()
+    assert written[0].suffix == ".png"
+    starts = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+    assert all(path.read_bytes().startswith(starts[path.suffix]) for path in written)
