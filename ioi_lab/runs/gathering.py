@@ -125,7 +125,16 @@ class Gathering:
                 where = {name: _MISSING if placed.get(name) is None else placed[name] for name in extra}
                 rows.append(dict(zip(VALUES, values, strict=True)) | {OF_RUN: place} | self._coordinates(place) | where)
         is_level = metric in self._levels
-        return self._as_measurements(metric, rows, words, "", _UNPAIRED if words and is_level and n_unpaired else "")
+        note = _UNPAIRED if words and is_level and n_unpaired else ""
+        return self._as_measurements(metric, rows, words, "", note, self._row)
+
+    @property
+    def _row(self) -> str:
+        """What a row of the results stands for."""
+        if "source_layer" in self.columns:
+            return "pair of layers"
+        filled = {name for result in self.results for row in result.rows for name in row if row[name] is not None}
+        return "site" if {"component", "layer"} <= filled else "row of results.csv"
 
     @property
     def _levels(self) -> set[str]:
@@ -154,7 +163,7 @@ class Gathering:
         return 1.0 if self._number(place, "n_found") == 0 else self._number(place, "best_p_adjusted")
 
     def _as_measurements(
-        self, metric: str, rows: Sequence[Mapping[str, Any]], words: Sequence[str], of: str, note: str
+        self, metric: str, rows: Sequence[Mapping[str, Any]], words: Sequence[str], of: str, note: str, row: str = ""
     ) -> Measurements:
         import pandas as pd
 
@@ -171,6 +180,7 @@ class Gathering:
             tuple(dict.fromkeys(word for word in words if word)),
             bool(words),
             of,
+            row,
             self.labels,
             [f"{name} = {table[name].iloc[0]}" for name in self.labels if name in table and name not in vary],
             note,

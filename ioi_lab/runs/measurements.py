@@ -68,6 +68,9 @@ class Measurements:
     of: str = ""
     """What each value is the best of; empty if it is of one site, or of a whole run."""
 
+    row: str = ""
+    """What each value belongs to, if not to a whole run: `site`, `pair of layers` or `row of results.csv`."""
+
     labels: Mapping[str, str] = field(default_factory=dict)
     """The full names of the keys by their labels."""
 

@@ -60,14 +60,19 @@ def texts_of(report: Report) -> bytes:
     ).encode()
 
 
+def captions_in(folder: Path) -> dict[str, str]:
+    """Return the captions of the figures in the folder of a run or of a sweep, by name; none if it has no texts."""
+    captions = _json(folder / TEXTS).get("captions")
+    return {str(name): str(text) for name, text in captions.items()} if isinstance(captions, Mapping) else {}
+
+
 def page_of(folder: Path) -> Page:
     """Return the report of the run in a folder; what the run does not have, or cannot be read, is empty."""
     status = read_status(folder)
     names = list(report_files(status))
     finished = {"finished": status["updated"]} if "updated" in status else {}
     texts = _json(folder / TEXTS)
-    captions = texts.get("captions")
-    captions = captions if isinstance(captions, Mapping) else {}
+    captions = captions_in(folder)
     summary = _text(folder / SUMMARY).splitlines()
     figures = [Path(name) for name in names if name.startswith(f"{PLOTS}/") and name.endswith(".png")]
     tables = {name: _table(folder / name) for name in names if name.endswith(".csv")}
@@ -77,7 +82,7 @@ def page_of(folder: Path) -> Page:
         answer=[*_failure(status), *_texts(texts.get("answer"))],
         details=summary[1:],
         figures=[
-            PageFigure(name.stem, folder / name, str(captions.get(name.stem, "")))
+            PageFigure(name.stem, folder / name, captions.get(name.stem, ""))
             for name in figures
             if _is_image(folder / name)
         ],

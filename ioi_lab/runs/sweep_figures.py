@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,14 +35,17 @@ class SweepFigure:
     sweep: str
     """The name of the sweep."""
 
-    common: Sequence[str] = ()
-    """What all runs of the sweep have in common: intervention, model, task."""
+    common: Mapping[str, str] = field(default_factory=dict)
+    """What all runs of the sweep have in common, by its group: `intervention`, `model`, `task`, `source`, `target`."""
 
     missing: int = 0
     """The number of runs that are not done."""
 
     over: str = ""
     """What the intervals of single runs are taken over; empty if that is not known."""
+
+    measured_on: str = ""
+    """What each run was measured on, such as `16 prompts`; empty if that is not known."""
 
     @property
     def name(self) -> str:
@@ -52,26 +56,41 @@ class SweepFigure:
 
     def draw(self) -> Figure:
         """Draw the figure."""
-        cells = cells_of(self.measured, self.axes)
-        return self._maps(cells) if self.axes.is_map else self._multiples(cells)
+        return self._maps(self.cells) if self.axes.is_map else self._multiples(self.cells)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The values on the axes of the figure."""
+        return cells_of(self.measured, self.axes)
+
+    @property
+    def n_runs(self) -> int:
+        """The number of runs that the values come from."""
+        return int(self.measured.table[OF_RUN].nunique())
 
     @property
     def value_label(self) -> str:
         """The label of the values: what they are changes from, and what they are the best of."""
-        metric, unedited = _words(self.measured.metric), self.measured.unedited
+        return self.quantity(self.measured.of)
+
+    def quantity(self, of: str = "") -> str:
+        """Return what is shown: `change in recovery from the unedited corrupted run`.
+
+        `of`: what it is the best of, in brackets; nothing without it.
+        """
+        metric, unedited = in_words(self.measured.metric), self.measured.unedited
         name = metric.removeprefix("best ")
-        label = f"{name} ({self.measured.of})" if self.measured.of else name if unedited else metric
+        label = f"{name} ({of})" if of else name if unedited or self.measured.of else metric
         if not unedited:
             return label
         run = unedited[0] if len(unedited) == 1 else "the unedited run"
         return f"change in {label} from {run}"
 
     def _title(self, cells: Cells) -> str:
-        n_runs = self.measured.table[OF_RUN].nunique()
         missing = f", {self.missing} missing" if self.missing else ""
         lines = [
-            " · ".join([_words(self.measured.metric), *self.common, *self.measured.fixed]),
-            f"{self.sweep}: {counted(n_runs, 'run')}{missing}",
+            " · ".join([in_words(self.measured.metric), *self.common.values(), *self.measured.fixed]),
+            f"{self.sweep}: {counted(self.n_runs, 'run')}{missing}",
         ]
         low, high = cells.n_seeds
         if high > 1:
@@ -81,9 +100,14 @@ class SweepFigure:
         elif not self.axes.is_map and any(np.isfinite(cell.low) for cell in cells.cells.values()):
             over = f" over {self.over}" if self.over else ""
             lines.append(f"95 % intervals{over}" + (f"; {self.measured.note}" if self.measured.note else ""))
-        if self._floor is not None and (self.measured.table["value"] < self._floor).any():
+        if self.is_cut:
             lines.append("R² below −0.2, worse than predicting the mean, is out of the figure")
         return "\n".join(lines)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether values are below the lower end of the axis."""
+        return self._floor is not None and bool((self.measured.table["value"] < self._floor).any())
 
     @property
     def _floor(self) -> float | None:
@@ -100,10 +124,9 @@ class SweepFigure:
         return "\n".join(value if "→" in value else f"{key} = {value}" for key, value in cases)
 
     def _multiples(self, cells: Cells) -> Figure:
-        axis = self._axis(self.axes.x, cells.x)
-        is_scale = self.axes.x == "scale" and self.measured.is_steered
-        names = [_tick(line) if self.axes.line else _words(self.measured.metric) for line in cells.lines]
-        colours = plots.shades(len(names)) if self._is_ordered else plots.distinct(len(names))
+        axis = self.x_axis
+        names = [_tick(line) if self.axes.line else in_words(self.measured.metric) for line in cells.lines]
+        colours = plots.shades(len(names)) if self.is_ordered else plots.distinct(len(names))
         panels = []
         for facet in cells.facets:
             lines, samples = [], []
@@ -113,7 +136,7 @@ class SweepFigure:
                 lines.append(plots.Line(name, value, low, high, colour))
                 samples.append([() if cell is None else cell.of_seeds for cell in found])
             panels.append(plots.Multiple(self._case(facet), lines, samples))
-        if is_scale and axis.places is not None and 0 not in axis.places:
+        if self.has_zero_added:
             axis, panels = _with_zero(axis, panels)
         zero = "" if not self.measured.is_effect else "no edit" if self.measured.unedited else "no effect"
         last = len(self.measured.values(self.axes.facet[-1])) if len(self.axes.facet) == 2 else 0
@@ -129,7 +152,25 @@ class SweepFigure:
         )
 
     @property
-    def _is_ordered(self) -> bool:
+    def x_axis(self) -> plots.Axis:
+        """The x axis with the values of its key."""
+        return self._axis(self.axes.x, self.cells.x)
+
+    @property
+    def has_zero_added(self) -> bool:
+        """Whether the scale 0, at which nothing changes, is drawn too: the runs have measured other scales."""
+        places = self.x_axis.places
+        return self.axes.x == "scale" and self.measured.is_steered and places is not None and 0 not in places
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether intervals are drawn as bands instead of as lines."""
+        places = self.x_axis.places
+        return places is not None and plots.has_bands(len(places) + self.has_zero_added)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether lines are in the order of numbers, and their colours from dark to light."""
         return self.axes.line is not None and self.measured.is_number(self.axes.line)
 
     def _maps(self, cells: Cells) -> Figure:
@@ -144,7 +185,7 @@ class SweepFigure:
             name: np.stack([cells.array("value", line, facet) for line in cells.lines])
             for name, facet in zip(names, facets, strict=True)
         }
-        pale, note = self._without_effect(cells) if self.measured.is_effect else (None, "")
+        pale, note = self.without_effect() if self.measured.is_effect else (None, "")
         return plots.heat_maps(
             grids,
             self._axis(self.axes.line, cells.lines),
@@ -160,13 +201,13 @@ class SweepFigure:
             },
         )
 
-    @staticmethod
-    def _without_effect(cells: Cells) -> tuple[set[tuple[Any, ...]] | None, str]:
+    def without_effect(self) -> tuple[set[tuple[Any, ...]] | None, str]:
         """Return the cells whose effect is not beyond chance, and the last line of the title that explains them.
 
         It is decided by tests, corrected for the number of cells (Benjamini and Hochberg), else by whether the cell's
         interval includes 0; it is None if there is nothing that it could be decided by.
         """
+        cells = self.cells
         by_tests = cells.not_found()
         if by_tests is not None:
             return set(by_tests), map_note(is_outlined=False, is_pale=bool(by_tests))
@@ -197,7 +238,8 @@ def _with_zero(axis: plots.Axis, panels: Sequence[plots.Multiple]) -> tuple[plot
     return plots.Axis(axis.label, ticks, places), more
 
 
-def _words(metric: str) -> str:
+def in_words(metric: str) -> str:
+    """Return the name of a metric as words: `forward_best_r2` → `forward best R²`."""
     words = metric.replace("logit_diff", "logit_difference").split("_")
     return " ".join("R²" if word == "r2" else word for word in words)
 

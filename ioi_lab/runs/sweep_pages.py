@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ioi_lab.reports.html.page import Page, PageFigure, PageTable
 from ioi_lab.reports.html.render import render
 from ioi_lab.reports.wording import counted, enumerated, plain
-from ioi_lab.runs.pages import page_of, program_of
+from ioi_lab.runs.pages import captions_in, page_of, program_of
 from ioi_lab.runs.parsing import DamagedError, read_yaml_file
 from ioi_lab.runs.reading import PAGE, PLOTS, TYPED
+from ioi_lab.runs.sweep_figures import in_words
 from ioi_lab.runs.sweeps import TABLE, Sweep
 from ioi_lab.storage.files import write_text
 
@@ -43,7 +44,7 @@ def sweep_page(sweep: Sweep) -> Page:
         question=_question(sweep, done),
         answer=list(_answer(sweep, done)),
         details=sweep.lines()[: _MAX_FAILURES + 1],
-        figures=[PageFigure(path.stem, path, _caption(sweep)) for path in sorted((sweep.folder / PLOTS).glob("*.png"))],
+        figures=list(_figures(sweep)),
         tables=[PageTable("runs", _table(sweep), "One row per run, in the order of the jobs.", TABLE)],
         methods=first.methods,
         limits=list(_limits(sweep, done)),
@@ -54,7 +55,7 @@ def sweep_page(sweep: Sweep) -> Page:
 
 def _question(sweep: Sweep, done: pd.DataFrame) -> str:
     fixed = [str(done[name].iloc[0]) for name in _FIXED if name in done and done[name].nunique() == 1]
-    metric = "its results" if sweep.shown is None else _words(sweep.shown)
+    metric = "its results" if sweep.shown is None else in_words(sweep.shown)
     of = f" of {' · '.join(fixed)}" if fixed else ""
     if not sweep.swept:
         return f"What do the runs{of} have in common?"
@@ -68,11 +69,11 @@ def _answer(sweep: Sweep, done: pd.DataFrame) -> Iterator[str]:
         return
     values = done[sweep.shown]
     if len(done) == 1:
-        yield f"{_words(sweep.shown).capitalize()} is {_value(sweep, done.iloc[int(values.argmax())])}."
+        yield f"{_begun(sweep.shown)} is {_value(sweep, done.iloc[int(values.argmax())])}."
         return
     high, low = done.iloc[int(values.argmax())], done.iloc[int(values.argmin())]
     yield (
-        f"{_words(sweep.shown).capitalize()} is highest at {_value(sweep, high)} ({_case(sweep, high)}), and lowest at "
+        f"{_begun(sweep.shown)} is highest at {_value(sweep, high)} ({_case(sweep, high)}), and lowest at "
         f"{_value(sweep, low)} ({_case(sweep, low)}); the median is {values.median():.3g}."
     )
 
@@ -100,11 +101,11 @@ def _table(sweep: Sweep) -> pd.DataFrame:
     return table[[*table.columns[:place], *shown, *(name for name in table.columns[place:] if name not in shown)]]
 
 
-def _caption(sweep: Sweep) -> str:
-    if sweep.shown is None:
-        return ""
-    keys = enumerated([_label(key) for key in sweep.swept])
-    return f"{_words(sweep.shown).capitalize()} of each finished run by {keys}. What is blank has no finished run."
+def _figures(sweep: Sweep) -> Iterator[PageFigure]:
+    """Yield the figures in the folder, those of other metrics and axes that were asked for among them."""
+    captions = sweep.captions | captions_in(sweep.folder)
+    for path in sorted((sweep.folder / PLOTS).glob("*.png")):
+        yield PageFigure(path.stem, path, captions.get(path.stem, ""))
 
 
 def _value(sweep: Sweep, run: pd.Series[Any]) -> str:
@@ -121,8 +122,10 @@ def _label(key: str) -> str:
     return plain(key.split(".")[-1])
 
 
-def _words(metric: str) -> str:
-    return plain(metric.replace("logit_diff", "logit_difference"))
+def _begun(metric: str) -> str:
+    """Return the name of a metric as the beginning of a sentence."""
+    words = in_words(metric)
+    return words[0].upper() + words[1:]
 
 
 def _command(sweep: Sweep) -> str:

@@ -14,16 +14,19 @@ import numpy as np
 from ioi_lab.errors import LabError, did_you_mean
 from ioi_lab.reports import plots
 from ioi_lab.reports.plots.sizes import MAX_PANELS
+from ioi_lab.reports.wording import counted
 from ioi_lab.runs.axes import ANYTHING, Asked, Axes, chosen_axes
 from ioi_lab.runs.figure_files import PNG, Format, formats_of_sweep
 from ioi_lab.runs.gathering import Gathering
 from ioi_lab.runs.measurements import PLACES, Measurements
 from ioi_lab.runs.nulls import without_best
+from ioi_lab.runs.pages import TEXTS, captions_in
 from ioi_lab.runs.parsing import DamagedError
 from ioi_lab.runs.reading import PLOTS, RunRecord, read_config
+from ioi_lab.runs.sweep_captions import caption_of
 from ioi_lab.runs.sweep_figures import SweepFigure
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, read_runs, table_of
-from ioi_lab.storage.files import write_bytes
+from ioi_lab.storage.files import write_bytes, write_json
 from ioi_lab.storage.tables import csv_bytes
 
 if TYPE_CHECKING:
@@ -166,8 +169,12 @@ class Sweep:
     def _figure(self, measured: Measurements, axes: Axes) -> SweepFigure:
         """Return a figure with what its title says of the sweep."""
         done = self.runs[self.is_done]
-        names = ("intervention.name", "model.name", "task.name", "source.name", "target.name")
-        common = [str(done[name].iloc[0]) for name in names if name in done and done[name].nunique() == 1]
+        groups = {group: f"{group}.name" for group in ("intervention", "model", "task", "source", "target")}
+        common = {
+            group: str(done[name].iloc[0])
+            for group, name in groups.items()
+            if name in done and done[name].nunique() == 1
+        }
         over = done["stats.over"].dropna().unique().tolist() if "stats.over" in done else []
         return SweepFigure(
             measured,
@@ -176,7 +183,23 @@ class Sweep:
             common=common,
             missing=len(self.runs) - len(done),
             over=str(over[0]) if len(over) == 1 else "",
+            measured_on=self._measured_on,
         )
+
+    @property
+    def _measured_on(self) -> str:
+        """What each finished run was measured on, such as `16 prompts`; empty if that is not known."""
+        done = self.runs[self.is_done]
+        for column, noun in (("n_prompts", "prompt"), ("n_held_out_texts", "held-out text")):
+            counts = sorted({int(count) for count in done[column].dropna()}) if column in done else []
+            if counts:
+                return counted(counts[0], noun) if len(counts) == 1 else f"{counts[0]} to {counted(counts[-1], noun)}"
+        return ""
+
+    @cached_property
+    def captions(self) -> dict[str, str]:
+        """How to read each of the figures, by name."""
+        return {figure.name: caption_of(figure) for figure in self._figures}
 
     def write(self, formats: Sequence[Format] = ()) -> dict[str, list[Path]]:
         """Write `sweep.csv` and the figures into the folder; returns the files of each figure by its name, PNG first.
@@ -190,7 +213,16 @@ class Sweep:
             paths[name] = [self.folder / PLOTS / f"{name}.{kind}" for kind in kinds]
             for path, kind in zip(paths[name], kinds, strict=True):
                 write_bytes(path, plots.image(figure, kind))
+        write_json(self.folder / TEXTS, {"captions": self._earlier_captions() | self.captions})
         return paths
+
+    def _earlier_captions(self) -> dict[str, str]:
+        """Return the captions of figures of other metrics or axes that lie in the folder."""
+        return {
+            name: text
+            for name, text in captions_in(self.folder).items()
+            if (self.folder / PLOTS / f"{name}.png").is_file()
+        }
 
     def lines(self) -> list[str]:
         """Return the summary in lines for the terminal: the number of runs by status, then each unfinished run."""

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 ABOUT: Final = ("folder", "status", "error", "headline", "started", "updated", "seconds", "taken_from")
 """The columns of `load_runs` that are neither config keys nor metrics."""
 
-TOP_KEYS: Final = ("name", "seed", "resume", "resume_from", "figures", "optimize")
+TOP_KEYS: Final = ("name", "seed", "resume", "resume_from", "figures", "optimize", "dry_run")
 """Config keys that are in no group."""
 
 DAMAGED: Final = "damaged"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ioi_lab.reports.html.page import Page
 
 
@@ -15,7 +17,11 @@ def check_texts(page: Page) -> None:
     captions = {figure.name: figure.caption for figure in page.figures}
     assert all(captions.values()), captions
     texts = [page.question, *page.answer, *page.limits, *captions.values()]
-    texts += [method.definition for method in page.methods]
+    check_sentences([*texts, *(method.definition for method in page.methods)])
+
+
+def check_sentences(texts: Iterable[str]) -> None:
+    """Each text ends as a sentence does, and no value in it is missing."""
     for text in texts:
         assert text.endswith((".", "?")), text
         assert ".." not in text.replace("...", ""), text

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
-
-import pandas as pd
-
 from ioi_lab.runs.axes import Axes
-from ioi_lab.runs.measurements import Measurements
-from ioi_lab.runs.sweep_figures import SweepFigure
-
-
-def figure_of(axes, keys, unedited=("the unedited corrupted run",), of="", metric="recovery", **more):
-    rows = [dict(zip(keys, values, strict=True)) for values in product(*keys.values())]
-    table = pd.DataFrame(rows).assign(value=0.5, low=0.4, high=0.6, p_adjusted=float("nan"), of_run=range(len(rows)))
-    measured = Measurements(metric, table, list(keys), (), unedited, bool(unedited), of, **more)
-    return SweepFigure(measured, axes, "patch", ["patch", "tiny-gpt2"], missing=1, over="prompts")
+from tests.runs.drawn import figure_of
 
 
 def test_the_axis_says_what_a_change_is_from_and_what_it_is_the_best_of():

@@ -6,6 +6,7 @@ import json
 
 from ioi_lab.runs.sweep_pages import sweep_page, write_sweep_page
 from ioi_lab.runs.sweeps import Sweep
+from tests.reports.checks import check_sentences
 
 
 def test_it_asks_about_the_swept_keys_and_names_the_extremes(leave, tmp_path):
@@ -26,7 +27,7 @@ def test_it_asks_about_the_swept_keys_and_names_the_extremes(leave, tmp_path):
     ]
     assert page.limits[0].startswith("1 run of 4 did not finish")
     assert [figure.name for figure in page.figures] == ["best_recovery_by_layer"]
-    assert page.figures[0].caption
+    check_sentences([*page.answer, *page.limits, *(figure.caption for figure in page.figures)])
     assert page.command == "ioi-lab sweep -m intervention.layer=0,1,2,9"
     assert page.tables[0].data["intervention.layer"].tolist() == [0, 1, 2, 9]
     text = write_sweep_page(sweep).read_text()
@@ -48,3 +49,20 @@ def test_a_sweep_without_a_finished_run_has_a_page_too(leave, tmp_path):
     page = sweep_page(Sweep.read(tmp_path / "heads" / "now"))
     assert page.answer == ["1 run: 1 failed."]
     assert page.figures == []
+
+
+def test_figures_of_an_earlier_summary_keep_their_captions(leave, tmp_path):
+    folder = tmp_path / "heads" / "now"
+    for layer in range(2):
+        leave(f"heads/now/{layer}", {"intervention.layer": layer}, best_recovery=0.5, n_edits=float(layer))
+    Sweep.read(folder, "n_edits").write()
+    sweep = Sweep.read(folder)
+    sweep.write()
+    captions = {figure.name: figure.caption for figure in sweep_page(sweep).figures}
+    assert captions["n_edits_by_layer"].startswith("N edits along layer. A point is the value of one run.")
+    assert captions["best_recovery_by_layer"].startswith(
+        "Change in recovery from the unedited corrupted run along layer."
+    )
+    (folder / "plots" / "n_edits_by_layer.png").unlink()
+    sweep.write()
+    assert list(json.loads((folder / "report.json").read_text())["captions"]) == ["best_recovery_by_layer"]

@@ -104,9 +104,15 @@ def small_multiples(
             axes[0].set_ylim(floor, top + 0.05 * (top - floor))
         figure.supxlabel(axis.label, fontsize=STYLE["font.size"])
         figure.supylabel(wrapped(value_label, int(14 * rows * height)), fontsize=STYLE["font.size"])
-        _add_legend(figure, [shown[0].lines[index] for index in kept], zero, line_label)
+        joined = axis.places is not None
+        _add_legend(figure, [shown[0].lines[index] for index in kept], zero, line_label, joined=joined)
         finish(figure, title, axes[: len(shown)], legend_width=legend)
     return figure
+
+
+def has_bands(n_places: int) -> bool:
+    """Return whether lines through this number of places have their intervals as bands, instead of as bars."""
+    return n_places > _FEW
 
 
 def _draw(ax: Axes, axis: Axis, panel: Multiple, kept: Sequence[int], *, has_zero: bool) -> None:
@@ -122,7 +128,7 @@ def _draw(ax: Axes, axis: Axis, panel: Multiple, kept: Sequence[int], *, has_zer
             look = {"linestyle": "none", "markersize": 4.5}
         ax.plot(at[known], line.values[known], color=line.colour, marker="o", label=line.name, **look)
         bounded = known & np.isfinite(line.low) & np.isfinite(line.high)
-        if axis.places is not None and len(places) > _FEW:
+        if axis.places is not None and has_bands(len(places)):
             ax.fill_between(at[known], line.low[known], line.high[known], color=line.colour, alpha=0.2, linewidth=0)
         elif bounded.any():
             ax.vlines(at[bounded], line.low[bounded], line.high[bounded], color=line.colour, linewidth=1.2)
@@ -145,8 +151,11 @@ def _name_ticks(ax: Axes, axis: Axis, width: float, *, is_lowest: bool) -> None:
     ax.tick_params(labelbottom=is_lowest)
 
 
-def _add_legend(figure: Figure, lines: Sequence[Line], zero: str, label: str) -> None:
-    handles = [Line2D([], [], color=line.colour, marker="o", markersize=4, label=line.name) for line in lines]
+def _add_legend(figure: Figure, lines: Sequence[Line], zero: str, label: str, *, joined: bool) -> None:
+    handles = [
+        Line2D([], [], linewidth=1.5 * joined, color=line.colour, marker="o", markersize=4, label=line.name)
+        for line in lines
+    ]
     if len(lines) == 1 and not label:
         handles = []
     if zero:

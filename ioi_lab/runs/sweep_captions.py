@@ -1,0 +1,113 @@
+"""The captions of a sweep's figures: what is on the axes, what each mark is, and which runs and prompts it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from ioi_lab.reports.captions import joined
+from ioi_lab.reports.wording import NOT_FOUND, counted, enumerated
+from ioi_lab.runs.sweep_figures import SweepFigure
+
+_PREPOSITIONS: Final = {"model": "on", "task": "with the task", "source": "from", "target": "to"}
+"""What comes before the name of what all runs have in common, by its group."""
+
+
+def caption_of(figure: SweepFigure) -> str:
+    """Return how to read a figure, in sentences made from the keys of the sweep."""
+    marks = _cells(figure) if figure.axes.is_map else _points(figure)
+    return joined(_axes(figure), marks, _source(figure))
+
+
+def _axes(figure: SweepFigure) -> str:
+    """Return the sentence on the axes."""
+    axes, quantity = figure.axes, figure.quantity()
+    quantity = quantity[0].upper() + quantity[1:]
+    each = "map" if axes.is_map else "panel"
+    panels = f"a {each} per {_combination(axes.facet)}" if axes.facet else ""
+    if axes.is_map:
+        return f"{quantity} by {axes.line} (rows) and {axes.x} (columns){f', with {panels}' if panels else ''}."
+    along = f"along {axes.x}" if figure.x_axis.places is not None else f"for each {axes.x}"
+    order = " (the lighter, the larger)" if figure.is_ordered and len(figure.cells.lines) > 2 else ""
+    mark = "line" if figure.x_axis.places is not None else "colour"
+    lines = f"a {mark} per {axes.line}{order}" if axes.line else ""
+    parts = enumerated([part for part in (lines, panels) if part])
+    return f"{quantity} {along}{f', with {parts}' if lines or panels else ''}."
+
+
+def _points(figure: SweepFigure) -> str:
+    """Return the sentence on points, intervals and the dashed line."""
+    _, most = figure.cells.n_seeds
+    bounded = any(np.isfinite(cell.low) for cell in figure.cells.cells.values())
+    parts = [f"a point is {_value(figure)}"]
+    if bounded:
+        marks = "bands" if figure.has_bands else "vertical lines"
+        note = f" ({figure.measured.note})" if figure.measured.note and most <= 1 else ""
+        parts.append(f"{marks} are {_intervals(figure)}{note}")
+    if figure.measured.is_effect:
+        meaning = "no edit" if figure.measured.unedited else "no effect"
+        also = ", which is the value at scale 0 as well" if figure.has_zero_added else ""
+        parts.append(f"the dashed line is {meaning}{also}")
+    if figure.is_cut:
+        parts.append("values below −0.2 are out of the figure")
+    return _sentence(parts)
+
+
+def _cells(figure: SweepFigure) -> str:
+    """Return the sentence on the cells of maps: their colours, and those that are pale or blank."""
+    n_cells = len(figure.cells.x) * len(figure.cells.lines) * len(figure.cells.facets)
+    parts = [f"a cell is {_value(figure)}", "blue is above 0, red below 0, and white is 0"]
+    if figure.measured.is_effect:
+        pale, _ = figure.without_effect()
+        if pale is None:
+            parts.append("there are no intervals, so that each effect may be chance")
+        elif pale:
+            by_tests = figure.cells.not_found() is not None
+            own = "has an interval that includes the value without effect, not corrected for the number of cells"
+            parts.append(f"what is pale, without a number, {f'is {NOT_FOUND}' if by_tests else own}")
+    if len(figure.cells.cells) < n_cells:
+        parts.append("what is blank has not been measured")
+    return _sentence(parts)
+
+
+def _value(figure: SweepFigure) -> str:
+    """Return what a value is: of one site, of the best of several, or of a run; or the mean of these over seeds."""
+    measured, (least, most) = figure.measured, figure.cells.n_seeds
+    if measured.of:
+        best = measured.of.removeprefix("each run's ")
+        one = f"the {best} in a run, which need not be the same in all runs"
+    else:
+        one = f"one {measured.row} of one run" if measured.row else "the value of one run"
+    if most <= 1:
+        return one
+    count = f"{most}" if least == most else f"{least} to {most}"
+    dots = "" if figure.axes.is_map else " (small dots)"
+    return f"the mean over {count} values of {_combination(figure.cells.seeds)}{dots}, each of which is {one}"
+
+
+def _intervals(figure: SweepFigure) -> str:
+    if figure.cells.n_seeds[1] > 1:
+        return "Student's 95 % intervals of these means"
+    return f"95 % intervals{f' over {figure.over}' if figure.over else ''}"
+
+
+def _source(figure: SweepFigure) -> str:
+    """Return the sentence on the runs and on what they were measured on."""
+    common = figure.common
+    of = f" of {common['intervention']}" if "intervention" in common else ""
+    about = "".join(f" {word} {common[group]}" for group, word in _PREPOSITIONS.items() if group in common)
+    fixed = f" with {enumerated(figure.measured.fixed)}" if figure.measured.fixed else ""
+    prompts = f", {figure.measured_on} each" if figure.measured_on else ""
+    missing = f"; {counted(figure.missing, 'other run')} did not finish" if figure.missing else ""
+    return f"From {counted(figure.n_runs, 'run')}{of}{about}{fixed}{prompts}{missing}."
+
+
+def _combination(keys: Sequence[str]) -> str:
+    return keys[0] if len(keys) == 1 else f"combination of {enumerated(keys)}"
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
