@@ -15,7 +15,7 @@ from ioi_lab.runs.pages import captions_in, page_of, program_of
 from ioi_lab.runs.parsing import DamagedError, read_yaml_file
 from ioi_lab.runs.reading import PAGE, PLOTS, TYPED
 from ioi_lab.runs.sweep_figures import in_words
-from ioi_lab.runs.sweeps import TABLE, Sweep
+from ioi_lab.runs.sweeps import STEPS, TABLE, Sweep
 from ioi_lab.storage.files import write_text
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def sweep_page(sweep: Sweep) -> Page:
         answer=list(_answer(sweep, done)),
         details=sweep.lines()[: _MAX_FAILURES + 1],
         figures=list(_figures(sweep)),
-        tables=[PageTable("runs", _table(sweep), "One row per run, in the order of the jobs.", TABLE)],
+        tables=list(_tables(sweep)),
         methods=first.methods,
         limits=list(_limits(sweep, done)),
         command=_command(sweep),
@@ -88,7 +88,7 @@ def _limits(sweep: Sweep, done: pd.DataFrame) -> Iterator[str]:
             "confirm them on other prompts."
         )
     if sweep.shown is not None and sweep.shown.startswith("best_"):
-        yield "The metric is the best effect within each run, which is not the same site in all runs."
+        yield "The metric is the best effect within each run, which need not be the same site in all runs."
 
 
 def _table(sweep: Sweep) -> pd.DataFrame:
@@ -99,6 +99,13 @@ def _table(sweep: Sweep) -> pd.DataFrame:
     shown = [name for bound in ("", "_low", "_high") if (name := f"{sweep.shown}{bound}") in table]
     place = list(table).index("status")
     return table[[*table.columns[:place], *shown, *(name for name in table.columns[place:] if name not in shown)]]
+
+
+def _tables(sweep: Sweep) -> Iterator[PageTable]:
+    if sweep.steps:
+        what = "One row per step and study: the headline metric of the step, its 95 % interval, and its value unedited."
+        yield PageTable("steps", sweep.table_of_steps(), what, STEPS)
+    yield PageTable("runs", _table(sweep), "One row per run, in the order of the jobs.", TABLE)
 
 
 def _figures(sweep: Sweep) -> Iterator[PageFigure]:

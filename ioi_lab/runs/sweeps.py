@@ -23,6 +23,8 @@ from ioi_lab.runs.nulls import without_best
 from ioi_lab.runs.pages import TEXTS, captions_in
 from ioi_lab.runs.parsing import DamagedError
 from ioi_lab.runs.reading import PLOTS, RunRecord, read_config
+from ioi_lab.runs.step_figures import StepFigure
+from ioi_lab.runs.step_values import StepValue, step_values, table_of_steps
 from ioi_lab.runs.sweep_captions import caption_of
 from ioi_lab.runs.sweep_figures import SweepFigure
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, read_runs, table_of
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLE: Final = "sweep.csv"
+STEPS: Final = "steps.csv"
+"""The table of the steps of studies."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,10 @@ class Sweep:
         table = self.runs[[*columns, *self._metric_columns]]
         return table.rename(columns=lambda name: str(name).removeprefix("typed."))
 
+    def table_of_steps(self) -> pd.DataFrame:
+        """Return one row per step and study: its headline number with bounds, and that of the unedited run."""
+        return table_of_steps(self.steps)
+
     # Figures
 
     @cached_property
@@ -137,7 +145,31 @@ class Sweep:
         points, seeds are replicates, and of more than two keys each combination of the others has a panel. Single
         sites and bests of runs have figures of their own. There is no figure for fewer than two finished runs.
         """
-        return {figure.name: figure.draw() for figure in self._figures}
+        return {figure.name: figure.draw() for figure in self._all_figures}
+
+    @property
+    def _all_figures(self) -> list[SweepFigure | StepFigure]:
+        """The figures of the metric; and of studies, that of their steps."""
+        comparison = self._step_figure
+        return [*self._figures, *([comparison] if comparison.is_drawn else [])]
+
+    @cached_property
+    def steps(self) -> list[StepValue]:
+        """The headline numbers of the steps of each study; empty for runs that are no studies."""
+        return step_values(list(zip(self._names, self.records, strict=True)))
+
+    @property
+    def _names(self) -> list[str]:
+        """What tells each run from the others: the values of the swept keys, or its folder."""
+        typed = [f"typed.{key}" for key in self.swept]
+        names = [" · ".join(str(run[key]) for key in typed) for _, run in self.runs.iterrows()]
+        return names if all(names) and len(set(names)) == len(names) else self.runs["folder"].astype(str).tolist()
+
+    @cached_property
+    def _step_figure(self) -> StepFigure:
+        return StepFigure(
+            self.steps, [*self._gathering.labels] or ["folder"], self.folder.parent.name, self._common, self._over
+        )
 
     @cached_property
     def _figures(self) -> list[SweepFigure]:
@@ -168,23 +200,29 @@ class Sweep:
 
     def _figure(self, measured: Measurements, axes: Axes) -> SweepFigure:
         """Return a figure with what its title says of the sweep."""
-        done = self.runs[self.is_done]
-        groups = {group: f"{group}.name" for group in ("intervention", "model", "task", "source", "target")}
-        common = {
-            group: str(done[name].iloc[0])
-            for group, name in groups.items()
-            if name in done and done[name].nunique() == 1
-        }
-        over = done["stats.over"].dropna().unique().tolist() if "stats.over" in done else []
         return SweepFigure(
             measured,
             axes,
             sweep=self.folder.parent.name,
-            common=common,
-            missing=len(self.runs) - len(done),
-            over=str(over[0]) if len(over) == 1 else "",
+            common=self._common,
+            missing=int((~self.is_done).sum()),
+            over=self._over,
             measured_on=self._measured_on,
         )
+
+    @property
+    def _common(self) -> dict[str, str]:
+        """What all finished runs have in common: the names of their groups that are the same in all."""
+        done = self.runs[self.is_done]
+        groups = {group: f"{group}.name" for group in ("intervention", "model", "task", "source", "target")}
+        shared = {group: done[name] for group, name in groups.items() if name in done and done[name].nunique() == 1}
+        return {group: str(names.iloc[0]) for group, names in shared.items()}
+
+    @property
+    def _over(self) -> str:
+        """What the intervals of all runs are taken over; empty if that is not known."""
+        over = self.runs["stats.over"].dropna().unique().tolist() if "stats.over" in self.runs else []
+        return str(over[0]) if len(over) == 1 else ""
 
     @property
     def _measured_on(self) -> str:
@@ -199,7 +237,8 @@ class Sweep:
     @cached_property
     def captions(self) -> dict[str, str]:
         """How to read each of the figures, by name."""
-        return {figure.name: caption_of(figure) for figure in self._figures}
+        captions = {figure.name: caption_of(figure) for figure in self._figures}
+        return captions | ({self._step_figure.name: self._step_figure.caption} if self._step_figure.is_drawn else {})
 
     def write(self, formats: Sequence[Format] = ()) -> dict[str, list[Path]]:
         """Write `sweep.csv` and the figures into the folder; returns the files of each figure by its name, PNG first.
@@ -207,6 +246,8 @@ class Sweep:
         `formats`: those of the files in addition to PNG; by default, those that the runs ask for.
         """
         write_bytes(self.folder / TABLE, csv_bytes(self.table()))
+        if self.steps:
+            write_bytes(self.folder / STEPS, csv_bytes(self.table_of_steps()))
         kinds = dict.fromkeys((PNG, *formats)) if formats else formats_of_sweep(map(_config_of, self.records))
         paths: dict[str, list[Path]] = {}
         for name, figure in self.figures().items():

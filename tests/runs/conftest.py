@@ -48,6 +48,38 @@ def leave(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def leave_study(leave) -> Callable[..., Path]:
+    """`leave_study("compare/now/0", {"model.name": "a"}, steps)`: a study, with a folder for each step that is done.
+
+    `steps`: by name, the intervention of the step and its metrics, the first of which is its headline; a text instead
+    is the state of a step that is not done.
+    """
+
+    def leave_study(folder: str, typed: dict, steps: dict, status: str = "done") -> Path:
+        study = leave(folder, typed, baseline_clean_accuracy=1.0)
+        lines = ["step,question,state,reason,metric,value,value_low,value_high,chosen,seconds,folder"]
+        for number, (name, step) in enumerate(steps.items(), start=1):
+            if isinstance(step, str):
+                lines.append(f"{name},What of {name}?,{step},no reason,,,,,,,")
+                continue
+            intervention, n_sites, metrics = step
+            place = f"{number:02}-{name}"
+            run = leave(f"{folder}/{place}", {"intervention": intervention}, **metrics)
+            rows = "".join(f"z,0,{site}\n" for site in range(n_sites))
+            (run / "results.csv").write_text(f"component,layer,head\n{rows}")
+            headline = next(iter(metrics))
+            bounds = [metrics.get(f"{headline}{bound}", "") for bound in ("", "_low", "_high")]
+            lines.append(f"{name},What of {name}?,done,,{headline},{','.join(map(str, bounds))},,1.0,{place}")
+        (study / "results.csv").write_text("\n".join(lines) + "\n")
+        record = json.loads((study / "status.json").read_text())
+        state = {"status": status, "headline": "baseline_clean_accuracy"}
+        (study / "status.json").write_text(json.dumps(record | state))
+        return study
+
+    return leave_study
+
+
+@pytest.fixture
 def no_login(monkeypatch, tmp_path):
     """A machine on which nobody is logged in."""
     for variable in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED"):

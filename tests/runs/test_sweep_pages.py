@@ -7,6 +7,7 @@ import json
 from ioi_lab.runs.sweep_pages import sweep_page, write_sweep_page
 from ioi_lab.runs.sweeps import Sweep
 from tests.reports.checks import check_sentences
+from tests.runs.studied import STEPS
 
 
 def test_it_asks_about_the_swept_keys_and_names_the_extremes(leave, tmp_path):
@@ -66,3 +67,15 @@ def test_figures_of_an_earlier_summary_keep_their_captions(leave, tmp_path):
     (folder / "plots" / "n_edits_by_layer.png").unlink()
     sweep.write()
     assert list(json.loads((folder / "report.json").read_text())["captions"]) == ["best_recovery_by_layer"]
+
+
+def test_studies_have_a_table_of_their_steps(leave_study, tmp_path):
+    for job, model in enumerate(("tiny-gpt2", "tiny-pythia")):
+        leave_study(f"compare/now/{job}", {"model": model}, STEPS)
+    sweep = Sweep.read(tmp_path / "compare" / "now")
+    sweep.write()
+    page = sweep_page(sweep)
+    assert [table.name for table in page.tables] == ["steps", "runs"]
+    assert len(page.tables[0].data) == 2 * len(STEPS)
+    assert "headline_by_step" in {figure.name for figure in page.figures}
+    check_sentences([figure.caption for figure in page.figures])

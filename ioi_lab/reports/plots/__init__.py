@@ -3,6 +3,7 @@
 from ioi_lab.reports.plots.circuit import LOGITS, Effect, Node, circuit
 from ioi_lab.reports.plots.edge_graph import edge_graph
 from ioi_lab.reports.plots.edge_scores import class_matrix, method_agreement
+from ioi_lab.reports.plots.forests import Forest, forests
 from ioi_lab.reports.plots.lines import Line, LinePanel, interval_line, line_panels, ranked_bars
 from ioi_lab.reports.plots.maps import EFFECT_FLOOR, Panel, heat_maps, share_maps
 from ioi_lab.reports.plots.multiples import Multiple, has_bands, small_multiples
@@ -23,10 +24,9 @@ from ioi_lab.reports.plots.style import (
 from ioi_lab.stats.metrics import Array
 
 __all__ = [
-    "EFFECT_FLOOR", "LOGITS", "NEGATIVE", "NEUTRAL", "POSITIVE", "Array", "Axis", "Effect", "Group", "Line",
+    "EFFECT_FLOOR", "LOGITS", "NEGATIVE", "NEUTRAL", "POSITIVE", "Array", "Axis", "Effect", "Forest", "Group", "Line",
     "LinePanel", "Marked", "Multiple", "Node", "Panel", "Samples", "circuit", "class_matrix", "distinct",
-    "edge_graph", "faithfulness_curves", "grouped_scatter", "has_bands", "heat_maps", "image", "interval_line",
-    "jaccard_curves",
-    "line_panels", "method_agreement", "png", "ranked_bars", "scatter", "scatter_panels", "shades", "share_maps",
-    "small_multiples", "spreads", "visible",
+    "edge_graph", "faithfulness_curves", "forests", "grouped_scatter", "has_bands", "heat_maps", "image",
+    "interval_line", "jaccard_curves", "line_panels", "method_agreement", "png", "ranked_bars", "scatter",
+    "scatter_panels", "shades", "share_maps", "small_multiples", "spreads", "visible",
 ]  # fmt: skip
