@@ -61,21 +61,11 @@ def training_file(result: AlignmentResult) -> dict[str, bytes]:
     import pandas as pd
 
     rows = [
-        {
-            "direction": direction.name,
-            "source_layer": pair[0],
-            "layer": pair[1],
-            "step": int(step),
-            "training_loss": training,
-            "stopping_loss": stopping,
-            "kept": int(index == curve.kept),
-        }
+        {"direction": direction.name, "source_layer": pair[0], "layer": pair[1]} | row
         for direction in result.directions.values()
         for pair, curve in zip(direction.pairs, direction.curves, strict=True)
         if curve is not None
-        for index, (step, training, stopping) in enumerate(
-            zip(curve.steps, curve.training, curve.stopping, strict=True)
-        )
+        for row in curve.rows
     ]
     return {"training.csv": csv_bytes(pd.DataFrame(rows))} if rows else {}
 

@@ -81,6 +81,15 @@ class LossCurve:
     has_converged: bool
     """Whether training ended because the stopping loss had stopped falling, and not at the maximum number of steps."""
 
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        """The columns of `training.csv`, for each evaluation."""
+        columns = zip(self.steps.tolist(), self.training.tolist(), self.stopping.tolist(), strict=True)
+        return [
+            {"step": step, "training_loss": training, "stopping_loss": stopping, "kept": int(index == self.kept)}
+            for index, (step, training, stopping) in enumerate(columns)
+        ]
+
 
 @dataclass
 class TrainingState:

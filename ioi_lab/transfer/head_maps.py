@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from ioi_lab.alignment.config import PairOfLayers
 from ioi_lab.alignment.maps import PENALTIES, AffineMap
+from ioi_lab.alignment.training import LossCurve
 from ioi_lab.errors import LabError
 from ioi_lab.stats.metrics import Array
 
@@ -29,14 +30,30 @@ FOLDS: Final = 5
 
 @dataclass(frozen=True)
 class MapTraining:
-    """The training of many maps, on the answers that are left out to show when to stop: means over the maps."""
+    """The training of many maps; the stopping loss is that on the answers that are left out to show when to stop."""
 
-    n_maps: int
-    n_improved: int
-    """The number of maps that training has improved; the others are kept as they were fitted."""
+    curves: Mapping[tuple[Head, Head], LossCurve]
+    """By the heads of source and target."""
 
-    loss_at_start: float
-    loss: float
+    @property
+    def n_improved(self) -> int:
+        """The number of maps that training has improved; the others are kept as they were fitted."""
+        return sum(curve.kept > 0 for curve in self.curves.values())
+
+    @property
+    def n_unfinished(self) -> int:
+        """The number of trainings that ended at the maximum number of steps."""
+        return sum(not curve.has_converged for curve in self.curves.values())
+
+    @property
+    def loss_at_start(self) -> float:
+        """The stopping loss of the maps as they were fitted, mean over the maps."""
+        return float(np.mean([curve.stopping[0] for curve in self.curves.values()]))
+
+    @property
+    def loss(self) -> float:
+        """The stopping loss of the maps that are kept, mean over the maps."""
+        return float(np.mean([curve.stopping[curve.kept] for curve in self.curves.values()]))
 
 
 class HeadMaps(ABC):

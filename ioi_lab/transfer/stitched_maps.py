@@ -105,15 +105,7 @@ class StitchedMaps(HeadMaps):
     @property
     @override
     def training(self) -> MapTraining | None:
-        curves = list(self.curves.values())
-        if not curves:
-            return None
-        return MapTraining(
-            n_maps=len(curves),
-            n_improved=sum(curve.kept > 0 for curve in curves),
-            loss_at_start=float(np.mean([curve.stopping[0] for curve in curves])),
-            loss=float(np.mean([curve.stopping[curve.kept] for curve in curves])),
-        )
+        return MapTraining(self.curves) if self.curves else None
 
     def objective(self, source: Head, target: Head) -> Objective[StitchBatch]:
         """Return what is trained: `matrix` takes deviations in root mean squares to images in root mean squares."""

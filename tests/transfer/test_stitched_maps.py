@@ -79,7 +79,8 @@ def test_training_lowers_the_kl_and_keeps_what_is_best_on_answers_that_are_left_
     assert curve.training[-1] < 0.9 * curve.training[0]
     assert curve.stopping[curve.kept] == curve.stopping.min()
     training = trained.training
-    assert (training.n_maps, training.n_improved) == (1, int(curve.kept > 0))
+    assert training.n_unfinished == int(not curve.has_converged)
+    assert (list(training.curves), training.n_improved) == ([(HEAD, REPLACED)], int(curve.kept > 0))
     assert training.loss == curve.stopping.min() <= training.loss_at_start == curve.stopping[0]
 
 

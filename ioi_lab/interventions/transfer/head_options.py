@@ -18,6 +18,9 @@ from ioi_lab.transfer.heads import contrasts_of_heads
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
 from ioi_lab.transfer.stitched_maps import StitchedMaps
 
+HeadMapName = Literal["stream", "outputs", "stitched"]
+"""The maps of the residual stream, or maps fitted to the outputs of heads on the training prompts, or these trained."""
+
 
 @dataclass(frozen=True)
 class HeadOptions:
@@ -28,10 +31,7 @@ class HeadOptions:
     pairs: Literal["patching", "roles"] = "patching"
     """The way to choose heads that are `best`: of all heads, or of those with a role that both models have."""
 
-    maps: Literal["stream", "outputs", "stitched"] = "stream"
-    """The maps of the residual stream, or maps fitted to the outputs of heads on the training prompts, or these trained
-    by stitching."""
-
+    maps: HeadMapName = "stream"
     n_idle: int = 4
     """The number of heads without effect, of either model, that controls are made of."""
 

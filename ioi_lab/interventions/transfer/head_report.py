@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ioi_lab.reports.report import ReportContext
+    from ioi_lab.transfer.head_maps import MapTraining
 
 MAX_OTHER_HEADS: Final = 5
 NOT_SHOWN: Final = "no transfer has been shown"
@@ -91,7 +92,7 @@ class HeadSwapReport:
         metrics |= scalars("margin_over_zero", result.margins, result.zero_row)
         if (training := result.training) is not None:
             metrics |= {
-                "n_trained_maps": training.n_maps,
+                "n_trained_maps": len(training.curves),
                 "n_improved_maps": training.n_improved,
                 "map_loss_at_start": training.loss_at_start,
                 "map_loss": training.loss,
@@ -104,6 +105,16 @@ class HeadSwapReport:
     def pair_table(self) -> pd.DataFrame:
         """Return a row for each head of the source in the place of each of several heads."""
         return self._grid.table()
+
+    def training_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each evaluation of each map that was trained."""
+        result = self._result
+        curves = {} if result.training is None else result.training.curves
+        return [
+            {"direction": result.name, "source_head": head_name(source), "head": head_name(head)} | row
+            for (source, head), curve in curves.items()
+            for row in curve.rows
+        ]
 
     # Lines for the terminal
 
@@ -141,15 +152,19 @@ class HeadSwapReport:
             f"{result.cosine_to_own.value[0]:.2f} with the head's own clean output, both less their means, and "
             f"{result.length_to_own:.2f} of its length before it is scaled to it"
         )
-        if (training := result.training) is not None:
-            lines.append(
-                f"  maps between {training.n_maps} pairs of heads trained by stitching: on answers that are not "
-                f"trained on, the KL from the pass with the head's own output is {training.loss:.3g} on average, after "
-                f"{training.loss_at_start:.3g} with the maps as they were fitted; training improved "
-                f"{training.n_improved} of them"
-            )
+        if result.training is not None:
+            lines.append(f"  {self._of_training(result.training)}")
         lines.append(f"  {UNCERTAINTY}")
         return [*lines, f"  {self._verdict()}", *self._grid.lines()]
+
+    def _of_training(self, training: MapTraining) -> str:
+        unfinished = f"; {training.n_unfinished} ended at alignment.steps" if training.n_unfinished else ""
+        return (
+            f"maps between {len(training.curves)} pairs of heads trained by stitching: on answers that are not trained "
+            f"on, the KL from the pass with the head's own output is {training.loss:.3g} on average, after "
+            f"{training.loss_at_start:.3g} with the maps as they were fitted; training improved "
+            f"{training.n_improved} of them{unfinished}"
+        )
 
     @property
     def verdict(self) -> str:

@@ -21,7 +21,7 @@ from ioi_lab.interventions.base import Result
 from ioi_lab.interventions.baselines import Baselines
 from ioi_lab.interventions.self_checks import SelfChecks, check_gap
 from ioi_lab.interventions.transfer.head_measure import HeadSwapResult, measure_head_swap
-from ioi_lab.interventions.transfer.head_options import HeadOptions
+from ioi_lab.interventions.transfer.head_options import HeadMapName, HeadOptions
 from ioi_lab.interventions.transfer.map_source import MapSource
 from ioi_lab.interventions.transfer.role_pairs import roles_of, shared_roles
 from ioi_lab.interventions.transfer.vector_measure import VectorOptions, measure_vector_transfer
@@ -76,6 +76,9 @@ class TransferResult(Result):
 
     map_title: str | None
     """The kind of maps and their corpus, such as `ridge map fitted on tiny english`; None if there are none."""
+
+    head_map: HeadMapName | None
+    """What heads go through; None for vectors."""
 
     other_map: OtherMap | None
     """A map fitted on another corpus, to compare with; None if none was asked for."""
@@ -173,6 +176,7 @@ def measure_transfer(
         backward=measured[1][0] if both else None,
         n_dropped_prompts=on_prompts[1].contrast.n_dropped,
         map_title=maps.title if maps is not None else heads.title if vectors is None else None,
+        head_map=heads.maps if vectors is None else None,
         other_map=other_map,
         new_maps_file=save_maps(maps, models) if maps is not None and map_source.file is None else None,
         is_one_model=models[0].weights_sha256 == models[1].weights_sha256,

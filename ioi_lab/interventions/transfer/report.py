@@ -87,6 +87,8 @@ def _files(
     pairs = [part.pair_table() for part in parts.values() if isinstance(part, HeadSwapReport)]
     if pairs:
         files["pairs.csv"] = csv_bytes(pd.concat(pairs, ignore_index=True))
+    if rows := [row for part in parts.values() if isinstance(part, HeadSwapReport) for row in part.training_rows()]:
+        files["training.csv"] = csv_bytes(pd.DataFrame(rows))
     if result.new_maps_file is not None:
         files["maps.safetensors"] = result.new_maps_file
     return files

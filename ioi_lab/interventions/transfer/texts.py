@@ -19,6 +19,18 @@ _MAPS: Final = Method(
     "measured on texts that they were not fitted on.",
     "arXiv 2506.00653; arXiv 2506.06609",
 )
+_OUTPUT_MAPS: Final = Method(
+    "Maps of heads' outputs",
+    "Ridge regression without a constant, from the difference between clean and corrupted outputs of the one head to "
+    "that of the other on the training prompts; the penalty predicts prompts of other answers best.",
+)
+_STITCHED_MAPS: Final = Method(
+    "Maps trained by stitching",
+    "Maps of heads' outputs are trained further: with the image in the head's place, the target is to predict what it "
+    "predicts with the head's own clean output there (KL, AdamW), at the length at which images are written. The "
+    "prompts of a fifth of the answers show when to stop, and the best heads are chosen on them.",
+    "Bansal et al. 2021, arXiv 2106.07682",
+)
 _VECTORS: Final = Method(
     "Native and carried vectors",
     "A native vector is made in the model that is steered. A carried one is made in the other model from the same "
@@ -90,9 +102,15 @@ def with_texts(
         question=f"Does {what} on {context.task} transfer {directions}, through {through}?",
         answer=list(verdicts),
         captions=captions,
-        methods=[_MAPS, *([_HEADS, _FUNCTIONS, RECOVERY] if is_head else [_VECTORS, _CONTROLS, _AGREEMENT])],
+        methods=[*_maps(result), *([_HEADS, _FUNCTIONS, RECOVERY] if is_head else [_VECTORS, _CONTROLS, _AGREEMENT])],
         limits=limits,
     )
+
+
+def _maps(result: TransferResult) -> list[Method]:
+    if result.head_map == "outputs":
+        return [_OUTPUT_MAPS]
+    return [_OUTPUT_MAPS, _STITCHED_MAPS] if result.head_map == "stitched" else [_MAPS]
 
 
 def _comes_over(direction: DirectionResult) -> bool:

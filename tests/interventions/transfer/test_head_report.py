@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from ioi_lab.alignment.training import LossCurve
 from ioi_lab.interventions.transfer.head_report import HeadSwapReport
 from ioi_lab.reports.report import ReportContext
 from ioi_lab.transfer.head_maps import MapTraining
@@ -121,11 +122,23 @@ def test_the_role_of_paired_heads_is_named_and_its_other_heads_are_no_controls(h
 
 def test_trained_maps_are_reported_with_what_training_changed(heads):
     assert not any("trained by stitching" in line for line in head_report(heads[1]).summary())
-    training = MapTraining(n_maps=32, n_improved=20, loss_at_start=0.5, loss=0.25)
-    report = head_report(replace(heads[1], training=training))
+    steps = np.array([0, 5])
+    curves = {
+        ((2, 0), (3, 0)): LossCurve(steps, np.array([0.4, 0.2]), np.array([0.5, 0.1]), kept=1, has_converged=True),
+        ((2, 1), (3, 0)): LossCurve(steps, np.array([0.4, 0.5]), np.array([0.3, 0.6]), kept=0, has_converged=False),
+    }
+    report = head_report(replace(heads[1], training=MapTraining(curves)))
     (line,) = (line for line in report.summary() if "trained by stitching" in line)
-    assert "between 32 pairs of heads" in line
-    assert "is 0.25 on average, after 0.5 with the maps as they were fitted; training improved 20 of them" in line
+    assert "between 2 pairs of heads" in line
+    assert "is 0.2 on average, after 0.4 with the maps as they were fitted; training improved 1 of them" in line
+    assert line.endswith("; 1 ended at alignment.steps")
     metrics = report.metrics()
-    assert (metrics["n_trained_maps"], metrics["n_improved_maps"]) == (32, 20)
-    assert (metrics["map_loss_at_start"], metrics["map_loss"]) == (0.5, 0.25)
+    assert (metrics["n_trained_maps"], metrics["n_improved_maps"]) == (2, 1)
+    assert (metrics["map_loss_at_start"], metrics["map_loss"]) == (pytest.approx(0.4), pytest.approx(0.2))
+    rows = report.training_rows()
+    assert [row["kept"] for row in rows] == [0, 1, 1, 0]
+    assert rows[1] == {
+        "direction": "tiny-gpt2 → tiny-pythia", "source_head": "2.0", "head": "3.0",
+        "step": 5, "training_loss": 0.2, "stopping_loss": 0.1, "kept": 1,
+    }  # fmt: skip
+    assert head_report(heads[1]).training_rows() == []

@@ -37,6 +37,7 @@ def transfer(forward, both=True, **changes):
         "backward": backward,
         "n_dropped_prompts": 0,
         "map_title": "ridge map fitted on some text",
+        "head_map": None,
         "other_map": None,
         "new_maps_file": None,
         "is_one_model": False,
@@ -142,3 +143,17 @@ def test_slopes_of_both_directions_are_in_one_table(vector_result, heads):
 def test_notes_come_before_the_directions(vector_result, changes, notes):
     lines = transfer_report(transfer(vector_result, both=False, **changes), CONTEXT).summary
     assert lines == [*notes, *VectorTransferReport(vector_result, THROUGH, CONTEXT).summary()]
+
+
+@pytest.mark.parametrize(
+    ("head_map", "terms"),
+    [
+        ("stream", ["Maps between models"]),
+        ("outputs", ["Maps of heads' outputs"]),
+        ("stitched", ["Maps of heads' outputs", "Maps trained by stitching"]),
+    ],
+)
+def test_the_methods_are_those_of_the_maps_that_heads_go_through(heads, head_map, terms):
+    methods = transfer_report(transfer(heads[1], head_map=head_map), CONTEXT).methods
+    assert [method.term for method in methods if method.term.startswith("Maps")] == terms
+    assert "When the function of a head comes over" in [method.term for method in methods]

@@ -161,17 +161,22 @@ def test_heads_go_through_maps_that_are_trained_on_them(sweep, tmp_path):
     outcome = sweep(
         *QUICK, "model=tiny-pythia", "intervention.through=head", "intervention.head_map=stitched", "task.n=64",
         "intervention.alignment.steps=4", "intervention.alignment.evaluate_every=2", "intervention.both=false",
+        "intervention.alignment.source_layers=[3]",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     run = only_run_folder(tmp_path)
     found, _ = read(run)
-    assert found["forward_n_trained_maps"] == 8 * 4
+    assert found["forward_n_trained_maps"] == 4 * 4
     assert found["forward_map_loss"] <= found["forward_map_loss_at_start"]
-    assert "maps between 32 pairs of heads trained by stitching" in outcome.out
+    assert "maps between 16 pairs of heads trained by stitching" in outcome.out
     pairs = pd.read_csv(run / "pairs.csv")
     best = pairs[pairs["is_best_on_training_prompts"]]
     assert best["above_other_layers_low"].notna().all()
     assert found["forward_n_functions_over"] == best["comes_over"].sum()
+    training = pd.read_csv(run / "training.csv")
+    assert len(training.groupby(["source_head", "head"])) == 16
+    assert training["kept"].sum() == 16
+    assert training["step"].max() == 4
     assert not (run / "maps.safetensors").exists()
 
 
