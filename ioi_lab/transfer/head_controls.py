@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from typing import Final, Self
 
 import numpy as np
@@ -133,8 +133,9 @@ def prompts_without_names(prompts: PromptPairs) -> list[list[int]]:
     names = [set(each) for each in names_of(prompts)]
     following = []
     for index, own in enumerate(names):
-        circle = [*range(index + 1, len(names)), *range(index)]
-        following.append([other for other in circle if not own & names[other]])
+        circle = chain(range(index + 1, len(names)), range(index))
+        without = (other for other in circle if own.isdisjoint(names[other]))
+        following.append(list(islice(without, N_OTHER_PROMPTS)))
     if not all(following):
         return []
     by_prompt = [list(islice(cycle(others), N_OTHER_PROMPTS)) for others in following]
