@@ -15,7 +15,7 @@ from ioi_lab.interventions.baselines import estimates_of
 from ioi_lab.models.loading import LabModel, ModelConfig, load_model
 from ioi_lab.reports.wording import interval
 from ioi_lab.tasks.named import task_named
-from ioi_lab.tiny import tiny_folder
+from ioi_lab.tiny import TINY_MODELS, tiny_folder
 
 TASKS: Final = (
     "ioi",
@@ -26,7 +26,7 @@ TASKS: Final = (
     "country_capital",
     "docstring",
 )
-MODELS: Final = ("smollm2-135m", "tiny-gpt2", "tiny-pythia")
+MODELS: Final = ("smollm2-135m", *TINY_MODELS)
 
 
 def main() -> None:

@@ -135,4 +135,4 @@ def test_circuits_equal_passes_by_hand(gemma, plain):
     readout = setup.runner().run(circuits, progress=False)
     assert readout.logit_diff[0] == pytest.approx(engine.baseline("clean").logit_diff[0], abs=EXACT)
     assert readout.logit_diff[1] == pytest.approx(engine.baseline("corrupted").logit_diff[0], abs=EXACT)
-    setup.assert_equal(graph, circuits, readout, tolerance=2e-4)
+    setup.assert_equal(graph, circuits, readout, tolerance=EXACT)

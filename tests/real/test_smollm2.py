@@ -270,7 +270,7 @@ def test_circuits_and_edges_equal_passes_by_hand(smollm2):
     readout = runner.run(circuits, progress=False)
     assert readout.logit_diff[0] == pytest.approx(engine.baseline("clean").logit_diff[0], abs=1e-4)
     assert readout.logit_diff[1] == pytest.approx(engine.baseline("corrupted").logit_diff[0], abs=1e-4)
-    setup.assert_equal(graph, circuits, readout, tolerance=2e-4)
+    setup.assert_equal(graph, circuits, readout, tolerance=1e-4)
     edges = sample(graph, 4)
     found = logit_diffs(runner, edges)
     for index, edge in enumerate(edges):
