@@ -9,7 +9,8 @@ import logging
 import sys
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TextIO
+from weakref import WeakSet
 
 from typing_extensions import override
 
@@ -65,7 +66,24 @@ def progress_bar(
     from tqdm import tqdm
 
     hidden = None if is_shown else True  # None: unless there is a terminal
-    return tqdm(total=total, desc=what, unit=unit, initial=initial, disable=hidden, leave=False, delay=_DELAY)
+    bar = tqdm(total=total, desc=what, unit=unit, initial=initial, disable=hidden, leave=False, delay=_DELAY)
+    _Bars.open.add(bar)
+    return bar
+
+
+def close_bars() -> None:
+    """Take the bars of work that has been interrupted off the terminal, before anything is printed about it.
+
+    The bar of a generator stays open for as long as the traceback of the error keeps its frame.
+    """
+    for bar in list(_Bars.open):
+        bar.close()
+
+
+class _Bars:
+    """The bars that `progress_bar` has returned and somebody still has."""
+
+    open: ClassVar[WeakSet[Any]] = WeakSet()
 
 
 def print_early_logs_as_text() -> None:

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ioi_lab import terminal
+from ioi_lab.cli.multirun import Multirun
 from ioi_lab.terminal import PrintableFormatter, print_early_logs_as_text, printable, say
 
 OBEYED = re.compile(
@@ -87,11 +88,22 @@ def test_what_is_logged_without_a_configuration_is_printable(capsys, monkeypatch
     assert capsys.readouterr().err == "\\x1b[2J\n"
 
 
-def test_a_bar_appears_after_a_second_on_a_terminal_only(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
 
+    def isatty(self):
+        return True
+
+
+def last_line(written):
+    """The last line as a terminal shows it: each carriage return writes over what is there."""
+    line = ""
+    for part in written.rpartition("\n")[2].split("\r"):
+        line = part + line[len(part) :]
+    return line.rstrip()
+
+
+def test_a_bar_appears_after_a_second_on_a_terminal_only(monkeypatch):
     seen = {}
     for name, stream, delay in (("slow", Terminal(), 0.0), ("fast", Terminal(), 60.0), ("log", io.StringIO(), 0.0)):
         monkeypatch.setattr("sys.stderr", stream)
@@ -105,3 +117,26 @@ def test_a_bar_appears_after_a_second_on_a_terminal_only(monkeypatch):
     assert seen["fast"] == seen["log"] == ""
     with terminal.progress_bar(4, "a part", is_shown=False) as bar:
         assert bar.disable
+
+
+def test_the_bar_of_an_interrupted_generator_is_gone_before_the_end_is_printed(monkeypatch):
+    """Its frame, and with it the bar, is kept by the traceback of the interruption."""
+
+    def numbers():
+        with terminal.progress_bar(4, "reading", unit="text") as bar:
+            for number in range(4):
+                yield number
+                bar.update()
+
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(terminal, "_DELAY", 0.0)
+    suspended = numbers()
+    for _ in range(3):
+        next(suspended)
+    assert last_line(stream.getvalue()).startswith("reading: ")
+    Multirun.print_end("interrupted")
+    assert stream.getvalue().endswith("interrupted\n")
+    assert last_line(stream.getvalue().removesuffix("\n")) == "interrupted"
+    suspended.close()
+    assert last_line(stream.getvalue()) == ""

@@ -78,7 +78,7 @@ def agreements(
     sums = {pair: Agreement.zeros(len(numbers)) for pair in maps}
     layers_x = pairing.layers[1 - side]
     groups = list(pieces_by_length(pieces, side, _MOST, model, pairing.memory_gb))
-    with progress_bar(len(groups), "stitching", unit=" passes") as bar:
+    with progress_bar(len(groups), "stitching", unit="pass") as bar:
         for some in groups:
             own = None
             ablated: dict[int, Tensor] = {}

@@ -94,7 +94,7 @@ def fit_all(
     fits = {}
     spectra: dict[int, list[Spectrum]] = defaultdict(list)
     in_order = sorted(pairs, key=lambda pair: pair[::-1]) if backward else pairs
-    with progress_bar(len(pairs), "fitting", unit=" maps") as bar:
+    with progress_bar(len(pairs), "fitting", unit="map") as bar:
         for i, j in in_order:
             folds = [fold.pair(i, j, backward=backward) for fold in moments.folds]
             shuffled = moments.shuffled.pair(i, j, backward=backward)

@@ -218,7 +218,7 @@ class Reader:
         split = Split(config.held_out, config.folds, self._seed, last=config.positions == "last")
         with_labels = config.positions == "labels"
         texts = (self._corpus.labelled_texts if with_labels else self._corpus.texts)(self._pairing.models[0].tokens)
-        with progress_bar(self._corpus.at_most, what, unit=" texts", initial=start) as bar:
+        with progress_bar(self._corpus.at_most, what, unit="text", initial=start) as bar:
             for chunk in chunks_of(texts, self._pairing.models, split, start):
                 yield chunk
                 bar.update(chunk.texts_read - bar.n)

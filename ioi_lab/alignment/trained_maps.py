@@ -28,6 +28,7 @@ from ioi_lab.alignment.training import Objective, Parameters, TrainingSettings, 
 from ioi_lab.alignment.training_checkpoint import TrainingCheckpoint
 from ioi_lab.engine.edits import Site
 from ioi_lab.errors import LabError
+from ioi_lab.terminal import progress_bar
 
 STOPPING_FOLD: Final = 0
 """The fold of texts that shows when to stop."""
@@ -75,25 +76,27 @@ def train_all(
     settings = training_settings(config, seed)
     kind = MAP_METHODS[config.method].training
     trained = {}
-    for (x_layer, y_layer), fit in fits.items():
-        side = 0 if backward else 1
-        places = pairing.layers[1 - side].index(x_layer), pairing.layers[side].index(y_layer)
-        x, y = (joined_activations(pieces, s, place) for s, place in zip((1 - side, side), places, strict=True))
-        scales = Scales.of(x, y)
-        objective: Objective[Any]
-        if kind == "stitching":
-            assert isinstance(fit.map, AffineMap)
-            site = Site(pairing.component, y_layer)
-            objective = stitching_objective(pieces, pairing, side, places[0], site, fit.map, scales, settings)
-        else:
-            objective = activation_objective(pieces, side, places, scales, config.hidden, settings)
-        name = f"{'backward' if backward else 'forward'}.{x_layer}.{y_layer}"
-        what = f"map from layer {x_layer} of {pairing.names[1 - side]} to layer {y_layer} of {pairing.names[side]}"
-        if name not in checkpoint.finished:
-            save = _saving(checkpoint, name)
-            checkpoint.finish(name, *train(objective, settings, what, checkpoint.state_of(name), save))
-        parameters, curve = checkpoint.finished[name]
-        trained[x_layer, y_layer] = replace(fit, map=map_of(parameters, scales), curve=curve)
+    with progress_bar(len(fits), "training", unit="map") as bar:
+        for (x_layer, y_layer), fit in fits.items():
+            side = 0 if backward else 1
+            places = pairing.layers[1 - side].index(x_layer), pairing.layers[side].index(y_layer)
+            x, y = (joined_activations(pieces, s, place) for s, place in zip((1 - side, side), places, strict=True))
+            scales = Scales.of(x, y)
+            objective: Objective[Any]
+            if kind == "stitching":
+                assert isinstance(fit.map, AffineMap)
+                site = Site(pairing.component, y_layer)
+                objective = stitching_objective(pieces, pairing, side, places[0], site, fit.map, scales, settings)
+            else:
+                objective = activation_objective(pieces, side, places, scales, config.hidden, settings)
+            name = f"{'backward' if backward else 'forward'}.{x_layer}.{y_layer}"
+            what = f"map from layer {x_layer} of {pairing.names[1 - side]} to layer {y_layer} of {pairing.names[side]}"
+            if name not in checkpoint.finished:
+                save = _saving(checkpoint, name)
+                checkpoint.finish(name, *train(objective, settings, what, checkpoint.state_of(name), save))
+            parameters, curve = checkpoint.finished[name]
+            trained[x_layer, y_layer] = replace(fit, map=map_of(parameters, scales), curve=curve)
+            bar.update()
     return trained
 
 

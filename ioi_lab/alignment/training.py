@@ -148,7 +148,7 @@ def train(
     n_batches = len(objective.batches(settings.seed))
     epoch = -1
     batches: Sequence[Any] = []
-    with progress_bar(settings.steps, what, unit=" steps", initial=state.step) as bar:
+    with progress_bar(settings.steps, what, unit="step", initial=state.step) as bar:
         while True:
             is_last = state.step == settings.steps
             if (state.step % settings.evaluate_every == 0 or is_last) and state.step not in state.steps:

@@ -51,7 +51,7 @@ def acdc(
     state = checkpoint.load() or {"circuit": np.ones(graph.n_edges), "readers": np.zeros(1)}
     circuit, n_readers = state["circuit"].astype(bool), int(state["readers"][0])
     kept = _objective(runner, circuit[None], objective)[0]
-    with progress_bar(int(varied.sum()), "ACDC") as bar:
+    with progress_bar(int(varied.sum()), "ACDC", unit="edge") as bar:
         for number, edges in enumerate(_by_reader(graph, seed)):
             waiting = edges[varied[edges]].tolist()
             if number < n_readers:  # done before an interruption

@@ -78,7 +78,7 @@ def gradient_scores(
     buckets = list(engine.budget.edge_gradient_buckets(len(graph.writers)))
     by_layer = method == "eap_ig_activations"
     stages = range(2 * graph.shape.n_layers + 1 if by_layer else 1)
-    with progress_bar(len(buckets) * len(stages) * len(points), method) as bar:
+    with progress_bar(len(buckets) * len(stages) * len(points), method, unit="pass") as bar:
         for bucket in buckets:
             clean, ablated = runner.outputs_of(bucket)
             changes = clean - ablated

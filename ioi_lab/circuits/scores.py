@@ -91,7 +91,7 @@ def exact(runner: CircuitRunner, settings: ScoreSettings) -> Float[Array, "promp
         done[~settings.varied] = True
     if (state := settings.checkpoint.load()) is not None:
         scores, done = state["scores"], state["done"].astype(bool)
-    with progress_bar(n_edges, "edges", initial=int(done.sum())) as bar:
+    with progress_bar(n_edges, "edges", unit="edge", initial=int(done.sum())) as bar:
         chunks = edge_chunks(runner, np.flatnonzero(~done).tolist())
         for chunk in (each[at : at + _AT_ONCE] for each in chunks for at in range(0, len(each), _AT_ONCE)):
             readout = engine.run(edge_edits(runner, chunk), "clean", progress=False)

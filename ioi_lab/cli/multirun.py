@@ -36,7 +36,7 @@ from ioi_lab.runs.resume import (
     record_typed,
 )
 from ioi_lab.runs.wandb_mode import forget_server
-from ioi_lab.terminal import say
+from ioi_lab.terminal import close_bars, say
 
 
 class Multirun(Callback):
@@ -163,7 +163,8 @@ class Multirun(Callback):
 
     @classmethod
     def close_progress(cls) -> None:
-        """Close the progress bar before anything else is printed."""
+        """Close the progress bars, those of a job that was interrupted too, before anything else is printed."""
+        close_bars()
         if cls.progress is not None:
             cls.progress.close()
 

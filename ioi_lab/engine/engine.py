@@ -201,7 +201,7 @@ class Engine:
         """
         self._check([edits])
         self._check_sites(sites)
-        with progress_bar(len(self.prompts), "prompts read") as bar:
+        with progress_bar(len(self.prompts), "prompts read", unit="prompt") as bar:
             for result in self._execute([edits], which, sites):
                 activations = {site: activation[0].float() for site, activation in result.captured.items()}
                 yield result.bucket.rows, activations
@@ -230,7 +230,7 @@ class Engine:
         self._shortcut(edit_sets)  # raises for what the model does not read
         readout = Readout(self.baseline(base).logit_diff.repeat(len(edit_sets), axis=0))
         sites = sites_of(edit_sets)
-        with progress_bar(len(self.prompts), "prompts, forward and back") as bar:
+        with progress_bar(len(self.prompts), "prompts, forward and back", unit="prompt") as bar:
             for bucket in self.budget.gradient_buckets(sites):
                 changes = estimated_changes(self.passes, bucket, edit_sets, base, sites, ig_steps)
                 readout.logit_diff[:, bucket.rows] += to_array(changes)

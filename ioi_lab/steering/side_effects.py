@@ -44,7 +44,7 @@ def side_effects(engine: Engine, edit_sets: Sequence[EditSet]) -> SideEffects:
     loss = np.array([passage.loss for passage in before])
     size = len(edit_sets), len(before)
     changed, agreement = np.empty(size), np.empty(size)
-    with progress_bar(len(edit_sets), "side effects") as bar:
+    with progress_bar(len(edit_sets), "side effects", unit="edit") as bar:
         for index, edits in enumerate(edit_sets):
             after = _read(engine, edits)
             changed[index] = [passage.loss for passage in after]
