@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from ioi_lab.errors import LabError, called, explained
 from ioi_lab.jobs.resolving import resolve
 from ioi_lab.models.libraries import import_libraries
-from ioi_lab.models.loading import ModelConfig, model_files_of, weights_of
+from ioi_lab.models.loading import ModelConfig, checksums_of
 from ioi_lab.programs import typed_command
 from ioi_lab.runs.code import modules_named_in
 from ioi_lab.runs.figure_files import FigureFiles
@@ -142,14 +142,14 @@ class PreparedJob:
 
     def identity(self) -> dict[str, str]:
         """Return checksums of everything that results depend on, as it is now."""
-        weights, model_files = [], []
+        checksums = []
         for key, model in self.job.models.items():
             with called("model", key):
-                weights.append(weights_of(model))
-                model_files.append(model_files_of(model))
+                checksums.append(checksums_of(model))
         config = self.resolved | {"figures": list(self.job.figures.written)}  # however they are asked for
         config |= {"named": dict(named)} if (named := self.job.named) else {}
-        return identity_of(config, self.modules, " ".join(weights), " ".join(model_files))
+        weights, model_files = " ".join(each.weights for each in checksums), " ".join(each.files for each in checksums)
+        return identity_of(config, self.modules, weights, model_files)
 
     def outcome(self, folder: Path, identity: Mapping[str, str]) -> Outcome:
         """Do the work of the job with this identity."""

@@ -39,34 +39,51 @@ class Weights:
 class FileState(NamedTuple):
     """A file that has not changed as long as its state is the same."""
 
-    file: Path
+    file: str
+    """The path: a text, which is compared in a tenth of the time of a `Path`, as each job of a multirun does."""
+
     size: int
     modified_ns: int
 
 
-def is_like(patterns: Sequence[str], file: Path) -> bool:
-    """Return whether the name of a file matches one of the patterns."""
-    return any(fnmatchcase(file.name, pattern) for pattern in patterns)
+Version = tuple[FileState, ...]
+"""Files, sorted by name, as they are."""
 
 
-def check_files(folder: Path) -> tuple[FileState, ...]:
-    """Return the states of a model folder's files, sorted by name.
+class ModelFiles(NamedTuple):
+    """The files of a model folder as they are."""
+
+    weights: Version
+    texts: Version
+    """Those of the config and the tokenizer."""
+
+
+def check_files(folder: Path) -> ModelFiles:
+    """Return the states of a model folder's files.
 
     Files that have not changed since are not read again.
 
     Raises a `LabError` for one that is a device, a pipe, a git-lfs pointer, or cut off.
     """
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    files = (folder / name for name in names)
-    states = tuple(_state(file) for file in files if is_like((*TEXT_FILES, *WEIGHT_FILES), file))
-    _check_contents(folder, states)
-    return states
+    found = ModelFiles(
+        *(
+            tuple(_state(os.path.join(folder, name)) for name in names if _is_like(patterns, name))
+            for patterns in (WEIGHT_FILES, TEXT_FILES)
+        )
+    )
+    _check_contents(folder, found)
+    return found
+
+
+def _is_like(patterns: Sequence[str], name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @lru_cache(maxsize=8)
-def _check_contents(folder: Path, states: tuple[FileState, ...]) -> None:
-    for state in states:
-        _check_is_no_pointer(state.file)
+def _check_contents(folder: Path, files: ModelFiles) -> None:
+    for state in (*files.weights, *files.texts):
+        _check_is_no_pointer(Path(state.file))
     for name in _OBJECTS:
         if (folder / name).exists():
             _json_object(folder / name)
@@ -82,16 +99,16 @@ def weights_in(folder: Path) -> Weights | None:
     return Weights(len(shapes), sum(map(math.prod, shapes))) if shapes else None
 
 
-def _state(file: Path) -> FileState:
+def _state(file: str) -> FileState:
     """Return the state of a file; raises a `LabError` for a device, a pipe, a folder or a broken link."""
     try:
-        state = file.stat()
+        state = os.stat(file)
     except OSError as error:
-        raise LabError(f"model.path: cannot read {str(file)!r}: {error.strerror}") from error
+        raise LabError(f"model.path: cannot read {file!r}: {error.strerror}") from error
     if not stat.S_ISREG(state.st_mode):
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
         kind = kinds.get(stat.S_IFMT(state.st_mode), "a device")
-        raise LabError(f"model.path: {str(file)!r} is {kind}, expected a file")
+        raise LabError(f"model.path: {file!r} is {kind}, expected a file")
     return FileState(file, state.st_size, state.st_mtime_ns)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from pydantic import PrivateAttr
 from typing_extensions import override
@@ -16,10 +15,10 @@ from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, folded
 from ioi_lab.models.bridges import bridge_of, frozen, shape_of
 from ioi_lab.models.devices import find_device
-from ioi_lab.models.folder_files import FileState, check_files, is_like
+from ioi_lab.models.folder_files import Version, check_files
 from ioi_lab.models.gguf import converted_gguf, license_of, quantization_of
 from ioi_lab.models.gguf_files import gguf_file
-from ioi_lab.models.hub import TEXT_FILES, WEIGHT_FILES, check_model_folder, hub_folder
+from ioi_lab.models.hub import check_model_folder, hub_folder
 from ioi_lab.models.hugging_face import read_folder
 from ioi_lab.models.shape import ModelShape
 from ioi_lab.models.survey import Survey
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
 NOT_IN_A_FILE: Final = "the model was given as an object, which is in no file: config.yaml cannot be run again"
 """What the provenance of a run says about such a model."""
-
-Version = tuple[FileState, ...]
-"""Files with their sizes and modification times."""
 
 
 class ModelConfig(LabConfig):
@@ -175,29 +171,24 @@ def _folder_of(config: ModelConfig) -> Path:
     return model_folder(config)
 
 
-def _version_of(folder: Path, patterns: Sequence[str] = WEIGHT_FILES) -> Version:
-    return tuple(state for state in check_files(folder) if is_like(patterns, state.file))
+class ModelChecksums(NamedTuple):
+    """The checksums of what a model is made of."""
+
+    weights: str
+    files: str
+    """That of the files of its config and tokenizer."""
 
 
-def weights_of(config: ModelConfig) -> str:
-    """Return the checksum of a model's weights as they are now, without loading the model."""
+def checksums_of(config: ModelConfig) -> ModelChecksums:
+    """Return the checksums of a model as it is now, without loading it."""
     if config._given is not None:
-        return config._given.model.weights_sha256
-    folder = _folder_of(config)
-    return _sha256_of_version(_version_of(folder))
-
-
-def model_files_of(config: ModelConfig) -> str:
-    """Return the checksum of the files of a model's config and tokenizer as they are now."""
-    if config._given is not None:
-        return config._given.model_files_sha256
-    folder = _folder_of(config)
-    return _sha256_of_version(_version_of(folder, TEXT_FILES))
+        return ModelChecksums(config._given.model.weights_sha256, config._given.model_files_sha256)
+    return ModelChecksums(*map(_sha256_of_version, check_files(_folder_of(config))))
 
 
 @lru_cache(maxsize=16)
 def _sha256_of_version(version: Version) -> str:
-    return sha256_of_files(state.file for state in version)
+    return sha256_of_files(Path(state.file) for state in version)
 
 
 def precision_of(config: ModelConfig) -> str | None:
@@ -220,7 +211,7 @@ def load_model(config: ModelConfig) -> LabModel:
     if config._given is not None:
         return config._given.model
     folder = _folder_of(config)
-    return loaded(config, folder, _version_of(folder), _version_of(folder, TEXT_FILES))
+    return loaded(config, folder, *check_files(folder))
 
 
 @lru_cache(maxsize=2)  # two, so that a pair of models can alternate
@@ -243,7 +234,7 @@ def loaded(config: ModelConfig, folder: Path, version: Version, _texts: Version)
         raise LabError(
             f"model.path: cannot load {config.path!r} as a causal language model: {_reason(error)}"
         ) from error
-    if _version_of(folder) != version:
+    if check_files(folder).weights != version:
         raise LabError(f"model.path: the weights in {str(folder)!r} were changed while they were read; run it again")
     return model
 

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from ioi_lab.errors import LabError
 from ioi_lab.jobs.job import Job, Outcome, PreparedJob, run_job
+from ioi_lab.models.loading import ModelChecksums
 from ioi_lab.reports.report import Report
 from ioi_lab.runs.figure_files import FigureFiles
 from ioi_lab.runs.provenance import environment
@@ -253,18 +254,18 @@ def test_a_run_is_tracked_until_the_tracker_has_it_and_then_no_more(tmp_path, mo
 
 
 def test_weights_are_part_of_the_identity_and_errors_name_the_models_key(monkeypatch):
-    monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda model: model.checksum)
-    monkeypatch.setattr("ioi_lab.jobs.job.model_files_of", lambda model: "files")
+    monkeypatch.setattr("ioi_lab.jobs.job.checksums_of", lambda model: ModelChecksums(model.checksum, "files"))
     monkeypatch.setattr(
         FakeJob, "models", {"model": SimpleNamespace(checksum="a"), "source": SimpleNamespace(checksum="b")}
     )
     assert prepare().identity()["weights"] == "a b"
+    assert prepare().identity()["model_files"] == "files files"
 
     def missing(model):
         if model.checksum == "b":
             raise LabError("model.path: 'x' is not a folder")
-        return "a"
+        return ModelChecksums("a", "files")
 
-    monkeypatch.setattr("ioi_lab.jobs.job.weights_of", missing)
+    monkeypatch.setattr("ioi_lab.jobs.job.checksums_of", missing)
     with pytest.raises(LabError, match=r"^source\.path: 'x' is not a folder$"):
         prepare().identity()

@@ -13,7 +13,7 @@ import pytest
 
 from ioi_lab.errors import LabError
 from ioi_lab.models.folder_files import check_files, weights_in
-from ioi_lab.models.loading import load_model, weights_of
+from ioi_lab.models.loading import checksums_of, load_model
 from tests.conftest import model_config
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 548105171\n"
@@ -125,7 +125,7 @@ def test_a_broken_folder_is_one_line(folder, case):
     assert "\n" not in str(caught.value)
     if "lacks" not in line:  # what appears after the config has been checked is seen before it is read
         with pytest.raises(LabError, match=line):
-            weights_of(model_config(folder))
+            checksums_of(model_config(folder))
 
 
 def test_a_file_that_may_not_be_read_is_reported(folder, monkeypatch):

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ioi_lab.errors import LabError
 from ioi_lab.models.given import as_given, given_model, sha256_of_weights
-from ioi_lab.models.loading import load_model, model_files_of, weights_of
+from ioi_lab.models.loading import checksums_of, load_model
 from ioi_lab.tiny import tiny_folder
 from tests.conftest import hugging_face, model_config
 
@@ -57,8 +57,8 @@ def test_a_config_stands_for_this_very_model():
     config.check()
     assert load_model(config) is model
     assert not config.prepend_bos
-    assert weights_of(config) == sha256_of_weights(plain)
-    assert model_files_of(config) == model_files_of(as_given(given_model(plain, tokenizer)))
+    assert checksums_of(config).weights == sha256_of_weights(plain)
+    assert checksums_of(config).files == checksums_of(as_given(given_model(plain, tokenizer))).files
 
 
 def test_a_bridge_that_has_other_weights_is_refused():

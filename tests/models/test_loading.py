@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from ioi_lab.errors import LabError
-from ioi_lab.models.loading import load_model, model_folder, weights_of
+from ioi_lab.models.loading import checksums_of, load_model, model_folder
 from ioi_lab.storage.files import sha256_of_files
 from ioi_lab.tiny import tiny_folder
 from tests.conftest import hugging_face, model_config
@@ -107,8 +107,8 @@ def test_an_architecture_that_cannot_be_loaded_is_reported(tmp_path, random_fold
 
 def test_the_checksum_needs_no_loading_and_equals_that_of_the_file(random_folders):
     config = model_config(random_folders["gpt2"])
-    assert weights_of(config) == sha256_of_files([random_folders["gpt2"] / "model.safetensors"])
-    assert weights_of(config) == load_model(config).weights_sha256
+    assert checksums_of(config).weights == sha256_of_files([random_folders["gpt2"] / "model.safetensors"])
+    assert checksums_of(config).weights == load_model(config).weights_sha256
 
 
 def test_packaged_models_are_found_by_name():

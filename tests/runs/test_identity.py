@@ -15,7 +15,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.interventions.patch import Patch
 from ioi_lab.jobs.experiment import Experiment
 from ioi_lab.jobs.job import PreparedJob
-from ioi_lab.models.loading import load_model, weights_of
+from ioi_lab.models.loading import checksums_of, load_model
 from ioi_lab.runs.code import library_versions
 from ioi_lab.runs.folder import RunFolder
 from ioi_lab.runs.identity import check_unchanged, identity_of, is_of_other_code, sha256_of_named_files, why_again
@@ -132,7 +132,7 @@ def test_weights_that_are_replaced_during_a_sweep(sweep, tmp_path, monkeypatch, 
     (done,) = (run for run in run_folders(tmp_path) if is_done(run))
     provenance = json.loads((done / "provenance.json").read_text())
     config = model_config(mine)
-    assert provenance["model"]["weights_sha256"] == provenance["identity"]["weights"] == weights_of(config)
+    assert provenance["model"]["weights_sha256"] == provenance["identity"]["weights"] == checksums_of(config).weights
 
 
 def replace_weights(folder):

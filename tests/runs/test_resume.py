@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from benchmarks.kill import SMALL_GRID, kill_and_resume
 from ioi_lab.cli.multirun import Multirun
 from ioi_lab.interventions.patch import Patch
+from ioi_lab.models.loading import checksums_of
 from ioi_lab.reports.report import Report
 from ioi_lab.runs.folder import RunFolder
 from ioi_lab.runs.reading import is_done
@@ -53,6 +54,10 @@ STAMPED = {Path(name) for name in ("status.json", "provenance.json", "log.txt", 
 
 SHORT = ("-m", "tracker=none", "task.n=4", "figures=false")
 GRID = (*SHORT, "intervention.layer=0,1,2")
+
+
+def of_other_weights(config):
+    return checksums_of(config)._replace(weights="other")
 
 
 def moments(folder):
@@ -109,7 +114,7 @@ def test_other_code_is_reported_and_run_again(sweep, tmp_path, monkeypatch):
 
 def test_other_weights_are_reported_and_run_again(sweep, tmp_path, monkeypatch):
     assert sweep(*GRID).code == 0
-    monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda config: "other")
+    monkeypatch.setattr("ioi_lab.jobs.job.checksums_of", of_other_weights)
     assert "it was done with other weights, so it is run again" in sweep(*GRID).out
 
 
@@ -390,7 +395,7 @@ def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
     assert "taken from" not in sweep(*wider, "name=other").out
     assert "taken from" not in sweep(*wider, "name=heads", "resume=false").out
     assert "taken from" not in sweep(*wider, "name=heads", "task.seed=1").out
-    monkeypatch.setattr("ioi_lab.jobs.job.weights_of", lambda config: "other")
+    monkeypatch.setattr("ioi_lab.jobs.job.checksums_of", of_other_weights)
     assert "taken from" not in sweep(*wider, "name=heads", "intervention.head=all").out
 
 
