@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Int
@@ -24,29 +25,35 @@ class Bucket:
     prompts: PromptPairs
     rows: Sequence[int]
     device: torch.device
-    length: int = field(init=False)
-    index: Int[Tensor, "row"] = field(init=False)
-    targets: Targets = field(init=False)
-    """The tokens of each prompt's answers and distractors."""
-
-    _tokens: dict[Pass, Int[Tensor, "row pos"]] = field(init=False)
     _places: dict[Position, Places] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        pairs = [self.prompts[row] for row in self.rows]
-        for name, value in {
-            "length": len(pairs[0]),
-            "index": self._tensor(list(self.rows)),
-            "targets": Targets.of(pairs, self.device),
-            "_tokens": {
-                "clean": self._tensor([pair.clean_tokens for pair in pairs]),
-                "corrupted": self._tensor([pair.corrupted_tokens for pair in pairs]),
-            },
-        }.items():
-            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def length(self) -> int:
+        """The number of tokens of each prompt."""
+        return len(self.prompts[self.rows[0]])
+
+    # The tensors are made when they are first needed: a bucket whose recordings are there needs none.
+
+    @cached_property
+    def index(self) -> Int[Tensor, "row"]:
+        """The indices of the prompts among all prompts."""
+        return self._tensor(list(self.rows))
+
+    @cached_property
+    def targets(self) -> Targets:
+        """The tokens of each prompt's answers and distractors."""
+        return Targets.of([self.prompts[row] for row in self.rows], self.device)
+
+    @cached_property
+    def _tokens(self) -> dict[Pass, Int[Tensor, "row pos"]]:
+        pairs = [self.prompts[row] for row in self.rows]
+        return {
+            "clean": self._tensor([pair.clean_tokens for pair in pairs]),
+            "corrupted": self._tensor([pair.corrupted_tokens for pair in pairs]),
+        }
 
     def tokens(self, which: Pass) -> Int[Tensor, "row pos"]:
         """Return the tokens of the clean or the corrupted prompts."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -65,7 +66,7 @@ class Recording:
         layers = range(cached_from, n_layers) if cached_from is not None else ()
         return sites <= self.activations.keys() and all(layer in self.keys_values for layer in layers)
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """The memory that the tensors take."""
         tensors = [*self.activations.values(), self.end_logits]

@@ -143,10 +143,11 @@ class Passes:
         self, buckets: Iterator[Bucket], which: Pass, sites: Sequence[Site]
     ) -> Iterator[tuple[Sequence[int], dict[Site, Tensor]]]:
         """Yield per bucket the prompts' indices and recorded activations `[row, pos, width]` in float32."""
-        whole = {site.whole for site in sites}
+        wholes = {site: site.whole for site in sites}
         for bucket in buckets:
-            activations = self.recording(bucket, which, whole).activations
-            yield bucket.rows, {site: at_site(activations[site.whole], site, self._longest).float() for site in sites}
+            activations = self.recording(bucket, which, set(wholes.values())).activations
+            held = {site: at_site(activations[whole], site, self._longest) for site, whole in wholes.items()}
+            yield bucket.rows, {site: activation.float() for site, activation in held.items()}
 
     def _capturing(self, site: Site, n_slots: int, captured: dict[Site, Tensor]) -> Hook:
         """Return a hook that stores the activation of a site as `[slot, row, pos, width]`."""
