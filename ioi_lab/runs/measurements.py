@@ -111,11 +111,12 @@ class Results:
         """Read a finished run; its results are empty if they cannot be read."""
         try:
             with (record.folder / "results.csv").open(encoding="utf-8", newline="") as file:
-                read = [{str(key): _cell(text) for key, text in row.items()} for row in csv.DictReader(file)]
+                read = list(csv.DictReader(file))
         except (OSError, ValueError, csv.Error):
             return cls(record)
         kept = [number for number, row in enumerate(read) if not str(row.get("direction")).startswith(_RANDOM)]
-        return cls(record, list(read[0]) if read else [], kept, [read[number] for number in kept])
+        rows = [{str(key): _cell(text) for key, text in read[number].items()} for number in kept]
+        return cls(record, list(map(str, read[0])) if read else [], kept, rows)
 
     @property
     def n_sites(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal, Self
 
 import numpy as np
@@ -79,6 +80,34 @@ class Estimate:
         return Estimate(self.value - constant, self.low - constant, self.high - constant)
 
 
+@dataclass(frozen=True, eq=False)
+class _Denominator:
+    """The denominator of ratios of means, and its means in resamples: those of a mean over prompts are made once."""
+
+    values: Float[Array, "#row unit"]
+    weights: Float[Array, "unit resample"]
+
+    @cached_property
+    def whole(self) -> Float[Array, "#row 1"]:
+        """The means of all values."""
+        return np.asarray(self.values.mean(axis=1, keepdims=True))
+
+    @cached_property
+    def resampled(self) -> Float[Array, "#row resample"]:
+        """The means in the resamples; NaN if they vanish or have another sign than those of all values."""
+        means = self.values @ self.weights
+        return np.where(means * self.whole > 0, means, np.nan)
+
+    @cached_property
+    def squares(self) -> Float[Array, "#row resample"]:
+        """The mean squares in the resamples."""
+        return np.asarray(self.values**2 @ self.weights)
+
+    def rows(self, rows: slice) -> _Denominator:
+        """Return the denominator of some of the ratios; a single one is that of all."""
+        return self if len(self.values) == 1 else _Denominator(self.values[rows], self.weights)
+
+
 class Bootstrap:
     """The studentized bootstrap over prompts (Efron & Tibshirani 1993, section 12.5), or over groups of prompts.
 
@@ -134,7 +163,12 @@ class Bootstrap:
 
     def mean(self, values: Float[Array, "edit_set prompt"]) -> Estimate:
         """Return the means over prompts."""
-        return self.ratio(values, np.ones((1, values.shape[1])))
+        return self._ratio(values, self._sizes)
+
+    @cached_property
+    def _sizes(self) -> _Denominator:
+        """The denominator of means over prompts: 1, or the number of prompts in each group."""
+        return self._denominator(np.ones((1, self._n_prompts)))
 
     def share(self, successes: Float[Array, "edit_set prompt"]) -> Estimate:
         """Return the shares of successes (1, else 0) with Wilson's score intervals (1927).
@@ -176,14 +210,19 @@ class Bootstrap:
 
         Bounds are unknown if the denominator's mean vanishes or changes its sign in some resample.
         """
-        numerator, denominator = self.by_unit(numerator), self.by_unit(denominator)
-        value = numerator.mean(axis=1) / denominator.mean(axis=1)
+        return self._ratio(numerator, self._denominator(denominator))
+
+    def _denominator(self, values: Float[Array, "row prompt"]) -> _Denominator:
+        return _Denominator(self.by_unit(values), self._weights.T)
+
+    def _ratio(self, numerator: Float[Array, "edit_set prompt"], denominator: _Denominator) -> Estimate:
+        numerator = self.by_unit(numerator)
+        value = numerator.mean(axis=1) / denominator.whole[:, 0]
         low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
         if self.n_units >= MIN_PROMPTS:
             for first in range(0, len(value), _ROWS_AT_ONCE):
                 rows = slice(first, first + _ROWS_AT_ONCE)
-                below = denominator if len(denominator) == 1 else denominator[rows]
-                low[rows], high[rows] = self._bounds(numerator[rows], below, value[rows])
+                low[rows], high[rows] = self._bounds(numerator[rows], denominator.rows(rows), value[rows])
         return Estimate(value, low, high)
 
     def resampled_ratio(
@@ -193,28 +232,21 @@ class Bootstrap:
 
         They are NaN where the denominator's mean vanishes or has another sign than that of all prompts.
         """
-        weights, denominator = self._weights.T, self.by_unit(denominator)
-        whole, below = denominator.mean(axis=1, keepdims=True), denominator @ weights
-        return np.asarray((self.by_unit(numerator) @ weights) / np.where(below * whole > 0, below, np.nan))
+        return np.asarray((self.by_unit(numerator) @ self._weights.T) / self._denominator(denominator).resampled)
 
     def by_unit(self, values: Float[Array, "row prompt"]) -> Float[Array, "row unit"]:
         """Return the values of prompts, or their sums over groups of prompts."""
         return values if self._members is None else values @ self._members
 
     def _bounds(
-        self,
-        numerator: Float[Array, "row unit"],
-        denominator: Float[Array, "#row unit"],
-        value: Float[Array, "row"],
+        self, numerator: Float[Array, "row unit"], denominator: _Denominator, value: Float[Array, "row"]
     ) -> tuple[Float[Array, "row"], Float[Array, "row"]]:
         """Return the bounds of ratios of means, from the distribution of (resample's − whole) / standard error."""
-        weights = self._weights.T
-        residuals = numerator - value[:, None] * denominator  # their mean is 0
-        whole, below = denominator.mean(axis=1, keepdims=True), denominator @ weights
-        below = np.where(below * whole > 0, below, np.nan)
+        weights, whole, below = self._weights.T, denominator.whole, denominator.resampled
+        residuals = numerator - value[:, None] * denominator.values  # their mean is 0
         change = (residuals @ weights) / below  # of the ratio
-        spread = (residuals**2) @ weights - 2 * change * ((residuals * denominator) @ weights)
-        spread += change**2 * (denominator**2 @ weights)  # the mean square of the resample's own residuals
+        spread = (residuals**2) @ weights - 2 * change * ((residuals * denominator.values) @ weights)
+        spread += change**2 * denominator.squares  # the mean square of the resample's own residuals
         spread = np.maximum(spread, _MIN_SPREAD * (residuals**2).mean(axis=1, keepdims=True))
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = change / (np.sqrt(spread) / np.abs(below))
