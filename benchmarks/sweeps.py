@@ -149,7 +149,9 @@ def _logit_diffs(folder: Path) -> dict[tuple[float, ...], float]:
 
 def time_way(options: argparse.Namespace) -> Timing:
     """Time one way in this process."""
-    import transformer_lens.model_bridge  # noqa: F401  # not part of what is timed
+    from ioi_lab.models.libraries import import_libraries
+
+    import_libraries()  # not part of what is timed
 
     from ioi_lab.cli import sweep
     from ioi_lab.cli.command import run_command

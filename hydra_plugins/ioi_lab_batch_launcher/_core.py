@@ -22,30 +22,29 @@ from omegaconf import AnyNode, DictConfig, Node, OmegaConf, open_dict, read_writ
 from hydra_plugins.ioi_lab_batch_launcher._records import JobLog, JobRecords
 
 if TYPE_CHECKING:
-    from ioi_lab.jobs.job import PreparedJob
+    from ioi_lab.jobs.batch import WaveJob
 
 
 def run_job(
     context: HydraContext,
     task_function: TaskFunction,
-    config: DictConfig,
-    prepared: PreparedJob | None,
+    job: WaveJob,
     job_log: JobLog,
     records: JobRecords,
 ) -> JobReturn:
     """Do the same as `hydra.core.utils.run_job`, without copying the config, which belongs to this job alone.
 
     Hydra's function copies the config four times, which takes longer than a small job. The returned object does not
-    have the config: no sweeper reads it, and those of thousands of jobs are many megabytes. A `prepared` job is
+    have the config: no sweeper reads it, and those of thousands of jobs are many megabytes. A prepared job is
     passed on to the task function. `job_log` and `records` do what all jobs of a wave have in common once.
     """
+    config, folder = job.config, job.folder
     hydra = config.hydra
-    folder = Path(str(hydra.sweep.dir)) / str(hydra.sweep.subdir)
     with read_write(hydra.runtime), open_dict(hydra.runtime):
-        hydra.runtime.output_dir = str(folder.absolute())
+        hydra.runtime.output_dir = str(folder)
     work: Any = task_function  # the lab's own takes a prepared job as well
-    if prepared is not None:
-        work = partial(work, prepared=prepared)
+    if job.prepared is not None:
+        work = partial(work, prepared=job.prepared)
     before = HydraConfig.instance().cfg
     HydraConfig.instance().cfg = cast(Any, _hydra_node(config))
     own = _without_hydra(config)
@@ -56,7 +55,7 @@ def run_job(
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        job_log.open(config)
+        job_log.open(config, folder)
         if (subdir := hydra.output_subdir) is not None:
             records.write(folder / subdir, own, hydra)
         with env_override(hydra.job.env_set):
@@ -91,9 +90,8 @@ def done_already(overrides: Sequence[str], task_name: str) -> JobReturn:
 
 def _hydra_node(config: DictConfig) -> DictConfig:
     """Return what `HydraConfig.set_config` stores, without a copy: Hydra's node, with the whole config as parent."""
-    node = OmegaConf.create({}, flags={"no_deepcopy_set_nodes": True})
-    node.hydra = config.hydra
-    node.hydra._set_parent(config)
+    node = OmegaConf.create({})
+    cast(dict[Any, Node], node._content)["hydra"] = config.hydra
     return node
 
 
@@ -133,11 +131,15 @@ class _Composed:
     """The same nodes; unpickling takes a fifth of the time of a deepcopy."""
 
     hydra: DictConfig
+    form_of_dirname: dict[str, Any]
+    """How Hydra writes the overrides of a job as the name of a folder: arguments of `get_overrides_dirname`."""
+
     lines: list[str]
     """The overrides in Hydra's node now."""
 
     @classmethod
     def of(cls, config: DictConfig, lines: list[str]) -> _Composed:
+        form = cast(dict[str, Any], OmegaConf.to_container(config.hydra.job.config.override_dirname, resolve=True))
         content = cast(dict[Any, Node], config._content)
         keys, nodes = list(content), dict(content)
         content.clear()
@@ -147,14 +149,17 @@ class _Composed:
         pickled = {key: pickle.dumps(node) for key, node in nodes.items()}
         for node in (hydra, *nodes.values()):
             node._set_flag("readonly", True)
-        return cls(pickle.dumps(config), keys, nodes, pickled, hydra, lines)
+        return cls(pickle.dumps(config), keys, nodes, pickled, hydra, form, lines)
 
     def config(self, overrides: Sequence[Override]) -> DictConfig:
         """Return a new config with these values, without Hydra's node in its place."""
         config = cast(DictConfig, pickle.loads(self.root))
         changed = {str(override.key_or_group).partition(".")[0] for override in overrides}
         for key in self.keys:
-            node = pickle.loads(self.pickled[key]) if key in changed else self.nodes.get(key, AnyNode(None))
+            if key in changed:
+                node: Node = pickle.loads(self.pickled[key])
+            else:
+                node = self.nodes[key] if key in self.nodes else AnyNode(None)
             config._content[key] = node  # type: ignore[index]
             node._set_parent(config)
         ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
@@ -239,10 +244,7 @@ class JobConfigs:
             if lines != composed.lines:
                 _set_items(overrides.task, lines, composed.lines)
                 composed.lines = lines
-            form = job.config.override_dirname
-            job.override_dirname = get_overrides_dirname(
-                overrides=list(own), kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
-            )
+            job.override_dirname = get_overrides_dirname(overrides=list(own), **composed.form_of_dirname)
 
     def _key(self, parsed: Sequence[tuple[Override, bool]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return what is composed once: the choices of groups, and the values that all jobs share."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
 from ioi_lab.storage.files import yaml_text
+
+_IN_FOLDER: Final = re.compile(r"\$\{hydra\.runtime\.output_dir\}/([^$]+)")
+"""A file in a job's folder, as Hydra's config names it."""
 
 
 class JobLog:
@@ -23,43 +27,44 @@ class JobLog:
         self._hydra: object = None
         """Hydra's node for whose jobs the log is set up."""
 
-        self._files: set[str] = set()
-        """The handlers that write to a file of the job; empty if not all that differs between jobs are such files."""
+        self._files: dict[str, str] = {}
+        """The handlers that write to a file in the job's folder, and the name of the file; empty if jobs differ in more
+        than their folders."""
 
-    def open(self, config: DictConfig) -> None:
-        """Direct the log to the files of the job with this config."""
+    def open(self, config: DictConfig, folder: Path) -> None:
+        """Direct the log to the files of the job with this config, which runs in this folder."""
         hydra = config._get_node("hydra")
-        if hydra is self._hydra and self._files and self._redirect(config, self._files):
+        if hydra is self._hydra and self._files and self._redirect(folder):
             return
         configure_log(config.hydra.job_logging, config.hydra.verbose)
         settings = OmegaConf.to_container(config.hydra.job_logging, resolve=False)
         files = _take_files(settings)
-        self._hydra, self._files = hydra, set() if "${" in repr(settings) else files
+        self._hydra, self._files = hydra, {} if "${" in repr(settings) else files
 
-    @staticmethod
-    def _redirect(config: DictConfig, files: set[str]) -> bool:
-        """Let the root's handlers write to the files of the job; returns whether all of them could."""
+    def _redirect(self, folder: Path) -> bool:
+        """Let the root's handlers write to the files in a job's folder; returns whether all of them could."""
         handlers = {handler.name: handler for handler in logging.getLogger().handlers}
-        for name in files:
+        for name, file in self._files.items():
             handler = handlers.get(name)
             if type(handler) is not logging.FileHandler:
                 return False
-            handler.baseFilename = str(Path(config.hydra.job_logging.handlers[name].filename).absolute())
+            handler.baseFilename = str(folder / file)
             before = handler.setStream(handler._open())
             if before is not None:
                 before.close()
         return True
 
 
-def _take_files(settings: Any) -> set[str]:
-    """Take the names of files out of the settings of logging; returns the names of the handlers that are used."""
+def _take_files(settings: Any) -> dict[str, str]:
+    """Take the files in the job's folder out of the settings of logging; returns those that are used, by handler."""
     handlers = settings.get("handlers") or {} if isinstance(settings, dict) else {}
     used = (settings.get("root") or {}).get("handlers") or [] if isinstance(settings, dict) else []
-    for handler in handlers.values():
-        if isinstance(handler, dict):
-            handler.pop("filename", None)
-    writing = {name for name, handler in handlers.items() if "FileHandler" in str((handler or {}).get("class"))}
-    return writing & set(used)
+    files = {}
+    for name, handler in handlers.items():
+        if isinstance(handler, dict) and (in_folder := _IN_FOLDER.fullmatch(str(handler.get("filename")))):
+            files[name] = in_folder[1]
+            del handler["filename"]
+    return {name: file for name, file in files.items() if name in used}
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,9 @@ class _Shared:
     lines: frozenset[str]
     """The overrides of the first job."""
 
-    hydra: dict[str, Any]
-    texts_of_hydra: dict[str, str]
+    hydra: dict[str, dict[str, str]]
+    """The text of each key of Hydra's node, by the keys within it."""
+
     texts: dict[str, str]
     """The text of each key of the config."""
 
@@ -96,23 +102,23 @@ class JobRecords:
         (folder / "hydra.yaml").write_text(_of_hydra(shared, hydra, lines))
 
     def _first(self, own: DictConfig, hydra: DictConfig, lines: list[str]) -> _Shared:
-        parts = _plain(hydra)
         texts = {str(key): yaml_text({str(key): part}) for key, part in _plain(own).items()}
-        texts_of_hydra = {key: _text(key, part) for key, part in parts.items()}
-        self._shared[id(hydra)] = _Shared(hydra, frozenset(lines), parts, texts_of_hydra, texts)
+        self._shared[id(hydra)] = _Shared(hydra, frozenset(lines), _texts_within(_plain(hydra)), texts)
         return self._shared[id(hydra)]
 
 
 def _of_hydra(shared: _Shared, hydra: DictConfig, lines: list[str]) -> str:
     """Return Hydra's node as YAML: jobs differ in their numbers, their overrides and their folders."""
     job, runtime = hydra.job, hydra.runtime
-    changed = {
-        "overrides": {"task": lines},
-        "job": {name: job._get_node(name)._value() for name in ("override_dirname", "id", "num")},
-        "runtime": {"output_dir": runtime.output_dir},
-    }
-    texts = {key: _text(key, shared.hydra[key] | values) for key, values in changed.items()}
-    return "".join(["hydra:\n", *(shared.texts_of_hydra | texts).values()])
+    changed = _texts_within(
+        {
+            "overrides": {"task": lines},
+            "job": {name: job._get_node(name)._value() for name in ("override_dirname", "id", "num")},
+            "runtime": {"output_dir": runtime.output_dir},
+        }
+    )
+    texts = {key: within | changed.get(key, {}) for key, within in shared.hydra.items()}
+    return "".join(["hydra:\n", *(text for within in texts.values() for text in within.values())])
 
 
 def _first_key(line: str) -> str:
@@ -127,9 +133,17 @@ def _plain_of(own: DictConfig, key: Any) -> Any:
     return _plain(alone)[key]
 
 
-def _text(key: str, part: Any) -> str:
-    """Return a part of Hydra's node as the lines that it has in the whole."""
-    return yaml_text({"hydra": {key: part}}).removeprefix("hydra:\n")
+def _texts_within(parts: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the lines that each key within the keys of Hydra's node has in the whole, after that of the key itself."""
+    texts: dict[str, dict[str, str]] = {}
+    for key, part in parts.items():
+        if not isinstance(part, dict) or not part:
+            texts[key] = {"": yaml_text({"hydra": {key: part}}).removeprefix("hydra:\n")}
+            continue
+        texts[key] = {"": f"  {key}:\n"}
+        for name, value in part.items():
+            texts[key][name] = yaml_text({"hydra": {key: {name: value}}}).removeprefix(f"hydra:\n  {key}:\n")
+    return texts
 
 
 def _plain(config: Any) -> Any:

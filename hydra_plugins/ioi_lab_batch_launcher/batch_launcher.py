@@ -71,8 +71,7 @@ class BatchLauncher(Launcher):
                 else:
                     self._configs.enter(job.config, overrides)
                     self._number(job.config, initial_job_idx + place)
-                    job_return = run_job(self._context, self._task_function, job.config, job.prepared, job_log, records)
-                    returns.append(job_return)
+                    returns.append(run_job(self._context, self._task_function, job, job_log, records))
             configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
             sync_file_system(Path(str(self._config.hydra.sweep.dir)))
         return returns
@@ -80,6 +79,7 @@ class BatchLauncher(Launcher):
     def _job_config(self, overrides: Sequence[str], number: int) -> DictConfig:
         config = self._configs.job_config(self._config, list(overrides))
         self._number(config, number)
+        self._log_to_files(config)
         return config
 
     @staticmethod
@@ -88,6 +88,9 @@ class BatchLauncher(Launcher):
         with read_write(job), open_dict(job):
             job.id = number
             job.num = number
+
+    @staticmethod
+    def _log_to_files(config: DictConfig) -> None:
         # There may be thousands of jobs: the messages of each are only in the log of its folder.
         root = config.hydra.job_logging.get("root")
         if root and list(root.handlers or ()) != ["file"]:

@@ -43,8 +43,9 @@ def end_workers_with(config: DictConfig, pid: int) -> None:
 
 def end_with_command(config: DictConfig, pid: int) -> None:
     """Make this process end with the process `pid` if the launcher has started it on the same machine for a job."""
-    is_local = launcher_of(config) == "LocalLauncher" or (
-        launcher_of(config) == "RayLauncher" and OmegaConf.select(config, "hydra.launcher.ray.init.address") is None
+    launcher = launcher_of(config)
+    is_local = launcher == "LocalLauncher" or (
+        launcher == "RayLauncher" and OmegaConf.select(config, "hydra.launcher.ray.init.address") is None
     )
     if is_local and pid != os.getpid():
         end_with(pid)

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from ioi_lab.jobs.experiment import Experiment, Measured
 from ioi_lab.jobs.job import Outcome, PreparedJob, is_to_be_tracked
+from ioi_lab.models.libraries import import_libraries
 from ioi_lab.runs.folder import RunFolder
 from ioi_lab.runs.identity import why_again
 from ioi_lab.runs.parsing import DamagedError
@@ -50,6 +51,7 @@ class WaveJob(NamedTuple):
     """A job that is still to be run."""
 
     config: DictConfig
+    folder: Path
     prepared: PreparedJob | None
     """None for a job whose config is wrong, which it will report itself."""
 
@@ -67,8 +69,10 @@ def measure_batch(configs: Iterable[DictConfig]) -> list[WaveJob | None]:
     groups: dict[str, list[BatchedJob]] = defaultdict(list)
     for config in configs:
         prepared = _prepared(config)
-        step = "run" if prepared is None else _next_step(prepared, config, again)
-        jobs.append(None if step == "nothing" else WaveJob(config, prepared))
+        sweep = config.hydra.sweep
+        folder = Path(sweep.dir).absolute() / str(sweep.subdir)
+        step = "run" if prepared is None else _next_step(prepared, folder, config, again)
+        jobs.append(None if step == "nothing" else WaveJob(config, folder, prepared))
         if prepared is not None and step == "measure":
             groups[repr((prepared.job.model, prepared.job.task, prepared.job.keys.engine))].append(prepared)
     if n_done := sum(job is None for job in jobs):
@@ -95,17 +99,18 @@ def _prepared(config: DictConfig) -> BatchedJob | None:
         return None  # the job will report its mistake itself, in its own folder
 
 
-def _next_step(prepared: BatchedJob, config: DictConfig, again: Counter[str]) -> Literal["nothing", "measure", "run"]:
+def _next_step(
+    prepared: BatchedJob, folder: Path, config: DictConfig, again: Counter[str]
+) -> Literal["nothing", "measure", "run"]:
     """Return what is still to be done for a job; `again` counts why finished ones are measured again."""
-    sweep = Path(config.hydra.sweep.dir).absolute()
     if prepared.job.keys.resume:
-        earlier = read_run(sweep / config.hydra.sweep.subdir, contents=True)
+        earlier = read_run(folder, contents=True)
         if earlier.status.get("status") == "done":
             reason = why_again(earlier, prepared.identity_before)
             if reason is None:
                 return "nothing" if _leaves_nothing_to_do(prepared, earlier.folder, config) else "run"
             again[reason] += 1
-        if earlier_run(sweep, prepared.identity_before) is not None:
+        if earlier_run(Path(config.hydra.sweep.dir).absolute(), prepared.identity_before) is not None:
             return "run"
     return "measure" if prepared.job.intervention.shares_passes else "run"
 
@@ -122,6 +127,7 @@ def _leaves_nothing_to_do(prepared: BatchedJob, folder: Path, config: DictConfig
 
 
 def _measure_together(jobs: Sequence[BatchedJob]) -> None:
+    import_libraries()
     from ioi_lab.jobs.shared_passes import run_sharing_passes
 
     finished = run_sharing_passes([prepared.job.measured for prepared in jobs])

@@ -181,10 +181,15 @@ def test_what_is_done_is_not_measured_again(sweep):
     assert "together in" not in outcome.out
 
 
-def test_each_job_says_what_it_has_to_say_in_its_folder(sweep, tmp_path):
-    outcome = sweep(*BATCH, "task.n=4", "intervention.layer=0,1")
+@pytest.mark.parametrize("file", ["log.txt", "${hydra.job.num}.txt"])
+def test_each_job_says_what_it_has_to_say_in_its_folder(sweep, tmp_path, file):
+    """The log of the next job is directed to its folder, or set up anew if the name of its file differs too."""
+    name = f"hydra.job_logging.handlers.file.filename='${{hydra.runtime.output_dir}}/{file}'"
+    outcome = sweep(*BATCH, "task.n=4", "figures=false", "intervention.layer=0,1", name)
     assert "heads by recovery" not in outcome.out
-    logs = [(folder / "log.txt").read_text() for folder in run_folders(tmp_path)]
+    folders = {folder.name: folder for folder in run_folders(tmp_path)}
+    names = {number: file.replace("${hydra.job.num}", number) for number in folders}
+    logs = [(folder / names[number]).read_text() for number, folder in folders.items()]
     assert [log.count("heads by recovery") for log in logs] == [1, 1]
 
 
