@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from ioi_lab.config import LabConfig
 from ioi_lab.errors import LabError, did_you_mean
+from ioi_lab.runs.parsing import DamagedError
+from ioi_lab.runs.reading import read_config
 
 Format = Literal["png", "pdf", "svg"]
 PNG: Final[Format] = "png"
@@ -53,18 +57,16 @@ def checked_formats(typed: Sequence[str]) -> list[Format]:
     return [known[name] for name in typed]
 
 
-def formats_of_sweep(configs: Iterable[Mapping[str, Any]]) -> tuple[Format, ...]:
+def formats_of_sweep(runs: Iterable[Path]) -> tuple[Format, ...]:
     """Return the formats of the figures of a sweep: PNG, and whatever the configs of its runs ask for.
 
-    A sweep whose runs draw no figures has some of its own: they are few. A config of others that is wrong counts as
-    one without the key.
+    A sweep whose runs draw no figures has some of its own: they are few. A config that cannot be read, or is wrong,
+    counts as one without the key.
     """
     asked: dict[Format, None] = {PNG: None}
-    for config in configs:
-        try:
-            asked |= dict.fromkeys(_STORED.validate_python(config.get("figures", True)).written)
-        except ValidationError:
-            continue
+    for run in runs:
+        with suppress(DamagedError, ValidationError):
+            asked |= dict.fromkeys(_STORED.validate_python(read_config(run).get("figures", True)).written)
     return tuple(asked)
 
 

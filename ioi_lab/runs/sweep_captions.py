@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ioi_lab.reports.captions import joined
 from ioi_lab.reports.wording import NOT_FOUND, counted, enumerated
+from ioi_lab.runs.key_figures import KeyFigure
 from ioi_lab.runs.sweep_figures import SweepFigure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PREPOSITIONS: Final = {"model": "on", "task": "with the task", "source": "from", "target": "to"}
 """What comes before the name of what all runs have in common, by its group."""
 
+_CUT: Final = "values below −0.2 are out of the figure"
+
 
 def caption_of(figure: SweepFigure) -> str:
     """Return how to read a figure, in sentences made from the keys of the sweep."""
+    if isinstance(figure, KeyFigure):
+        return joined(_by_keys(figure), _source(figure))
     marks = _cells(figure) if figure.axes.is_map else _points(figure)
     return joined(_axes(figure), marks, _source(figure))
 
 
+def measured_on(runs: pd.DataFrame) -> str:
+    """Return what each of some runs was measured on, such as `16 prompts`; empty if that is not known."""
+    for column, noun in (("n_prompts", "prompt"), ("n_held_out_texts", "held-out text")):
+        counts = sorted({int(count) for count in runs[column].dropna()}) if column in runs else []
+        if counts:
+            return counted(counts[0], noun) if len(counts) == 1 else f"{counts[0]} to {counted(counts[-1], noun)}"
+    return ""
+
+
+def _by_keys(figure: KeyFigure) -> str:
+    """Return the sentences on a panel per key, with what such panels do not show."""
+    zero = f"; the dashed line is {figure.zero}" if figure.zero else ""
+    zero += f"; {_CUT}" if figure.is_cut else ""
+    return (
+        f"{_begun(figure.quantity())} by each key alone, in a panel per key: a dot is {_one(figure)}, moved aside a "
+        f"little so that dots can be told apart, and the red strokes are medians over all values of the other keys"
+        f"{zero}. A key may matter for some values of another one only, which medians do not show: choose axes with "
+        "runs summarize --x --line --facet."
+    )
+
+
 def _axes(figure: SweepFigure) -> str:
     """Return the sentence on the axes."""
-    axes, quantity = figure.axes, figure.quantity()
-    quantity = quantity[0].upper() + quantity[1:]
+    axes, quantity = figure.axes, _begun(figure.quantity())
     each = "map" if axes.is_map else "panel"
     panels = f"a {each} per {_combination(axes.facet)}" if axes.facet else ""
     if axes.is_map:
@@ -46,12 +74,11 @@ def _points(figure: SweepFigure) -> str:
         marks = "bands" if figure.has_bands else "vertical lines"
         note = f" ({figure.measured.note})" if figure.measured.note and most <= 1 else ""
         parts.append(f"{marks} are {_intervals(figure)}{note}")
-    if figure.measured.is_effect:
-        meaning = "no edit" if figure.measured.unedited else "no effect"
+    if figure.zero:
         also = ", which is the value at scale 0 as well" if figure.has_zero_added else ""
-        parts.append(f"the dashed line is {meaning}{also}")
+        parts.append(f"the dashed line is {figure.zero}{also}")
     if figure.is_cut:
-        parts.append("values below −0.2 are out of the figure")
+        parts.append(_CUT)
     return _sentence(parts)
 
 
@@ -74,17 +101,21 @@ def _cells(figure: SweepFigure) -> str:
 
 def _value(figure: SweepFigure) -> str:
     """Return what a value is: of one site, of the best of several, or of a run; or the mean of these over seeds."""
-    measured, (least, most) = figure.measured, figure.cells.n_seeds
-    if measured.of:
-        best = measured.of.removeprefix("each run's ")
-        one = f"the {best} in a run, which need not be the same in all runs"
-    else:
-        one = f"one {measured.row} of one run" if measured.row else "the value of one run"
+    (least, most), one = figure.cells.n_seeds, _one(figure)
     if most <= 1:
         return one
     count = f"{most}" if least == most else f"{least} to {most}"
     dots = "" if figure.axes.is_map else " (small dots)"
     return f"the mean over {count} values of {_combination(figure.cells.seeds)}{dots}, each of which is {one}"
+
+
+def _one(figure: SweepFigure) -> str:
+    """Return what a single value is: of one site, of the best of several, or of a run."""
+    measured = figure.measured
+    if measured.of:
+        best = measured.of.removeprefix("each run's ")
+        return f"the {best} in a run, which need not be the same in all runs"
+    return f"one {measured.row} of one run" if measured.row else "the value of one run"
 
 
 def _intervals(figure: SweepFigure) -> str:
@@ -98,7 +129,7 @@ def _source(figure: SweepFigure) -> str:
     common = figure.common
     of = f" of {common['intervention']}" if "intervention" in common else ""
     about = "".join(f" {word} {common[group]}" for group, word in _PREPOSITIONS.items() if group in common)
-    fixed = f" with {enumerated(figure.measured.fixed)}" if figure.measured.fixed else ""
+    fixed = f", {enumerated(figure.measured.fixed)}" if figure.measured.fixed else ""
     prompts = f", {figure.measured_on} each" if figure.measured_on else ""
     missing = f"; {counted(figure.missing, 'other run')} did not finish" if figure.missing else ""
     return f"From {counted(figure.n_runs, 'run')}{of}{about}{fixed}{prompts}{missing}."
@@ -109,5 +140,8 @@ def _combination(keys: Sequence[str]) -> str:
 
 
 def _sentence(parts: Sequence[str]) -> str:
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{_begun('; '.join(parts))}."
+
+
+def _begun(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -86,12 +86,11 @@ class SweepFigure:
         run = unedited[0] if len(unedited) == 1 else "the unedited run"
         return f"change in {label} from {run}"
 
-    def _title(self, cells: Cells) -> str:
-        missing = f", {self.missing} missing" if self.missing else ""
-        lines = [
-            " · ".join([in_words(self.measured.metric), *self.common.values(), *self.measured.fixed]),
-            f"{self.sweep}: {counted(self.n_runs, 'run')}{missing}",
-        ]
+    @property
+    def title(self) -> str:
+        """The title: what is shown of which runs, and what its intervals are."""
+        lines = [*self.about]
+        cells = self.cells
         low, high = cells.n_seeds
         if high > 1:
             count = f"{high}" if low == high else f"{low} to {high}"
@@ -105,16 +104,26 @@ class SweepFigure:
         return "\n".join(lines)
 
     @property
-    def is_cut(self) -> bool:
-        """Whether values are below the lower end of the axis."""
-        return self._floor is not None and bool((self.measured.table["value"] < self._floor).any())
+    def about(self) -> list[str]:
+        """The lines of the title on the runs."""
+        missing = f", {self.missing} missing" if self.missing else ""
+        return [
+            " · ".join([in_words(self.measured.metric), *self.common.values(), *self.measured.fixed]),
+            f"{self.sweep}: {counted(self.n_runs, 'run')}{missing}",
+        ]
 
     @property
-    def _floor(self) -> float | None:
+    def is_cut(self) -> bool:
+        """Whether values are below the lower end of the axis."""
+        return self.floor is not None and bool((self.measured.table["value"] < self.floor).any())
+
+    @property
+    def floor(self) -> float | None:
         """The lower end of the axis of R², which has no least value."""
         return _LEAST_R2 if without_best(self.measured.metric) == "r2" and not self.axes.is_map else None
 
-    def _axis(self, key: str | None, values: Sequence[Any]) -> plots.Axis:
+    def axis_of(self, key: str | None, values: Sequence[Any]) -> plots.Axis:
+        """Return the axis of a key: that of numbers if its values are amounts."""
         label = "" if key is None else key
         is_number = key is not None and self.measured.is_number(key) and key.split(".")[-1] not in ("head", "seed")
         return plots.Axis(label, [_tick(value) for value in values], list(values) if is_number else None)
@@ -138,23 +147,27 @@ class SweepFigure:
             panels.append(plots.Multiple(self._case(facet), lines, samples))
         if self.has_zero_added:
             axis, panels = _with_zero(axis, panels)
-        zero = "" if not self.measured.is_effect else "no edit" if self.measured.unedited else "no effect"
         last = len(self.measured.values(self.axes.facet[-1])) if len(self.axes.facet) == 2 else 0
         return plots.small_multiples(
             axis,
             panels,
             self.value_label,
-            self._title(cells),
-            zero=zero,
+            self.title,
+            zero=self.zero,
             line_label=self.axes.line or "",
-            floor=self._floor,
+            floor=self.floor,
             **({"per_row": last} if 1 < last <= 6 else {}),
         )
 
     @property
+    def zero(self) -> str:
+        """What 0 means; empty if it has no meaning."""
+        return "" if not self.measured.is_effect else "no edit" if self.measured.unedited else "no effect"
+
+    @property
     def x_axis(self) -> plots.Axis:
         """The x axis with the values of its key."""
-        return self._axis(self.axes.x, self.cells.x)
+        return self.axis_of(self.axes.x, self.cells.x)
 
     @property
     def has_zero_added(self) -> bool:
@@ -178,7 +191,7 @@ class SweepFigure:
         chosen = np.unique(np.linspace(0, len(cells.facets) - 1, min(len(cells.facets), _MAX_MAPS)).round().astype(int))
         facets = [cells.facets[index] for index in chosen.tolist()]
         names = [self._case(facet) for facet in facets]
-        title = self._title(cells)
+        title = self.title
         if len(facets) < len(cells.facets):
             title += f", {len(facets)} of {len(cells.facets)} values of {' × '.join(self.axes.facet)}"
         grids = {
@@ -188,8 +201,8 @@ class SweepFigure:
         pale, note = self.without_effect() if self.measured.is_effect else (None, "")
         return plots.heat_maps(
             grids,
-            self._axis(self.axes.line, cells.lines),
-            self._axis(self.axes.x, cells.x),
+            self.axis_of(self.axes.line, cells.lines),
+            self.axis_of(self.axes.x, cells.x),
             title + note,
             self.value_label,
             floor=plots.EFFECT_FLOOR if self.measured.is_effect else 0.0,

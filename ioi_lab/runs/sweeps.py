@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ioi_lab.errors import LabError, did_you_mean
 from ioi_lab.reports import plots
 from ioi_lab.reports.plots.sizes import MAX_PANELS
-from ioi_lab.reports.wording import counted
 from ioi_lab.runs.axes import ANYTHING, Asked, Axes, chosen_axes
 from ioi_lab.runs.figure_files import PNG, Format, formats_of_sweep
 from ioi_lab.runs.gathering import Gathering
+from ioi_lab.runs.key_figures import KeyFigure
 from ioi_lab.runs.measurements import PLACES, Measurements
 from ioi_lab.runs.nulls import without_best
 from ioi_lab.runs.pages import TEXTS, captions_in
-from ioi_lab.runs.parsing import DamagedError
-from ioi_lab.runs.reading import PLOTS, RunRecord, read_config
+from ioi_lab.runs.reading import PLOTS, RunRecord
 from ioi_lab.runs.step_figures import StepFigure
 from ioi_lab.runs.step_values import StepValue, step_values, table_of_steps
-from ioi_lab.runs.sweep_captions import caption_of
+from ioi_lab.runs.sweep_captions import caption_of, measured_on
 from ioi_lab.runs.sweep_figures import SweepFigure
 from ioi_lab.runs.table import ABOUT, TOP_KEYS, is_bound, read_runs, table_of
 from ioi_lab.storage.files import write_bytes, write_json
@@ -143,7 +142,8 @@ class Sweep:
 
         Values are changes from the unedited run, if it has the metric. Numbers are along an axis, categories are
         points, seeds are replicates, and of more than two keys each combination of the others has a panel. Single
-        sites and bests of runs have figures of their own. There is no figure for fewer than two finished runs.
+        sites and bests of runs have figures of their own. With more than `MAX_PANELS` combinations there is a panel per
+        key instead. There is no figure for fewer than two finished runs.
         """
         return {figure.name: figure.draw() for figure in self._all_figures}
 
@@ -183,8 +183,9 @@ class Sweep:
             has_all = all(key in measured.table for key in chosen)
             n_panels = math.prod(len(measured.values(key)) for key in axes.facet) if has_all else 0
             is_shown = bool(axes.keys) and np.isfinite(measured.table["value"]).sum() >= 2
-            if has_all and is_shown and (chosen or self.metric or n_panels <= MAX_PANELS):
-                figures.append(self._figure(measured, axes))
+            if has_all and is_shown:
+                too_many = not chosen and n_panels > MAX_PANELS
+                figures.append(self._figure(KeyFigure if too_many else SweepFigure, measured, axes))
         if chosen and not figures:
             raise LabError(
                 f"--metric: {self.shown} has one value per run, so that {', '.join(chosen)} cannot be its axes; "
@@ -198,16 +199,16 @@ class Sweep:
         names = {name: name for name in columns} | {key: label for label, key in labels.items()}
         return self.asked.labelled(names | {label: label for label in labels})
 
-    def _figure(self, measured: Measurements, axes: Axes) -> SweepFigure:
+    def _figure(self, kind: type[SweepFigure], measured: Measurements, axes: Axes) -> SweepFigure:
         """Return a figure with what its title says of the sweep."""
-        return SweepFigure(
+        return kind(
             measured,
             axes,
             sweep=self.folder.parent.name,
             common=self._common,
             missing=int((~self.is_done).sum()),
             over=self._over,
-            measured_on=self._measured_on,
+            measured_on=measured_on(self.runs[self.is_done]),
         )
 
     @property
@@ -224,16 +225,6 @@ class Sweep:
         over = self.runs["stats.over"].dropna().unique().tolist() if "stats.over" in self.runs else []
         return str(over[0]) if len(over) == 1 else ""
 
-    @property
-    def _measured_on(self) -> str:
-        """What each finished run was measured on, such as `16 prompts`; empty if that is not known."""
-        done = self.runs[self.is_done]
-        for column, noun in (("n_prompts", "prompt"), ("n_held_out_texts", "held-out text")):
-            counts = sorted({int(count) for count in done[column].dropna()}) if column in done else []
-            if counts:
-                return counted(counts[0], noun) if len(counts) == 1 else f"{counts[0]} to {counted(counts[-1], noun)}"
-        return ""
-
     @cached_property
     def captions(self) -> dict[str, str]:
         """How to read each of the figures, by name."""
@@ -248,7 +239,9 @@ class Sweep:
         write_bytes(self.folder / TABLE, csv_bytes(self.table()))
         if self.steps:
             write_bytes(self.folder / STEPS, csv_bytes(self.table_of_steps()))
-        kinds = dict.fromkeys((PNG, *formats)) if formats else formats_of_sweep(map(_config_of, self.records))
+        kinds = (
+            dict.fromkeys((PNG, *formats)) if formats else formats_of_sweep(record.folder for record in self.records)
+        )
         paths: dict[str, list[Path]] = {}
         for name, figure in self.figures().items():
             paths[name] = [self.folder / PLOTS / f"{name}.{kind}" for kind in kinds]
@@ -277,14 +270,10 @@ class Sweep:
             reason = f": {run['error']}" if isinstance(run.get("error"), str) else ""
             lines.append(f"  {run['folder']} ({typed}): {run['status']}{reason}")
         for figure in self._figures:
-            if figure.axes.chosen:
+            if isinstance(figure, KeyFigure):
+                lines.append(
+                    f"  {figure.name}: a panel per key, as there are more than {MAX_PANELS} combinations of them"
+                )
+            elif figure.axes.chosen:
                 lines.append(f"  {figure.name}: {', '.join(figure.axes.chosen)} (chosen; see `runs summarize --help`)")
         return lines
-
-
-def _config_of(record: RunRecord) -> Mapping[str, Any]:
-    """Return the config of a run; empty if it cannot be read."""
-    try:
-        return read_config(record.folder)
-    except DamagedError:
-        return {}

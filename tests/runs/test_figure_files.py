@@ -53,11 +53,12 @@ def test_vector_files_lie_next_to_png_files_and_without_figures_there_is_no_page
     assert (folder / "report.json").is_file()
 
 
-def test_a_sweep_has_the_formats_that_any_of_its_runs_asks_for():
-    configs = [{"figures": False}, {}, {"figures": {"formats": ["png", "pdf"]}}, {"figures": {"formats": "svg"}}]
-    assert formats_of_sweep(configs) == ("png", "pdf", "svg")
-    assert formats_of_sweep(configs[:2]) == ("png",)
-    assert formats_of_sweep([{"figures": {"formats": ["exe"]}}, {"figures": "../x"}]) == ("png",)
+def test_a_sweep_has_the_formats_that_any_of_its_runs_asks_for(leave, tmp_path):
+    asked = [False, {}, {"formats": ["png", "pdf"]}, {"formats": "svg"}, {"formats": ["exe"]}, "../x"]
+    runs = [leave(f"sweep/{job}", {"figures": figures}) for job, figures in enumerate(asked)]
+    assert formats_of_sweep(runs) == ("png", "pdf", "svg")
+    assert formats_of_sweep(runs[:2]) == ("png",)
+    assert formats_of_sweep([*runs[4:], tmp_path / "nowhere"]) == ("png",)
 
 
 def test_a_typed_format_is_checked():

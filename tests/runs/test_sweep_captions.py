@@ -56,7 +56,7 @@ def test_maps_are_described_by_their_colours_and_what_is_pale_in_them():
     assert caption.startswith(
         "Change in recovery from the unedited corrupted run by layer (rows) and head (columns), with a map per "
         "combination of position and component. A cell is one site of one run; blue is above 0, red below 0, and white "
-        "is 0. From 12 runs of patch on tiny-gpt2 with method = pca"
+        "is 0. From 12 runs of patch on tiny-gpt2, method = pca"
     )
     figure = figure_of(Axes("head", "layer", is_map=True), {"layer": [0, 1], "head": [0, 1]})
     figure.measured.table.loc[0, ["low", "high"]] = -1.0, 1.0
