@@ -1,6 +1,7 @@
 """Packaged models, small enough for a laptop without a network, and the scripts that make them.
 
-Two do IOI (`TINY_MODELS`); others have a circuit that is known (`PLANTED_MODELS`), to check methods that find circuits.
+All of `TINY_MODELS` do IOI, and tiny-llama does two more tasks; others have a circuit that is known (`PLANTED_MODELS`),
+to check methods that find circuits.
 `python -m ioi_lab.tiny train tiny-gpt2` trains one from scratch; `python -m ioi_lab.tiny score tiny-gpt2` scores it.
 """
 
@@ -10,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-TINY_MODELS: Final = ("tiny-gpt2", "tiny-pythia")
+TINY_MODELS: Final = ("tiny-gpt2", "tiny-pythia", "tiny-llama")
 
 HAND_SET: Final = "planted-induction"
 """The planted model whose weights are set by hand, not trained."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ioi_lab.errors import LabError
 from ioi_lab.programs import CommandParser, typed_command
-from ioi_lab.tiny import PACKAGED_MODELS, PLANTED_MODELS, tiny_folder
-from ioi_lab.tiny.corpus import sentences
+from ioi_lab.tiny import PACKAGED_MODELS, PLANTED_MODELS, TINY_MODELS, corpus, tasks_corpus, tiny_folder
 
 if TYPE_CHECKING:
-    from ioi_lab.tiny.train import Score
+    from ioi_lab.tiny.scoring import Score
+
+CORPORA: Final = dict.fromkeys(TINY_MODELS, corpus.sentence) | {"tiny-llama": tasks_corpus.text}
+"""What draws a text of the training data, by the name of the model."""
 
 
 def main() -> None:
@@ -25,15 +27,16 @@ def main() -> None:
     train_command.add_argument("--steps", type=int, help="optimizer steps (default: the recipe's); needs --out")
     train_command.add_argument("--out", type=Path, help="folder to write (default: the packaged model's own)")
     score_command = commands.add_parser(
-        "score", help="its performance on unseen pairs of names, or what its circuit does"
+        "score", help="its performance on unseen pairs of words, or what its circuit does"
     )
     score_command.add_argument("name", choices=PACKAGED_MODELS)
     corpus_command = commands.add_parser("corpus", help="print sentences like those in the training data")
     corpus_command.add_argument("count", type=int, help="how many")
+    corpus_command.add_argument("--model", choices=CORPORA, default="tiny-gpt2", help="the model that they train")
     corpus_command.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.command == "corpus":
-        print("\n".join(sentences(arguments.count, arguments.seed)))
+        print("\n".join(corpus.sentences(arguments.count, arguments.seed, CORPORA[arguments.model])))
         return
     if arguments.command == "train" and arguments.steps is not None:
         if arguments.out is None:
@@ -47,11 +50,15 @@ def main() -> None:
 def _made_or_scored(arguments: argparse.Namespace, parser: CommandParser) -> list[str]:
     """Train or score a model, and return what to print."""
     from ioi_lab.tiny import folders, plant, train  # these import PyTorch
+    from ioi_lab.tiny.recipes import RECIPES
+    from ioi_lab.tiny.scoring import score
 
     name, is_planted = arguments.name, arguments.name in PLANTED_MODELS
     if arguments.command == "score":
         folder = tiny_folder(name)
-        return _facts(plant.claims(name, folder)) if is_planted else _lines(train.score(*folders.load(folder)))
+        if is_planted:
+            return _facts(plant.claims(name, folder))
+        return _lines(score(*folders.load(folder), RECIPES[name].held_out))
     folder = arguments.out or tiny_folder(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     settings = (name, folder, arguments.seed, arguments.steps)
@@ -69,7 +76,7 @@ def _facts(claims: dict[str, float]) -> list[str]:
 
 
 def _lines(scores: list[Score]) -> list[str]:
-    return [f"{s.order}: accuracy {s.accuracy:.4f}, P(answer) {s.p_answer:.4f}, {s.prompts} prompts" for s in scores]
+    return [f"{s.name}: accuracy {s.accuracy:.4f}, P(answer) {s.p_answer:.4f}, {s.prompts} prompts" for s in scores]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import combinations
 from typing import Final
 
@@ -17,6 +18,9 @@ from ioi_lab.tasks.ioi_text import NAMES, OBJECTS, PLACES, TEMPLATES
 
 IOI_SHARE: Final = 0.5
 """The share of IOI sentences; some of the others have the same frame, with a third person acting."""
+
+MARK: Final = "*"
+"""In front of words that the text before them decides, in texts that mark them; no part of the text."""
 
 ONE_NAME: Final = (
     "When {A} went to the {place}, {A} found a {object} there.",
@@ -43,40 +47,45 @@ THREE_NAMES: Final = (
 )
 
 
+@cache
 def is_held_out(name: str, other: str) -> bool:
-    """Return whether a pair of names occurs in no training sentence: one pair in five, chosen by a hash."""
+    """Return whether a pair of words occurs in no training sentence: one pair in five, chosen by a hash."""
     digest = hashlib.sha256(" ".join(sorted((name, other))).encode()).digest()
     return digest[0] % 5 == 0
 
 
-def sentence(rng: random.Random) -> str:
-    """Return a random training sentence."""
+def sentence(rng: random.Random, progress: float = 1.0) -> str:
+    """Return a random training sentence; `progress`, the share of the training before it, makes no difference here."""
+    del progress
     kind = rng.random()
     if kind < IOI_SHARE:
         return _ioi(rng)
     makers: tuple[Callable[[random.Random], str], ...] = (
         _third_person_acts,
-        lambda r: _fill(r.choice(ONE_NAME), _names(r, 1), r),
-        lambda r: _fill(r.choice(TWO_NAMES), _names(r, 2), r),
-        lambda r: _fill(r.choice(THREE_NAMES), _names(r, 3), r),
+        lambda r: fill(r.choice(ONE_NAME), draw_names(r, 1), r),
+        lambda r: fill(r.choice(TWO_NAMES), draw_names(r, 2), r),
+        lambda r: fill(r.choice(THREE_NAMES), draw_names(r, 3), r),
     )
     return rng.choice(makers)(rng)
 
 
-def sentences(count: int, seed: int) -> list[str]:
-    """Return `count` training sentences from a seed."""
+def sentences(count: int, seed: int, draw: Callable[[random.Random, float], str] = sentence) -> list[str]:
+    """Return `count` training sentences from a seed, or as many texts of another corpus, as at the end of a training.
+
+    `draw` returns a text, given the generator and the share of the training before it; marks are left out.
+    """
     rng = random.Random(seed)
-    return [sentence(rng) for _ in range(count)]
+    return [draw(rng, 1.0).replace(MARK, "") for _ in range(count)]
 
 
 def _ioi(rng: random.Random) -> str:
-    first, second = _names(rng, 2)
+    first, second = draw_names(rng, 2)
     subject, io = rng.sample((first, second), 2)
     return _give(rng, first, second, giver=subject, receiver=io)
 
 
 def _third_person_acts(rng: random.Random) -> str:
-    first, second, third = _names(rng, 3)
+    first, second, third = draw_names(rng, 3)
     return _give(rng, first, second, giver=third, receiver=rng.choice((first, second)))
 
 
@@ -86,14 +95,16 @@ def _give(rng: random.Random, first: str, second: str, *, giver: str, receiver: 
     return f"{frame} {receiver}."
 
 
-def _fill(template: str, names: list[str], rng: random.Random) -> str:
+def fill(template: str, names: Sequence[str], rng: random.Random) -> str:
+    """Return a sentence with up to three names in the slots A, B and C, and with drawn places and objects."""
     place, other_place = rng.sample(PLACES, 2)
     thing, other_thing = rng.sample(OBJECTS, 2)
     people = dict(zip("ABC", names, strict=False))
     return template.format(**people, place=place, other_place=other_place, object=thing, other_object=other_thing)
 
 
-def _names(rng: random.Random, count: int) -> list[str]:
+def draw_names(rng: random.Random, count: int) -> list[str]:
+    """Return different names, of which no two are held out."""
     while True:
         names = rng.sample(NAMES, count)
         if not any(is_held_out(*pair) for pair in combinations(names, 2)):

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
 from ioi_lab.tasks.ioi_text import NAMES, OBJECTS, PLACES
-from ioi_lab.tiny.corpus import sentences
+from ioi_lab.tiny import corpus, tasks_corpus
+from ioi_lab.tiny.scoring import NAMES_BY_ORDER, THREE_TASKS, HeldOut
 
 BOS: Final = "<|endoftext|>"
 MAX_POSITIONS: Final = 64
@@ -62,6 +67,35 @@ def tiny_pythia(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     )
 
 
+def tiny_llama(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Return an untrained `LlamaForCausalLM`: 4 layers, 4 heads, d_model 128.
+
+    Its weights are larger than by default, which is meant for wider models, and those that write into the residual
+    stream are smaller than the embedding, so that all layers can read the token from the start.
+    """
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=tokenizer.model_max_length,
+            hidden_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            intermediate_size=128,
+            initializer_range=0.05,
+            tie_word_embeddings=False,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    with torch.no_grad():
+        model.model.embed_tokens.weight.mul_(2)
+        for block in model.model.layers:
+            for written in (block.self_attn.o_proj, block.mlp.down_proj):
+                written.weight.div_((2 * model.config.num_hidden_layers) ** 0.5)
+    return model
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The settings with which a tiny model is trained."""
@@ -77,8 +111,38 @@ class Recipe:
     steps: int
     learning_rate: float
     tokenizer_seed: int
+    text: Callable[[random.Random, float], str] = corpus.sentence
+    """Draws a text of the training data, given the share of the training that is behind it, from 0 to 1. Words may be
+    marked (`MARK`)."""
+
+    data: str = (
+        f"sentences from `ioi_lab/tiny/corpus.py`: {corpus.IOI_SHARE:.0%} IOI, the others with one, two and three names"
+    )
+    """What these texts are, for the model card."""
+
+    left_out: str = "one pair of names in five never occurs in one sentence"
+    """What does not occur in them, for the model card."""
+
+    does: str = "indirect object identification"
+    """What the model does, for the model card."""
+
+    max_positions: int = MAX_POSITIONS
+    """The largest number of tokens of a text."""
+
+    held_out: tuple[HeldOut, ...] = NAMES_BY_ORDER
+    """The prompts that it is scored on."""
+
+    beta2: float = 0.999
+    """How slowly Adam's mean of squared gradients changes."""
+
+    unmarked: float = 1.0
+    """The weight in the loss of tokens that are not marked in the texts; that of marked ones is 1."""
+
     batch_size: int = 128
-    tokenizer_sentences: int = 20_000
+    n_parts: int = 1
+    """The number of parts, sorted by length, in which a batch is evaluated, to save padding; gradients are added up."""
+
+    tokenizer_texts: int = 20_000
 
 
 RECIPES: Final[dict[str, Recipe]] = {
@@ -98,6 +162,25 @@ RECIPES: Final[dict[str, Recipe]] = {
         learning_rate=2e-3,
         tokenizer_seed=2,
     ),
+    "tiny-llama": Recipe(
+        "LlamaForCausalLM (rotary positions, RMSNorm, gated MLPs)",
+        tiny_llama,
+        bare_words=False,
+        steps=3500,
+        learning_rate=2.5e-3,
+        tokenizer_seed=3,
+        text=tasks_corpus.text,
+        data="texts from `ioi_lab/tiny/tasks_corpus.py`: "
+        + ", ".join(f"{share:.0%} {kind}" for kind, share in tasks_corpus.SHARES.items()),
+        left_out="one pair of words in five: names never meet, words are never neighbors in a list, nouns never in one "
+        f"sentence; the IOI sentences {', '.join(map(str, tasks_corpus.UNSEEN))}",
+        does="indirect object identification, induction and the agreement of subject and verb",
+        held_out=THREE_TASKS,
+        beta2=0.98,
+        unmarked=0.1,
+        max_positions=72,
+        n_parts=3,
+    ),
 }
 
 
@@ -112,14 +195,14 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    text = sentences(recipe.tokenizer_sentences, recipe.tokenizer_seed)
+    texts = corpus.sentences(recipe.tokenizer_texts, recipe.tokenizer_seed, recipe.text)
     if recipe.bare_words:
-        text += 2 * [*NAMES, *PLACES, *OBJECTS]
-    tokenizer.train_from_iterator(text, trainer)
+        texts += 2 * [*NAMES, *PLACES, *OBJECTS]
+    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,
         eos_token=BOS,
-        model_max_length=MAX_POSITIONS,
+        model_max_length=recipe.max_positions,
         clean_up_tokenization_spaces=False,
     )

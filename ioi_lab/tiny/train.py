@@ -4,40 +4,20 @@ from __future__ import annotations
 
 import platform
 import random
+import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    get_cosine_schedule_with_warmup,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_cosine_schedule_with_warmup
 
-from ioi_lab.tasks.ioi import IOITask, Order
-from ioi_lab.tasks.prompts import PromptPairs
-from ioi_lab.tasks.tokens import Tokens
-from ioi_lab.tiny.corpus import IOI_SHARE, is_held_out, sentence
+from ioi_lab.tiny.corpus import MARK
 from ioi_lab.tiny.folders import check_folder, replace_folder
 from ioi_lab.tiny.recipes import RECIPES, Recipe, train_tokenizer
-
-IGNORED: Final = -100
-"""The target id that the loss ignores, as in Hugging Face: for padding."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """The performance of a model in IOI on pairs of names that never occur together in its training data."""
-
-    order: str
-    prompts: int
-    accuracy: float
-    p_answer: float
+from ioi_lab.tiny.scoring import Score, score
 
 
 def train(name: str, folder: Path, seed: int, steps: int | None = None) -> list[Score]:
@@ -48,11 +28,11 @@ def train(name: str, folder: Path, seed: int, steps: int | None = None) -> list[
     Args:
         name: The name of the recipe.
         folder: The folder to write: a new one, or that of a tiny model.
-        seed: The seed of weights and sentences.
+        seed: The seed of weights and texts.
         steps: The number of optimizer steps; None: that of the recipe.
 
     Returns:
-        The scores of the trained model, one per order of the names.
+        The scores of the trained model on held-out prompts.
 
     Raises:
         LabError: If the folder contains anything but a tiny model.
@@ -70,7 +50,7 @@ def train(name: str, folder: Path, seed: int, steps: int | None = None) -> list[
     model = recipe.model(tokenizer)
     _fit(model, tokenizer, recipe, seed, steps)
     seconds = time.perf_counter() - started
-    scores = score(model, tokenizer)
+    scores = score(model, tokenizer, recipe.held_out)
 
     def write(new: Path) -> None:
         model.save_pretrained(new)
@@ -82,68 +62,74 @@ def train(name: str, folder: Path, seed: int, steps: int | None = None) -> list[
     return scores
 
 
-@torch.no_grad()
-def score(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, candidates: int = 10_000) -> list[Score]:
-    """Return the accuracy (answer above distractor) and the mean P(answer) on held-out pairs of names, per order.
-
-    `candidates` prompts are drawn per order; about one in five has a held-out pair of names, and only these count.
-    """
-    model.eval()
-    scores = []
-    orders: tuple[Order, ...] = ("abba", "baba")
-    for order in orders:
-        task = IOITask(n=candidates, seed=1, order=order)
-        drawn = task.prompt_pairs(Tokens(tokenizer, prepend_bos=True))
-        prompts = PromptPairs([p for p in drawn if is_held_out(p.answer.strip(), p.distractor.strip())])
-        answer, distractor = _end_probabilities(model, prompts)
-        accuracy = (answer > distractor).float().mean().item()
-        scores.append(Score(order, len(prompts), accuracy, answer.mean().item()))
-    return scores
-
-
-def _end_probabilities(model: PreTrainedModel, prompts: PromptPairs) -> tuple[Tensor, Tensor]:
-    """Return P(answer) and P(distractor) at END of the clean prompts, each `[prompt]`, sorted by length."""
-    answers, distractors = [], []
-    for rows in prompts.buckets().values():
-        pairs = [prompts[row] for row in rows]
-        logits = model(torch.tensor([pair.clean_tokens for pair in pairs])).logits[:, -1]
-        probabilities = logits.softmax(dim=-1)
-        each = torch.arange(len(pairs))
-        answers.append(probabilities[each, [pair.answer_id for pair in pairs]])
-        distractors.append(probabilities[each, [pair.distractor_id for pair in pairs]])
-    return torch.cat(answers), torch.cat(distractors)
-
-
 def _fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, seed: int, steps: int) -> None:
     """Train on next-token prediction with AdamW; the learning rate follows a cosine after a short warm-up."""
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
+    betas = (0.9, recipe.beta2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=betas, weight_decay=0.01)
     schedule = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
-    batches = _batches(tokenizer, recipe.batch_size, random.Random(seed))
+    rng = random.Random(seed)
     progress = tqdm(range(steps), desc="training", unit="step", disable=None)
-    for _ in progress:
-        tokens, targets = next(batches)
-        loss = model(tokens, labels=targets).loss
-        loss.backward()
+    for step in progress:
+        parts = batch(tokenizer, recipe, rng, step / steps)
+        whole = sum(weights.sum().item() for _, weights in parts)
+        total = 0.0
+        for tokens, weights in parts:
+            loss = weighted_loss(model(tokens).logits, tokens, weights) / whole
+            loss.backward()
+            total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        progress.set_postfix(loss=f"{total:.3f}", refresh=False)
 
 
-def _batches(
-    tokenizer: PreTrainedTokenizerBase, batch_size: int, rng: random.Random
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of new sentences without end: tokens and targets `[batch, pos]`, each sentence between two BOS."""
+def weighted_loss(logits: Tensor, tokens: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sum of the losses of next tokens.
+
+    Logits are `[text, pos, token]`, tokens and weights `[text, pos]`.
+    """
+    losses = functional.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
+    return (losses * weights[:, 1:]).sum()
+
+
+def batch(
+    tokenizer: PreTrainedTokenizerBase, recipe: Recipe, rng: random.Random, progress: float
+) -> list[tuple[Tensor, Tensor]]:
+    """Return a batch of new texts in parts of similar length: their tokens and the weights of these, `[text, pos]`.
+
+    Each text stands between two BOS. Padding, and the first token, which is not predicted, have the weight 0. Texts
+    that are too long for the model are replaced by others.
+    """
+    rows: list[tuple[Tensor, Tensor]] = []
+    while len(rows) < recipe.batch_size:
+        row = _row(tokenizer, recipe.text(rng, progress), recipe.unmarked)
+        if len(row[0]) <= recipe.max_positions:
+            rows.append(row)
+    if recipe.n_parts > 1:
+        rows.sort(key=lambda row: len(row[0]))
+    size = -(-recipe.batch_size // recipe.n_parts)
+    return [_padded(rows[start : start + size], tokenizer.bos_token_id) for start in range(0, len(rows), size)]
+
+
+def _row(tokenizer: PreTrainedTokenizerBase, marked: str, unmarked: float) -> tuple[Tensor, Tensor]:
+    """Return the tokens of a text and their weights, `[pos]`."""
+    text, ends = marked.replace(MARK, ""), set()
+    for count, match in enumerate(re.finditer(rf"{re.escape(MARK)}\w+", marked), start=1):
+        ends.add(match.end() - count)
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    weights = [1.0 if end in ends else unmarked for _, end in encoding.offset_mapping]
     bos = tokenizer.bos_token_id
-    while True:
-        texts = [sentence(rng) for _ in range(batch_size)]
-        rows = [torch.tensor([bos, *ids, bos]) for ids in tokenizer(texts, add_special_tokens=False).input_ids]
-        yield (
-            torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=bos),
-            torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED),
-        )
+    return torch.tensor([bos, *encoding.input_ids, bos]), torch.tensor([0.0, *weights, unmarked])
+
+
+def _padded(rows: list[tuple[Tensor, Tensor]], bos: int) -> tuple[Tensor, Tensor]:
+    tokens, weights = zip(*rows, strict=True)
+    return (
+        torch.nn.utils.rnn.pad_sequence(list(tokens), batch_first=True, padding_value=bos),
+        torch.nn.utils.rnn.pad_sequence(list(weights), batch_first=True, padding_value=0.0),
+    )
 
 
 def _card(
@@ -159,27 +145,27 @@ def _card(
 ) -> str:
     """Return the model card in Markdown."""
     config = model.config
-    rows = "\n".join(f"| {s.order.upper()} | {s.prompts} | {s.accuracy:.4f} | {s.p_answer:.4f} |" for s in scores)
+    rows = "\n".join(f"| {s.name} | {s.prompts} | {s.accuracy:.4f} | {s.p_answer:.4f} |" for s in scores)
     return f"""# {name}
 
 {recipe.description}: {config.num_hidden_layers} layers, {config.num_attention_heads} heads, d_model
-{config.hidden_size}, {model.num_parameters():,} parameters, vocabulary {len(tokenizer)}. It does indirect object
-identification, and nothing else, and is small enough for a laptop without a network.
+{config.hidden_size}, {model.num_parameters():,} parameters, vocabulary {len(tokenizer)}. It does {recipe.does},
+and nothing else, and is small enough for a laptop without a network.
 
 Train it again with `python -m ioi_lab.tiny train {name} --seed {seed}`.
 
 | | |
 |---|---|
-| data | sentences from `ioi_lab/tiny/corpus.py`: {IOI_SHARE:.0%} IOI, the others with one, two and three names |
-| held out | one pair of names in five never occurs in one sentence |
-| steps | {steps}, each with {recipe.batch_size} sentences; AdamW, learning rate {recipe.learning_rate} |
+| data | {recipe.data} |
+| held out | {recipe.left_out} |
+| steps | {steps}, each with {recipe.batch_size} texts; AdamW, learning rate {recipe.learning_rate} |
 | seconds | {seconds:.0f}, on one CPU thread ({platform.machine()}), torch {torch.__version__} |
-| tokenizer | byte-level BPE trained on {recipe.tokenizer_sentences:,} sentences of the same corpus |
+| tokenizer | byte-level BPE trained on {recipe.tokenizer_texts:,} texts of the same corpus |
 
-Scores on the held-out pairs of names (`python -m ioi_lab.tiny score {name}`). Accuracy is the share of prompts with
-logit(answer) > logit(distractor):
+Scores on prompts with held-out pairs of words (`python -m ioi_lab.tiny score {name}`). Accuracy is the share of prompts
+whose answers together are more probable than the distractors together:
 
-| order | prompts | accuracy | mean P(answer) |
+| prompts | number | accuracy | mean P(answer) |
 |---|---|---|---|
 {rows}
 """

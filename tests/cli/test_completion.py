@@ -38,7 +38,7 @@ def test_subcommands(completed):
 
 def test_groups_options_and_keys(completed):
     assert sorted(completed("ioi-lab sweep interv")) == ["intervention.", "intervention="]
-    assert completed("ioi-lab sweep model=tiny") == ["model=tiny-gpt2", "model=tiny-pythia"]
+    assert completed("ioi-lab sweep model=tiny") == ["model=tiny-gpt2", "model=tiny-llama", "model=tiny-pythia"]
     assert "intervention.scale=" in completed("ioi-lab sweep intervention=steer intervention.sc")
     assert completed("ioi-lab align corpus=t") == ["corpus=task", "corpus=text", "corpus=tiny_english"]
 

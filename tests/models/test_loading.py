@@ -116,7 +116,8 @@ def test_packaged_models_are_found_by_name():
     config.check()
     assert model_folder(config) == tiny_folder("tiny-pythia")
     with pytest.raises(
-        LabError, match=r"model\.path: got 'tiny', expected one of tiny-gpt2, tiny-pythia, planted-induction, "
+        LabError,
+        match=r"model\.path: got 'tiny', expected one of tiny-gpt2, tiny-pythia, tiny-llama, planted-induction, ",
     ):
         model_config("tiny", source="tiny").check()
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ioi_lab.tiny import plant, tiny_folder, train
+from ioi_lab.tiny import plant, scoring, tiny_folder, train
 from ioi_lab.tiny.__main__ import main
 from ioi_lab.tiny.corpus import sentences
+from ioi_lab.tiny.tasks_corpus import text
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,9 +42,9 @@ def test_mistakes_on_the_command_line_are_reported(command, capsys, arguments, l
 
 
 def test_a_packaged_model_is_scored(command, monkeypatch):
-    monkeypatch.setattr(train, "score", partial(train.score, candidates=500))
+    monkeypatch.setattr(scoring, "score", partial(scoring.score, candidates=500))
     printed = command("score", "tiny-pythia").splitlines()
-    assert [line.split(":")[0] for line in printed] == ["abba", "baba"]
+    assert [line.split(":")[0] for line in printed] == ["ABBA", "BABA"]
     assert all("accuracy 1.0000, P(answer) 0.9" in line for line in printed)
 
 
@@ -54,10 +55,12 @@ def test_training_replaces_the_packaged_model_unless_another_folder_is_given(
     """The training itself is replaced."""
     monkeypatch.chdir(tmp_path)
     calls = []
-    monkeypatch.setattr(train, "train", lambda *settings: calls.append(settings) or [train.Score("abba", 2, 1.0, 0.5)])
+    monkeypatch.setattr(
+        train, "train", lambda *settings: calls.append(settings) or [scoring.Score("ABBA", 2, 1.0, 0.5)]
+    )
     printed = command("train", "tiny-gpt2", "--seed", "3", *arguments)
     assert calls == [("tiny-gpt2", folder, 3, None)]
-    assert printed == f"wrote {folder}\nabba: accuracy 1.0000, P(answer) 0.5000, 2 prompts\n"
+    assert printed == f"wrote {folder}\nABBA: accuracy 1.0000, P(answer) 0.5000, 2 prompts\n"
 
 
 def test_a_planted_model_is_scored_and_made(command, monkeypatch, tmp_path):
@@ -73,3 +76,4 @@ def test_a_planted_model_is_scored_and_made(command, monkeypatch, tmp_path):
 
 def test_sentences_are_printed(command):
     assert command("corpus", "4", "--seed", "2").splitlines() == sentences(4, 2)
+    assert command("corpus", "4", "--seed", "2", "--model", "tiny-llama").splitlines() == sentences(4, 2, text)

@@ -30,7 +30,7 @@ def test_an_untrained_model_has_the_shape_of_the_packaged_one(name):
 @pytest.mark.parametrize("name", TINY_MODELS)
 def test_every_word_of_the_task_is_one_token_after_a_space(name):
     """With a tenth of the sentences: the words are in it many times."""
-    recipe = replace(RECIPES[name], tokenizer_sentences=2000)
+    recipe = replace(RECIPES[name], tokenizer_texts=2000)
     tokenizer = train_tokenizer(recipe)
     for word in (*NAMES, *PLACES, *OBJECTS):
         assert len(tokenizer(f" {word}", add_special_tokens=False).input_ids) == 1
