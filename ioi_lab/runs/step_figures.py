@@ -10,7 +10,7 @@ import numpy as np
 
 from ioi_lab.reports import plots
 from ioi_lab.reports.captions import joined
-from ioi_lab.reports.wording import counted, enumerated
+from ioi_lab.reports.wording import enumerated, sentence
 from ioi_lab.runs.nulls import without_best
 from ioi_lab.runs.step_values import StepValue
 from ioi_lab.runs.sweep_figures import in_words
@@ -79,7 +79,7 @@ class StepFigure:
             panels.append(plots.Forest(step, label, shown, low, high, missing, has_zero))
         lines = [
             " · ".join(["headline of each step", *self.common.values()]),
-            f"{self.sweep}: {counted(len(self.studies), 'study').replace('studys', 'studies')}",
+            f"{self.sweep}: {len(self.studies)} studies",
             f"95 % intervals{f' over {self.over}' if self.over else ''}; each panel has a scale of its own",
         ]
         return plots.forests(self.studies, panels, "\n".join(lines), "the unedited run")
@@ -119,8 +119,7 @@ class StepFigure:
                 f"{enumerated(best)} {'shows' if len(best) == 1 else 'show'} the best of several sites, which may be "
                 "others in each study, and the best of more sites is larger by chance alone"
             )
-        text = "; ".join(parts)
-        return f"{text[0].upper()}{text[1:]}." if text else ""
+        return sentence("; ".join(parts)) if parts else ""
 
 
 def _label(metric: str, values: Sequence[StepValue]) -> str:

@@ -28,7 +28,7 @@ class StepValue:
     """The headline number of a step of a study, or why there is none."""
 
     study: str
-    """What tells the study from the others, such as its model."""
+    """The name of the study: its values of the swept keys, such as its model, or its folder."""
 
     step: str
     question: str

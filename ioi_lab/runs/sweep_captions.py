@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ioi_lab.reports.captions import joined
-from ioi_lab.reports.wording import NOT_FOUND, counted, enumerated
+from ioi_lab.reports.wording import NOT_FOUND, counted, enumerated, sentence
 from ioi_lab.runs.key_figures import KeyFigure
 from ioi_lab.runs.sweep_figures import SweepFigure
 
@@ -43,8 +43,8 @@ def _by_keys(figure: KeyFigure) -> str:
     zero = f"; the dashed line is {figure.zero}" if figure.zero else ""
     zero += f"; {_CUT}" if figure.is_cut else ""
     return (
-        f"{_begun(figure.quantity())} by each key alone, in a panel per key: a dot is {_one(figure)}, moved aside a "
-        f"little so that dots can be told apart, and the red strokes are medians over all values of the other keys"
+        f"{_begun(figure.quantity())} by each key alone, in a panel per key: a dot is {_one(figure)}, moved aside by a "
+        f"random distance so that fewer dots overlap, and the red strokes are medians over all values of the other keys"
         f"{zero}. A key may matter for some values of another one only, which medians do not show: choose axes with "
         "runs summarize --x --line --facet."
     )
@@ -79,7 +79,7 @@ def _points(figure: SweepFigure) -> str:
         parts.append(f"the dashed line is {figure.zero}{also}")
     if figure.is_cut:
         parts.append(_CUT)
-    return _sentence(parts)
+    return sentence("; ".join(parts))
 
 
 def _cells(figure: SweepFigure) -> str:
@@ -96,7 +96,7 @@ def _cells(figure: SweepFigure) -> str:
             parts.append(f"what is pale, without a number, {f'is {NOT_FOUND}' if by_tests else own}")
     if len(figure.cells.cells) < n_cells:
         parts.append("what is blank has not been measured")
-    return _sentence(parts)
+    return sentence("; ".join(parts))
 
 
 def _value(figure: SweepFigure) -> str:
@@ -137,10 +137,6 @@ def _source(figure: SweepFigure) -> str:
 
 def _combination(keys: Sequence[str]) -> str:
     return keys[0] if len(keys) == 1 else f"combination of {enumerated(keys)}"
-
-
-def _sentence(parts: Sequence[str]) -> str:
-    return f"{_begun('; '.join(parts))}."
 
 
 def _begun(text: str) -> str:

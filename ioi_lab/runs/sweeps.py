@@ -160,7 +160,7 @@ class Sweep:
 
     @property
     def _names(self) -> list[str]:
-        """What tells each run from the others: the values of the swept keys, or its folder."""
+        """A name for each run: its values of the swept keys, or its folder if these are missing or not unique."""
         typed = [f"typed.{key}" for key in self.swept]
         names = [" · ".join(str(run[key]) for key in typed) for _, run in self.runs.iterrows()]
         return names if all(names) and len(set(names)) == len(names) else self.runs["folder"].astype(str).tolist()

@@ -110,8 +110,8 @@ def text(rng: random.Random, progress: float = 1.0) -> str:
 def two_pairs_share(progress: float) -> float:
     """Return the share of giving texts with two pairs, at a time of the training from 0 to 1.
 
-    With one pair, whoever is not the giver receives; models learn that first. With two, the receiver has to be told
-    from the other pair, which models that see two pairs from the start do not learn in this time.
+    With one pair, the receiver is the other of two people. With two pairs, a model also has to find the giver's partner
+    among three others. The simpler texts come first; training on both from the start was not tried with this recipe.
     """
     return 0.5 * min(1.0, max(0.0, (progress - 0.3) / 0.2))
 

@@ -27,7 +27,7 @@ class Images:
 
     maps: HeadMaps
     deviations: tuple[Outputs, Outputs]
-    """Of the source's heads, from their means: on the training and on the held-out prompts."""
+    """The outputs of the source's heads less their means: first on the training prompts, then on the held-out ones."""
 
     lengths: Mapping[Head, float]
     """The norm of the own deviations of each head of the target, over all training prompts."""

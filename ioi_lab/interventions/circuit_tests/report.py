@@ -9,7 +9,7 @@ import numpy as np
 from ioi_lab.interventions.circuit_tests.figures import figures_of
 from ioi_lab.interventions.circuit_tests.measure import CircuitTestsResult
 from ioi_lab.interventions.circuit_tests.texts import with_texts
-from ioi_lab.interventions.circuit_tests.verdict import Verdict, tally
+from ioi_lab.interventions.circuit_tests.verdict import Verdict, outcomes
 from ioi_lab.interventions.circuit_tests.verdicts import subject_line, verdicts
 from ioi_lab.reports.charts import Ranking
 from ioi_lab.reports.report import Report, ReportContext, per_prompt_file, scalars, tidy_table
@@ -41,7 +41,7 @@ def report_circuit_tests(result: CircuitTestsResult, context: ReportContext) -> 
         table=_table(found),
         metrics=_metrics(result, found),
         draw=lambda: figures_of(result, context),
-        summary=[subject_line(result), *(f"  {each.line}" for each in found), f"tests in all: {tally(found)}"],
+        summary=[subject_line(result), *(f"  {each.line}" for each in found), f"tests in all: {outcomes(found)}"],
         files=files
         | per_prompt_file(Readout(result.logit_diff), baselines.clean.logit_diff[0], baselines.corrupted.logit_diff[0]),
         charts=[Ranking("inclusion", "inclusion", ("edge",), table="stability")],

@@ -1,4 +1,4 @@
-"""How one test of a circuit ends, and how many end in which way."""
+"""How one test of a circuit ends, and which of several end in which way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ioi_lab.circuits.validity.evaluation import Outcome
-from ioi_lab.reports.wording import enumerated, number
+from ioi_lab.reports.wording import enumerated, plain
 from ioi_lab.stats.bootstrap import Estimate
 
 _ORDER: Final[tuple[Outcome, ...]] = ("holds", "fails", "not shown", "not testable")
@@ -41,7 +41,7 @@ class Verdict:
     @property
     def name(self) -> str:
         """The name of the test in texts."""
-        return self.test.replace("_", " ")
+        return plain(self.test)
 
     @property
     def line(self) -> str:
@@ -67,9 +67,3 @@ def outcomes(found: Sequence[Verdict]) -> str:
             if names
         ]
     )
-
-
-def tally(found: Sequence[Verdict]) -> str:
-    """Return how many tests end in which way."""
-    counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in _ORDER}
-    return ", ".join(f"{outcome}: {number(count)}" for outcome, count in counts.items() if count)

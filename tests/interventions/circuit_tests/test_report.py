@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from ioi_lab.interventions.circuit_tests.report import COUNTED, report_circuit_tests
+from ioi_lab.interventions.circuit_tests.verdict import outcomes
 from ioi_lab.interventions.circuit_tests.verdicts import verdicts
 from ioi_lab.reports.report import ReportContext
 
@@ -65,6 +66,8 @@ def test_tables_without_rows_are_left_out(right):
 
 def test_every_test_has_a_line_in_the_summary(right, report):
     assert [f"  {each.line}" for each in verdicts(right)] == report.summary[1:-1]
-    assert report.summary[-1].startswith("tests in all: holds: ")
+    n_holding = sum(each.outcome == "holds" for each in verdicts(right))
+    assert report.summary[-1] == f"tests in all: {outcomes(verdicts(right))}"
+    assert report.summary[-1].startswith(f"tests in all: {n_holding} hold (sufficiency, ")
     per_prompt = pd.read_parquet(BytesIO(report.files["per_prompt.parquet"]))
     assert per_prompt["logit_diff"].tolist() == pytest.approx(right.logit_diff[0].tolist())

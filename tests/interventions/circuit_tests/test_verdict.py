@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ioi_lab.interventions.circuit_tests.verdict import Verdict, joint_outcome, outcomes, tally
+from ioi_lab.interventions.circuit_tests.verdict import Verdict, joint_outcome, outcomes
 
 
 def verdict(test: str, outcome) -> Verdict:
@@ -16,11 +16,6 @@ def test_a_claim_holds_only_if_it_does_in_every_comparison():
 
 def test_a_line_has_the_test_and_its_outcome():
     assert verdict("ablation_choice", "not shown").line == "ablation choice: not shown; the evidence"
-
-
-def test_the_tally_counts_outcomes():
-    found = [verdict("a", "holds"), verdict("b", "not shown"), verdict("c", "holds")]
-    assert tally(found) == "holds: 2, not shown: 1"
 
 
 def test_outcomes_name_the_tests():
