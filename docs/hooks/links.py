@@ -5,20 +5,21 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CARDS_OF_MODELS = {
+    card.relative_to(ROOT).as_posix(): f"reference/{card.parent.name}.md"
+    for card in sorted((ROOT / "ioi_lab" / "tiny").glob("*/README.md"))
+}
+"""The pages of the packaged models' cards."""
 
 PAGES_OF_FILES = {
     "runs/README.md": "reference/run-folder.md",
     "benchmarks/README.md": "benchmarks.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    "ioi_lab/tiny/tiny-gpt2/README.md": "reference/tiny-gpt2.md",
-    "ioi_lab/tiny/tiny-pythia/README.md": "reference/tiny-pythia.md",
-    "ioi_lab/tiny/planted-induction/README.md": "reference/planted-induction.md",
-    "ioi_lab/tiny/planted-plain/README.md": "reference/planted-plain.md",
-    "ioi_lab/tiny/planted-backup/README.md": "reference/planted-backup.md",
-    "ioi_lab/tiny/planted-negative/README.md": "reference/planted-negative.md",
-    "ioi_lab/tiny/planted-or/README.md": "reference/planted-or.md",
-    "ioi_lab/tiny/planted-and/README.md": "reference/planted-and.md",
+    **CARDS_OF_MODELS,
 }
 """The pages that Markdown files outside of docs/ become."""
 

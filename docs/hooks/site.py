@@ -7,7 +7,7 @@ from typing import Any
 
 from formulas import with_formulas
 from keys import key_pages
-from links import PAGES_OF_FILES, with_site_links
+from links import CARDS_OF_MODELS, PAGES_OF_FILES, ROOT, with_site_links
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -15,16 +15,16 @@ from notebooks import Notebook, notebooks_in
 
 import ioi_lab
 
-ROOT = Path(__file__).resolve().parents[2]
 LIST_OF_NOTEBOOKS = "<!-- list of notebooks -->"
 PUBLIC_NAMES = "<!-- public names of ioi_lab -->"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the notebooks to the tutorials in the navigation."""
+    """Add the notebooks and the cards of packaged models to their sections of the navigation."""
+    made = {"Tutorials": [notebook.page for notebook in _notebooks()], "Reference": [*CARDS_OF_MODELS.values()]}
     for section in config.nav or []:
-        if isinstance(section, dict) and "Tutorials" in section:
-            section["Tutorials"] += [notebook.page for notebook in _notebooks()]
+        for title in made.keys() & section:
+            section[title] += made[title]
     return config
 
 

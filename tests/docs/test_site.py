@@ -18,7 +18,7 @@ from tests.docs.blocks import PAGES, ROOT
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 from formulas import with_formulas
 from keys import key_pages
-from links import PAGES_OF_FILES, with_site_links
+from links import CARDS_OF_MODELS, PAGES_OF_FILES, with_site_links
 from notebooks import notebooks_in
 
 MAX_README = 8_000
@@ -50,6 +50,27 @@ def test_links_between_files_are_links_between_pages():
         "[a](../concepts/patching.md) [b](2_steer.md) [c](1_heads_files/1.png)"
     )
     assert all((ROOT / file).is_file() for file in PAGES_OF_FILES)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md"], ids=lambda page: page.name)
+def test_links_lead_to_pages(page):
+    text = re.sub(r"^```.*?^```|`[^`\n]+`", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    targets = {(page.parent / target).resolve() for target in re.findall(r"\]\(([^)\s#:]+\.md)(?:#[^)\s]*)?\)", text)}
+    in_site = {ROOT / file for file in PAGES_OF_FILES} | set((ROOT / "docs").rglob("*.md"))
+    in_site |= {ROOT / "docs" / page for page in key_pages()}
+    assert targets - in_site == set()
+
+
+def test_the_reference_lists_every_intervention():
+    text = (ROOT / "docs/reference/index.md").read_text()
+    names = [file.stem for file in sorted((CONFIG_FOLDER / "intervention").glob("*.yaml"))]
+    assert [name for name in names if f"\n| `{name}`" not in text] == []
+
+
+def test_every_packaged_model_is_listed():
+    for page in ("docs/reference/index.md", "docs/how-to/own-model.md"):
+        text = (ROOT / page).read_text()
+        assert [card for card in CARDS_OF_MODELS if f"(../../{card})" not in text] == []
 
 
 def test_formulas_are_mathml():
