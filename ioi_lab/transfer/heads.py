@@ -69,7 +69,7 @@ class HeadSwap:
     """Every head of the source in the place of several heads of the target: training and held-out prompts."""
 
     controls: HeadControls
-    """What the best of them is compared with."""
+    """What the chosen head, and the best of each place in the grid, are compared with at equal length."""
 
     @property
     def names(self) -> list[str]:
@@ -157,8 +157,9 @@ def swap_heads(
     )
     sources = list(recoveries[0])
     targets = sorted(recoveries[1], key=lambda head: -recoveries[1][head])[:MAX_REPLACED]
-    idle = without_effect(recoveries[0], everywhere, targets, n_idle)
-    means = mean_outputs(target, list(dict.fromkeys([replaced, *targets])), position)
+    all_replaced = list(dict.fromkeys([replaced, *targets]))
+    idle = without_effect(recoveries[0], everywhere, all_replaced, n_idle)
+    means = mean_outputs(target, all_replaced, position)
     images = Images.of(source, target, sources, means, maps, position)
     mapped = images.held_out(replaced)
     own, corrupted = (head_outputs(target.held_out, which, list(means), position) for which in OTHER_PASS)

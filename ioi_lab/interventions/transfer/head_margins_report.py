@@ -12,9 +12,12 @@ from ioi_lab.reports.report import scalars
 from ioi_lab.reports.wording import enumerated, interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
 
     from ioi_lab.interventions.transfer.head_grid import PairGrid
+    from ioi_lab.interventions.transfer.head_margins import Control, HeadMargins
     from ioi_lab.stats.bootstrap import Estimate
 
 _OWN: Final = "the replaced head's clean output"
@@ -30,16 +33,7 @@ class MarginReport:
 
     def differences(self, row: int) -> list[str]:
         """Return how much the best head is above each control, in the place of one replaced head."""
-        texts = [
-            f"{CONTROLS[name]} {interval(margin, row, '.3f')}"
-            for name, margin in self._margins.margins.items()
-            if name != "mean"
-        ]
-        own = self._margins.own_above_other_layers
-        if own is not None:
-            blind = "" if own.exceeds()[row] else ", so that the place is not shown to matter"
-            texts[-1] += f" (for the replaced head's own clean output: {interval(own, row, '.3f')}{blind})"
-        return texts
+        return differences(self._margins, row)
 
     def against(self, row: int) -> str:
         """Return why the function of the best head is not shown to come over in one place."""
@@ -119,6 +113,24 @@ class MarginReport:
             self._title,
             zero="no more than the mean",
         )
+
+
+def differences(margins: HeadMargins, row: int, among: Sequence[Control] = tuple(CONTROLS)) -> list[str]:
+    """Return how much a head of the source is above some of its controls but the mean, in one row."""
+    texts = []
+    for name, margin in margins.margins.items():
+        if name in among and name != "mean":
+            of_own = _of_own(margins.own_above_other_layers, row) if name == "other_layers" else ""
+            texts.append(f"{CONTROLS[name]} {interval(margin, row, '.3f')}{of_own}")
+    return texts
+
+
+def _of_own(own: Estimate | None, row: int) -> str:
+    """Return how much more the replaced head's own output recovers in its place than in other layers."""
+    if own is None:
+        return ""
+    blind = "" if own.exceeds()[row] else ", so that the place is not shown to matter"
+    return f" (for the replaced head's own clean output: {interval(own, row, '.3f')}{blind})"
 
 
 def _with_bounds(name: str, estimate: Estimate, row: int) -> dict[str, float]:

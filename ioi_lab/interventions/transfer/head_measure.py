@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,16 +14,22 @@ from ioi_lab.interventions.baselines import estimates_of
 from ioi_lab.interventions.self_checks import SelfChecks, checked_run
 from ioi_lab.interventions.transfer.by_prompt import ByPrompt
 from ioi_lab.interventions.transfer.head_grid import PairGrid, measure_grid
+from ioi_lab.interventions.transfer.head_margins import Control, HeadMargins, measure_margins
 from ioi_lab.models.heads import head_name
-from ioi_lab.stats.bootstrap import Bootstrap, Estimate
+from ioi_lab.stats.bootstrap import Estimate
 from ioi_lab.stats.discoveries import ROUNDING, discover
-from ioi_lab.stats.metrics import Array, Readout
+from ioi_lab.stats.metrics import Array
 from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.head_maps import Head, MapTraining
 from ioi_lab.transfer.heads import MEAN, OWN, ZERO, HeadSwap
 
-Verdict = Literal["beats every control", "beats mean and zero", "beats not even mean and zero"]
+Verdict = Literal[
+    "beats every control", "beats other heads, mean and zero", "beats mean and zero", "beats not even mean and zero"
+]
 """Which controls the foreign head recovers more than, with the whole interval of each difference."""
+
+AT_EQUAL_LENGTH: Final[Sequence[Control]] = ("idle_heads", "other_prompts", "other_layers")
+"""The controls in addition to other heads, one by one, the head's own mean and zeros."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,12 @@ class HeadSwapResult:
     unbeaten: list[str]
     """The controls that the chosen head does not recover more than, with the whole interval of the difference."""
 
+    equal_length: HeadMargins
+    """How far the chosen head is above its controls at equal length, beyond the mean: one row."""
+
+    unbeaten_at_equal_length: list[Control]
+    """Those that it does not recover more than, with the whole interval of the difference, or that cannot be made."""
+
     verdict: Verdict
     cosine_to_own: Estimate
     """The cosine between what is written and the head's own clean output, each less its mean."""
@@ -135,7 +148,12 @@ class HeadSwapResult:
     def comes_over(self) -> bool:
         """Whether there is an effect to transfer, and the foreign head recovers some of it and more than controls."""
         recovers = bool(self.recovery.exceeds()[self.chosen_row])
-        return self.own_recovers and recovers and self.verdict == "beats every control"
+        return self.own_recovers and self.has_function and recovers and self.verdict == "beats every control"
+
+    @property
+    def has_function(self) -> bool:
+        """Whether the foreign head is not among those without effect in its own model."""
+        return self.chosen not in self.equal_length.idle.of_source
 
     @property
     def n_others(self) -> int:
@@ -153,21 +171,25 @@ def measure_head_swap(swap: HeadSwap) -> tuple[HeadSwapResult, SelfChecks]:
     engine = swap.target.held_out
     readout, checks = checked_run(engine, list(swap.edits.values()), "corrupted")
     estimates = estimates_of(engine, readout)
+    gap = engine.baseline("clean").logit_diff - engine.baseline("corrupted").logit_diff
     own, mean, zero, chosen = (swap.row(name) for name in (OWN, MEAN, ZERO, head_name(swap.chosen)))
+    moved: Float[Array, "row prompt"] = readout.logit_diff - engine.baseline("corrupted").logit_diff
+    beyond = moved - moved[[mean]]
+    head_rows = {head: swap.row(head_name(head)) for head in swap.recoveries[0]}
+    of_heads = {head: beyond[row] for head, row in head_rows.items()}
+    margins = engine.bootstrap.ratio(moved[[chosen]] - moved, gap)
+    equal_length = measure_margins(
+        swap.controls, [swap.replaced], [swap.chosen], [of_heads], (beyond[[own]], beyond[[zero]]), gap
+    )
     other_rows = [row for row in range(len(swap.names)) if row not in (own, mean, zero, chosen)]
-    shares, margins = _shares_and_margins(readout, engine.baseline("clean"), engine.baseline("corrupted"),
-                                          own, chosen, engine.bootstrap)  # fmt: skip
-    beaten = margins.exceeds()
     of_role = [] if swap.role is None else list(swap.role.source_heads)
     controls = [row for row in other_rows if swap.names[row] not in map(head_name, of_role)]
-    unbeaten = [swap.names[row] for row in (mean, zero, *controls) if not beaten[row]]
-    source_recoveries, target_recoveries = swap.recoveries
-    source_layers = list(dict.fromkeys(layer for layer, _ in source_recoveries))
+    unbeaten = [swap.names[row] for row in (mean, zero, *controls) if not margins.exceeds()[row]]
+    unbeaten_at_equal_length = [name for name in AT_EQUAL_LENGTH if name in equal_length.not_exceeded(0)]
     recovery = estimates["recovery"].value
-    head_rows = [swap.row(head_name(head)) for head in source_recoveries]
-    beyond_mean = readout.logit_diff[head_rows] - readout.logit_diff[[mean]]
-    gap = engine.baseline("clean").logit_diff - engine.baseline("corrupted").logit_diff
-    not_found = discover(beyond_mean, gap, engine.bootstrap, ROUNDING).not_found
+    source_layers = list(dict.fromkeys(layer for layer, _ in head_rows))
+    shape = (len(source_layers), -1)
+    not_found = discover(beyond[list(head_rows.values())], gap, engine.bootstrap, ROUNDING).not_found
     result = HeadSwapResult(
         source=swap.source.name,
         target=swap.target.name,
@@ -182,11 +204,8 @@ def measure_head_swap(swap: HeadSwap) -> tuple[HeadSwapResult, SelfChecks]:
         names=swap.names,
         estimates=estimates,
         by_prompt=ByPrompt.of(engine, readout),
-        shares=shares,
-        share_beyond_mean=engine.bootstrap.ratio(
-            readout.logit_diff[[chosen]] - readout.logit_diff[[mean]],
-            readout.logit_diff[[own]] - readout.logit_diff[[mean]],
-        ),
+        shares=engine.bootstrap.ratio(moved, moved[[own]]),
+        share_beyond_mean=engine.bootstrap.ratio(beyond[[chosen]], beyond[[own]]),
         margins=margins,
         own_row=own,
         mean_row=mean,
@@ -195,27 +214,21 @@ def measure_head_swap(swap: HeadSwap) -> tuple[HeadSwapResult, SelfChecks]:
         others=_other_heads(other_rows, recovery),
         own_recovers=bool(estimates["recovery"].exceeds()[own]),
         unbeaten=unbeaten,
-        verdict=_verdict(unbeaten),
+        equal_length=equal_length,
+        unbeaten_at_equal_length=unbeaten_at_equal_length,
+        verdict=_verdict(unbeaten, unbeaten_at_equal_length),
         cosine_to_own=engine.bootstrap.mean(swap.cosines[None]),
         length_to_own=swap.length,
         map_r2=swap.map_r2,
         training=swap.training,
-        source_patching_recovery=source_recoveries[swap.chosen],
-        patching_recovery=target_recoveries[swap.replaced],
+        source_patching_recovery=swap.recoveries[0][swap.chosen],
+        patching_recovery=swap.recoveries[1][swap.replaced],
         source_layers=source_layers,
-        beyond_mean=(recovery[head_rows] - recovery[mean]).reshape(len(source_layers), -1),
-        beyond_mean_not_found=None if not_found is None else not_found.reshape(len(source_layers), -1),
+        beyond_mean=(recovery[list(head_rows.values())] - recovery[mean]).reshape(shape),
+        beyond_mean_not_found=None if not_found is None else not_found.reshape(shape),
         grid=measure_grid(*swap.grids, swap.controls),
     )
     return result, checks
-
-
-def _shares_and_margins(
-    readout: Readout, clean: Readout, corrupted: Readout, own: int, chosen: int, bootstrap: Bootstrap
-) -> tuple[Estimate, Estimate]:
-    moved: Float[Array, "row prompt"] = readout.logit_diff - corrupted.logit_diff
-    gap = clean.logit_diff - corrupted.logit_diff
-    return bootstrap.ratio(moved, moved[[own]]), bootstrap.ratio(moved[[chosen]] - moved, gap)
 
 
 def _other_heads(rows: list[int], recovery: Float[Array, "row"]) -> OtherHeads | None:
@@ -225,7 +238,7 @@ def _other_heads(rows: list[int], recovery: Float[Array, "row"]) -> OtherHeads |
     return OtherHeads(sorted(rows, key=lambda row: -recovery[row]), float(values.mean()), float(values.max()))
 
 
-def _verdict(unbeaten: list[str]) -> Verdict:
+def _verdict(unbeaten: list[str], at_equal_length: list[Control]) -> Verdict:
     if not unbeaten:
-        return "beats every control"
+        return "beats other heads, mean and zero" if at_equal_length else "beats every control"
     return "beats not even mean and zero" if MEAN in unbeaten or ZERO in unbeaten else "beats mean and zero"

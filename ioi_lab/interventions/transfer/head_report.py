@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ioi_lab.interventions.transfer.head_grid_report import PairGridReport
-from ioi_lab.interventions.transfer.head_measure import HeadSwapResult
+from ioi_lab.interventions.transfer.head_margins import CONTROLS
+from ioi_lab.interventions.transfer.head_margins_report import differences
+from ioi_lab.interventions.transfer.head_measure import AT_EQUAL_LENGTH, HeadSwapResult
 from ioi_lab.models.heads import head_name
 from ioi_lab.reports import plots
 from ioi_lab.reports.captions import DIVERGING, bars, joined, pale
@@ -76,7 +78,7 @@ class HeadSwapReport:
             "map_r2": result.map_r2,
             "length_to_own": result.length_to_own,
             "n_other_heads": result.n_others,
-            "n_unbeaten": len(result.unbeaten),
+            "n_unbeaten": len(result.unbeaten) + len(result.unbeaten_at_equal_length),
             "own_recovers": int(result.own_recovers),
             "beats_controls": int(result.verdict == "beats every control"),
             "comes_over": int(result.comes_over),
@@ -90,6 +92,9 @@ class HeadSwapReport:
         metrics |= scalars("cosine_to_own", result.cosine_to_own)
         metrics |= scalars("margin_over_mean", result.margins, result.mean_row)
         metrics |= scalars("margin_over_zero", result.margins, result.zero_row)
+        for name in AT_EQUAL_LENGTH:
+            if (margin := result.equal_length.margins.get(name)) is not None:
+                metrics |= scalars(f"margin_over_{name}", margin)
         if (training := result.training) is not None:
             metrics |= {
                 "n_trained_maps": len(training.curves),
@@ -142,6 +147,8 @@ class HeadSwapReport:
             ),
             f"  its own mean {mean}, zeroed {zero}{others}",
         ]
+        if above := differences(result.equal_length, 0, AT_EQUAL_LENGTH):
+            lines.append(f"  the foreign head's less {'; less '.join(above)}")
         if not result.own_recovers:
             lines.append(
                 "  the recovery from the head's own clean output is not clearly above 0: there is no native effect to "
@@ -203,9 +210,17 @@ class HeadSwapReport:
             return f"{NOT_SHOWN}: there are no intervals (fewer than {MIN_PROMPTS} held-out prompts, or no sure gap)"
         if result.verdict == "beats not even mean and zero":
             return f"{NOT_SHOWN}: the foreign head does not clearly recover more than controls ({few})"
+        if result.verdict == "beats other heads, mean and zero":
+            controls = enumerated([CONTROLS[name] for name in result.unbeaten_at_equal_length])
+            return (
+                f"{NOT_SHOWN}: the foreign head recovers more than other heads, mean and zero, but not clearly more "
+                f"than {controls}"
+            )
         if result.verdict == "beats mean and zero":
             others = f"{len(result.unbeaten)} of {result.n_others} other heads of {result.source} ({few})"
             return f"{NOT_SHOWN}: the foreign head recovers more than mean and zero, but not clearly more than {others}"
+        if not result.has_function:
+            return f"{NOT_SHOWN}: the foreign head is among the heads without effect in its own model"
         return f"{NOT_SHOWN}: the foreign head recovers more than controls, but there is no clear effect to transfer"
 
     # Figures

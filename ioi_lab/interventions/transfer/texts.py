@@ -56,9 +56,9 @@ _HEADS: Final = Method(
     "Swapped heads",
     "A head's output in the corrupted prompt is replaced by the map's image of a head of the other model in the clean "
     "prompt, at the length of the head's own. The effect transfers if this recovers clearly more than the head's own "
-    "mean, zeros, and every other head of the other model in the same place. If heads are paired by role, other heads "
-    "with this role are no controls. In addition, every head takes the place of several; which of them is looked at is "
-    "chosen on training prompts.",
+    "mean, zeros, every other head of the other model in the same place, and the controls of functions below. If heads "
+    "are paired by role, other heads with this role are no controls. In addition, every head takes the place of "
+    "several; which of them is looked at is chosen on training prompts.",
     "roles: arXiv 2211.00593",
 )
 _FUNCTIONS: Final = Method(

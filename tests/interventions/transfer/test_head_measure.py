@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ioi_lab.interventions.transfer.head_measure import _verdict
+from ioi_lab.interventions.transfer.head_measure import AT_EQUAL_LENGTH, _verdict
+from ioi_lab.models.heads import head_name
 from ioi_lab.transfer.heads import MEAN, OWN, ZERO, Role
 from tests.interventions.transfer.conftest import measured_heads
 
@@ -42,20 +43,43 @@ def test_unbeaten_controls_are_those_without_a_sure_margin(heads):
     controls = [name for name in result.names if name not in (OWN, "2.0")]
     unsure = {name for name in controls if not result.margins.low[result.names.index(name)] > 0}
     assert set(result.unbeaten) == unsure
-    assert result.verdict == _verdict(result.unbeaten)
+    margins = result.equal_length.margins
+    assert set(AT_EQUAL_LENGTH) <= margins.keys()
+    assert result.unbeaten_at_equal_length == [name for name in AT_EQUAL_LENGTH if not margins[name].low[0] > 0]
+    assert result.verdict == _verdict(result.unbeaten, result.unbeaten_at_equal_length)
+
+
+def test_controls_at_equal_length_are_measured_in_the_chosen_place(heads):
+    """The image of the chosen head in each other layer, by plain edits: less the mean there, averaged over layers."""
+    swap, result, _ = heads
+    engine = swap.target.held_out
+    clean, corrupted = (engine.baseline(which).logit_diff[0] for which in ("clean", "corrupted"))
+
+    def recovery(edits):
+        return (engine.run([edits], "corrupted").logit_diff[0] - corrupted).mean() / (clean - corrupted).mean()
+
+    in_place = recovery(swap.edits["2.0"]) - recovery(swap.edits[MEAN])
+    edits = swap.controls.in_other_layers(swap.replaced, swap.chosen)
+    elsewhere = np.mean([recovery(image) - recovery(mean) for mean, image in zip(edits[::3], edits[1::3], strict=True)])
+    assert result.equal_length.levels["other_layers"].value == pytest.approx([elsewhere], abs=1e-4)
+    assert result.equal_length.margins["other_layers"].value == pytest.approx([in_place - elsewhere], abs=1e-4)
+    idle = [recovery(swap.edits[head_name(head)]) - recovery(swap.edits[MEAN]) for head in swap.controls.idle.of_source]
+    assert result.equal_length.levels["idle_heads"].value == pytest.approx([np.mean(idle)], abs=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("unbeaten", "verdict"),
+    ("unbeaten", "at_equal_length", "verdict"),
     [
-        ([], "beats every control"),
-        (["1.2"], "beats mean and zero"),
-        ([MEAN, "1.2"], "beats not even mean and zero"),
-        ([ZERO], "beats not even mean and zero"),
+        ([], [], "beats every control"),
+        ([], ["other_layers"], "beats other heads, mean and zero"),
+        (["1.2"], [], "beats mean and zero"),
+        (["1.2"], ["other_layers"], "beats mean and zero"),
+        ([MEAN, "1.2"], [], "beats not even mean and zero"),
+        ([ZERO], ["idle_heads"], "beats not even mean and zero"),
     ],
 )
-def test_verdicts(unbeaten, verdict):
-    assert _verdict(unbeaten) == verdict
+def test_verdicts(unbeaten, at_equal_length, verdict):
+    assert _verdict(unbeaten, at_equal_length) == verdict
 
 
 def test_every_head_of_the_source_is_in_the_map_of_heads(heads):
@@ -82,6 +106,8 @@ def test_heads_that_add_nothing_to_the_mean_are_found_out(heads):
         ({}, True),
         ({"own_recovers": False}, False),
         ({"verdict": "beats mean and zero"}, False),
+        ({"verdict": "beats other heads, mean and zero"}, False),
+        ({"chosen": "idle"}, False),
         ({"low": -0.1}, False),
         ({"low": np.nan}, False),
     ],
@@ -91,6 +117,8 @@ def test_an_effect_comes_over_only_with_one_to_transfer_and_more_than_every_cont
     low = np.full(len(result.names), changes.get("low", 0.1))
     recovery = replace(result.recovery, low=low)
     good = {"own_recovers": True, "verdict": "beats every control", "estimates": {"recovery": recovery}}
+    if "chosen" in changes:
+        changes = {"chosen": result.equal_length.idle.of_source[0]}
     assert (
         replace(result, **good | {key: value for key, value in changes.items() if key != "low"}).comes_over
         == comes_over

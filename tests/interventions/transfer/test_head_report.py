@@ -33,32 +33,64 @@ def with_recovery(result, low=0.1, **changes):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "unbeaten", "line"),
+    ("verdict", "unbeaten", "at_equal_length", "line"),
     [
-        ("beats every control", [], "the foreign head recovers more than every control: its effect transfers"),
+        ("beats every control", [], [], "the foreign head recovers more than every control: its effect transfers"),
+        (
+            "beats other heads, mean and zero",
+            [],
+            ["idle_heads", "other_layers"],
+            "no transfer has been shown: the foreign head recovers more than other heads, mean and zero, but not "
+            "clearly more than heads without effect in their own model and its image in other layers",
+        ),
         (
             "beats mean and zero",
             ["1.2"],
+            ["other_layers"],
             "no transfer has been shown: the foreign head recovers more than mean and zero, but not clearly more "
             "than 1 of 7 other heads of tiny-gpt2 (1.2)",
         ),
         (
             "beats not even mean and zero",
             ["own mean", "1.0", "1.1", "1.2", "1.3", "2.1", "2.2"],
+            [],
             "no transfer has been shown: the foreign head does not clearly recover more than controls (own mean, 1.0, "
             "1.1, 1.2, 1.3 and 2 more)",
         ),
     ],
 )
-def test_the_verdict_of_heads_is_the_results(heads, verdict, unbeaten, line):
-    result = with_recovery(heads[1], verdict=verdict, unbeaten=unbeaten)
+def test_the_verdict_of_heads_is_the_results(heads, verdict, unbeaten, at_equal_length, line):
+    changes = {"unbeaten": unbeaten, "unbeaten_at_equal_length": at_equal_length}
+    result = with_recovery(heads[1], verdict=verdict, **changes)
     report = head_report(result)
     assert verdict_line(report).strip() == line
     assert any(" % of what its own output adds" in text for text in report.summary()[:2]) == (
         verdict != "beats not even mean and zero"
     )
     assert report.metrics()["beats_controls"] == report.metrics()["comes_over"] == (verdict == "beats every control")
-    assert report.metrics()["n_unbeaten"] == len(unbeaten)
+    assert report.metrics()["n_unbeaten"] == len(unbeaten) + len(at_equal_length)
+
+
+def test_the_chosen_head_stands_next_to_its_controls_at_equal_length(heads):
+    report, margins = head_report(heads[1]), heads[1].equal_length.margins
+    (line,) = [line for line in report.summary() if line.startswith("  the foreign head's less ")]
+    assert line.count("; less ") == 2
+    metrics = report.metrics()
+    for name, text in (
+        ("idle_heads", "heads without effect in their own model"),
+        ("other_prompts", "its image of other prompts"),
+        ("other_layers", "its image in other layers"),
+    ):
+        assert f"{text} {margins[name].value[0]:.3f} [" in line
+        assert metrics[f"margin_over_{name}"] == margins[name].value[0]
+        assert metrics[f"margin_over_{name}_low"] == margins[name].low[0]
+
+
+def test_a_head_without_effect_in_its_own_model_has_no_function_to_transfer(heads):
+    idle = heads[1].equal_length.idle.of_source[0]
+    report = head_report(with_recovery(heads[1], verdict="beats every control", chosen=idle))
+    assert verdict_line(report).endswith("the foreign head is among the heads without effect in its own model")
+    assert report.metrics()["comes_over"] == 0
 
 
 def test_no_share_is_printed_of_a_native_effect_that_is_not_there(heads):
