@@ -31,13 +31,18 @@ if TYPE_CHECKING:
     from ioi_lab.tasks.prompts import PromptPairs
 
 
+PageSelector = Literal["of_heads"] | IndexSelector
+"""The layers that get a page with all their heads; `of_heads`: those of the heads that are drawn large."""
+
+
 class Attention(Intervention["AttentionResult"]):
     """Measure the attention from `query` to each of `keys` and elsewhere, for every head.
 
     `prompts`: clean or corrupted. `heads` are drawn large: `strongest` (the `k` that attend most to the first key),
     `top` (the `k` with the largest effect in the patching run `from_run`), or names. `layer`: the layers that get a
-    page with all heads. `prompt`: the index of the prompt whose patterns are drawn. `circuit`: the `circuit.json` or
-    the run folder of a circuit, whose heads are drawn.
+    page with all heads: `all`, `of_heads` (those of the heads that are drawn large), one or a list. `prompt`: the index
+    of the prompt whose patterns are drawn. `circuit`: the `circuit.json` or the run folder of a circuit, whose heads
+    are drawn.
     """
 
     renamed_keys: ClassVar[Mapping[str, Renamed]] = {"run": Renamed("prompts")}
@@ -46,7 +51,7 @@ class Attention(Intervention["AttentionResult"]):
     query: Position = "END"
     keys: list[Position] = Field(["IO", "S1", "S2"], min_length=1)
     prompts: Pass = "clean"
-    layer: IndexSelector = "all"
+    layer: PageSelector = "all"
     heads: Literal["strongest", "top"] | Annotated[list[HeadName], Field(min_length=1)] = "strongest"
     k: int = Field(5, ge=1)
     from_run: str | None = None

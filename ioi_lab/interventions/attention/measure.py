@@ -101,7 +101,7 @@ def measure_attention(
     query: Position,
     keys: Sequence[Position],
     *,
-    layer: IndexSelector,
+    layer: Literal["of_heads"] | IndexSelector,
     heads: Literal["strongest", "top"] | Sequence[HeadName],
     k: int,
     from_run: str | None,
@@ -113,7 +113,8 @@ def measure_attention(
     """
     baselines = Baselines.measure(engine)
     _, checks = checked_run(engine, [], "clean")
-    pages = _check_selectors(engine, query, keys, layer, prompt)
+    _check_places(engine, query, keys, prompt)
+    pages = None if layer == "of_heads" else _pages(engine, layer)
     ranked = None if from_run is None else _ranked(engine, from_run)
     named = [] if isinstance(heads, str) else heads_of(heads, engine.shape, "pattern", "intervention.heads")
     weights = attention_to(engine, which, query, keys)
@@ -125,6 +126,7 @@ def measure_attention(
     leading = ranking[:k]
     comparison = None if ranked is None else _compared(ranked, leading, len(ranking))
     top = comparison.top if comparison is not None and heads == "top" else leading
+    drawn = named or top
     return AttentionResult(
         baselines=baselines,
         checks=checks,
@@ -136,8 +138,8 @@ def measure_attention(
         ranking=ranking,
         leading=leading,
         shown=_shown(engine, which, prompt),
-        drawn=named or top,
-        pages=pages,
+        drawn=drawn,
+        pages=sorted({of_head for of_head, _ in drawn}) if pages is None else pages,
         comparison=comparison,
     )
 
@@ -148,13 +150,14 @@ def ranked_by(values: Float[Array, "layer head"]) -> list[Head]:
     return [divmod(row, values.shape[1]) for row in rows[: np.isfinite(values).sum()]]
 
 
-def _check_selectors(
-    engine: Engine, query: Position, keys: Sequence[Position], layer: IndexSelector, prompt: int
-) -> list[int]:
-    """Return the layers that get a page."""
+def _check_places(engine: Engine, query: Position, keys: Sequence[Position], prompt: int) -> None:
     engine.prompts.check_index(prompt, "intervention.prompt")
     for name, position in (("query", query), *(("keys", key) for key in keys)):
         engine.prompts.check_position(position, f"intervention.{name}", words=())
+
+
+def _pages(engine: Engine, layer: IndexSelector) -> list[int]:
+    """Return the layers that get a page."""
     shape = engine.shape
     pages = shape.layers("pattern") if layer == "all" else indices_of(layer, shape.n_layers)
     for page in pages:

@@ -50,6 +50,13 @@ def test_other_queries_keys_and_prompts(sweep, tmp_path):
     assert set(table["run"]) == {"corrupted"}
 
 
+def test_pages_of_the_layers_of_heads_alone(sweep, tmp_path):
+    keys = ("task.n=4", "intervention.layer=of_heads", "intervention.heads=['2.1','0.3','2.0']")
+    assert run_attention(sweep, *keys).code == 0
+    made = {file.stem for file in (only_run_folder(tmp_path) / "plots").glob("patterns_layer_*.png")}
+    assert made == {"patterns_layer_00", "patterns_layer_02"}
+
+
 @pytest.mark.long
 def test_the_heads_of_a_patching_run(sweep, tmp_path):
     assert sweep("tracker=none", "task.n=4", "name=patch").code == 0
