@@ -31,7 +31,7 @@ from ioi_lab.errors import LabError
 from ioi_lab.terminal import progress_bar
 
 STOPPING_FOLD: Final = 0
-"""The fold of texts that shows when to stop."""
+"""The fold of texts, or of answers if maps of heads are trained, that shows when to stop."""
 
 MAX_EVALUATED: Final = 100
 """The greatest number of pieces of text for each of both losses of the curve."""

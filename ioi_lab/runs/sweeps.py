@@ -222,6 +222,8 @@ class Sweep:
     @property
     def _over(self) -> str:
         """What the intervals of all runs are taken over; empty if that is not known."""
+        if "alignment.method" in self.runs:  # a key at the top of `ioi-lab align`, whose intervals have no choice
+            return "texts"
         over = self.runs["stats.over"].dropna().unique().tolist() if "stats.over" in self.runs else []
         return str(over[0]) if len(over) == 1 else ""
 

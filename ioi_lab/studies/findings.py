@@ -21,14 +21,11 @@ HEADS = "heads"
 
 
 @dataclass(frozen=True)
-class HeadEffect:
+class FoundHead:
     """A head whose effect survives the correction for the number of heads."""
 
     name: str
     layer: int
-    recovery: float
-    low: float
-    high: float
 
 
 @dataclass
@@ -56,17 +53,13 @@ class Findings:
         return read_table(self.folders[step] / name)
 
     @cached_property
-    def surviving(self) -> list[HeadEffect]:
+    def surviving(self) -> list[FoundHead]:
         """The heads of the step `heads` whose effect is distinguishable from 0, the largest first."""
         table = self.table(HEADS)
         found = table[(table["p_adjusted"] < FALSE_DISCOVERY_RATE) & table["head"].notna()]
         found = found.sort_values("recovery", key=abs, ascending=False, kind="stable")
-        columns = ("layer", "head", "recovery", "recovery_low", "recovery_high")
-        rows = found.drop_duplicates(["layer", "head"])[list(columns)].itertuples(index=False)
-        return [
-            HeadEffect(head_name((int(layer), int(head))), int(layer), float(value), float(low), float(high))
-            for layer, head, value, low, high in rows
-        ]
+        rows = found.drop_duplicates(["layer", "head"])[["layer", "head"]].itertuples(index=False)
+        return [FoundHead(head_name((int(layer), int(head))), int(layer)) for layer, head in rows]
 
     @property
     def n_heads_tested(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from ioi_lab.alignment.stitching import NO_TOKEN, StitchBatch, kl_from_own, log_probs, texts_that_fit
+from ioi_lab.alignment.trained_maps import STOPPING_FOLD
 from ioi_lab.alignment.training import LossCurve, Objective, Parameters, TrainingSettings, train
 from ioi_lab.engine.edits import Site
 from ioi_lab.engine.memory import MemoryGb
@@ -31,9 +32,6 @@ from ioi_lab.tasks.prompts import Position
 from ioi_lab.transfer.head_images import head_outputs, mean_outputs
 from ioi_lab.transfer.head_maps import Contrasts, Head, HeadMaps, MapTraining, OutputMaps, Outputs
 from ioi_lab.transfer.shared_prompts import ModelOnPrompts
-
-STOPPING_FOLD: Final = 0
-"""The fold of answers that shows when to stop."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,11 @@ def test_one_model_twice_is_noted(train_align):
 def test_a_grid_is_one_run_a_method(train_align, tmp_path):
     outcome = train_align("-m", *SMALL, "alignment=ridge,lowrank", "alignment.rank=4")
     assert outcome.code == 0, outcome.err
-    assert len(run_folders(tmp_path)) == 2
+    runs = run_folders(tmp_path)
+    assert len(runs) == 2
+    captions = json.loads((runs[0].parent / "report.json").read_text())["captions"]
+    assert captions
+    assert all("95 % intervals over texts" in caption for caption in captions.values())
 
 
 TRAINED = (

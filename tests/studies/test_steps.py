@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ioi_lab.studies.findings import Findings, HeadEffect
+from ioi_lab.studies.findings import Findings, FoundHead
 from ioi_lab.studies.steps import CHOSEN, STEPS, NothingChosenError
 
 BY_NAME = {step.name: step for step in STEPS}
@@ -12,7 +12,7 @@ BY_NAME = {step.name: step for step in STEPS}
 
 def with_heads(*names: str, is_ioi: bool = True, labels=("BOS", "IO", "S1+1", "S2", "END")) -> Findings:
     findings = Findings(labels, is_ioi, max_heads=3, max_layers=2)
-    effects = [HeadEffect(name, int(name.split(".")[0]), 0.5, 0.4, 0.6) for name in names]
+    effects = [FoundHead(name, int(name.split(".")[0])) for name in names]
     findings.__dict__ |= {"surviving": effects}
     return findings
 
