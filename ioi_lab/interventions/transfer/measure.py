@@ -74,6 +74,9 @@ class TransferResult(Result):
     n_dropped_prompts: int
     """The number of prompts that are not used: their names are in both halves, or not single tokens in the source."""
 
+    names_differ: bool
+    """Whether the held-out prompts have other names than those that vectors are made from, or heads chosen on."""
+
     map_title: str | None
     """The kind of maps and their corpus, such as `ridge map fitted on tiny english`; None if there are none."""
 
@@ -175,6 +178,7 @@ def measure_transfer(
         forward=measured[0][0],
         backward=measured[1][0] if both else None,
         n_dropped_prompts=on_prompts[1].contrast.n_dropped,
+        names_differ=on_prompts[1].contrast.names_differ,
         map_title=maps.title if maps is not None else heads.title if vectors is None else None,
         head_map=heads.maps if vectors is None else None,
         other_map=other_map,

@@ -90,6 +90,11 @@ def with_texts(
     ]
     if not all(_comes_over(direction) for direction in result.directions.values()):
         limits.append("That no transfer has been shown does not show that there is none.")
+    if not result.names_differ:
+        limits.append(
+            "The held-out prompts have the same names as the training prompts, from which the vectors are made, and "
+            "differ from them in their sentences, orders, places or objects."
+        )
     if result.is_one_model:
         limits.append("Source and target are the same model, so this is a check of the method and no transfer.")
     if result.n_dropped_prompts:

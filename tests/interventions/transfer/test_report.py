@@ -36,6 +36,7 @@ def transfer(forward, both=True, **changes):
         "forward": forward,
         "backward": backward,
         "n_dropped_prompts": 0,
+        "names_differ": True,
         "map_title": "ridge map fitted on some text",
         "head_map": None,
         "other_map": None,
@@ -143,6 +144,12 @@ def test_slopes_of_both_directions_are_in_one_table(vector_result, heads):
 def test_notes_come_before_the_directions(vector_result, changes, notes):
     lines = transfer_report(transfer(vector_result, both=False, **changes), CONTEXT).summary
     assert lines == [*notes, *VectorTransferReport(vector_result, THROUGH, CONTEXT).summary()]
+
+
+@pytest.mark.parametrize("names_differ", [True, False])
+def test_the_same_names_in_both_halves_are_a_limit(vector_result, names_differ):
+    limits = transfer_report(transfer(vector_result, names_differ=names_differ), CONTEXT).limits
+    assert any("same names as the training prompts" in limit for limit in limits) != names_differ
 
 
 @pytest.mark.parametrize(
