@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NATIVE: Final = "native"
 CARRIED: Final = "carried"
 AT_NATIVE_NORM: Final = "carried at native norm"
+NATIVE_AT_CARRIED_NORM: Final = "native at carried norm"
 RANDOM: Final = "random map"
 SHIFT: Final = "mean shift"
 SHUFFLED: Final = "shuffled vocabulary"
@@ -198,7 +199,7 @@ class SteeringVector:
     """A vector that the target is steered with in one layer."""
 
     name: str
-    """`native`, `carried`, `carried at native norm`, or the name of a control."""
+    """`native`, `carried`, each of them at the norm of the other, or the name of a control."""
 
     source_layer: int | None
     """The layer of the source that the vector comes from; None for native vectors."""
@@ -211,7 +212,7 @@ class SteeringVector:
     @property
     def is_control(self) -> bool:
         """Whether the vector is neither native nor carried."""
-        return self.name not in (NATIVE, CARRIED, AT_NATIVE_NORM)
+        return self.name not in (NATIVE, CARRIED, AT_NATIVE_NORM, NATIVE_AT_CARRIED_NORM)
 
 
 @dataclass(frozen=True)

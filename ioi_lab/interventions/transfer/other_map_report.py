@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 _METRICS: Final = (
     *("map_r2", "cosine_to_native", "norm", "slope", "share_of_native", "share_at_native_norm", "prompt_correlation"),
     *("relative_error", "steepest_control_slope", "quantile_of_unrelated_prompts", "quantile_of_unrelated_names"),
-    *("beats_controls", "beats_unrelated", "beats_mismatched", "comes_over"),
+    *(
+        "native_slope_at_carried_norm",
+        "controls_are_in_reach",
+        "beats_controls",
+        "beats_unrelated",
+        "beats_mismatched",
+        "comes_over",
+    ),
 )
 """The metrics of the first map that the second one has too, with their bounds."""
 

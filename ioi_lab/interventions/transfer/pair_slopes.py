@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +15,16 @@ from ioi_lab.stats.bootstrap import Bootstrap, Estimate
 from ioi_lab.stats.metrics import Array
 from ioi_lab.transfer.refits import N_REFITS, Refits
 from ioi_lab.transfer.unrelated import UnrelatedDirections
-from ioi_lab.transfer.vectors import AT_NATIVE_NORM, CARRIED, NATIVE, SHIFT, VectorTransfer, cosine
+from ioi_lab.transfer.vectors import (
+    AT_NATIVE_NORM,
+    CARRIED,
+    NATIVE,
+    NATIVE_AT_CARRIED_NORM,
+    SHIFT,
+    VectorTransfer,
+    cosine,
+    with_norm_of,
+)
 
 SlopesByVector = Mapping[str, Float[Array, "prompt"]]
 """The slope of each prompt, by the name of the vector: native, carried, carried at the native norm, controls."""
@@ -23,7 +32,7 @@ SlopesByVector = Mapping[str, Float[Array, "prompt"]]
 
 @dataclass(frozen=True)
 class SlopeRows:
-    """The vectors in the best layer: native, carried, carried at the native norm, then every control."""
+    """The vectors in the best layer: native, carried, each at the norm of the other, then every control."""
 
     kinds: list[str]
     names: list[str]
@@ -55,6 +64,10 @@ class PairSlopes:
     at_native_norm: Estimate
     """The slope of the carried vector rescaled to the norm of the native one, so that directions are compared."""
 
+    native_at_carried_norm: Estimate
+    """The slope of the native vector rescaled to the norm of the carried one, which is that of the controls; its
+    interval is over the held-out prompts."""
+
     share: Estimate
     """The ratio of the carried vector's slope to the native one's."""
 
@@ -77,6 +90,10 @@ class PairSlopes:
 
     unbeaten: list[str]
     """The nouns of the controls that the carried vector is not shown to exceed."""
+
+    out_of_reach: list[str]
+    """The nouns of the route's controls that the native vector is not shown to exceed at this norm either: that the
+    carried vector does not exceed them shows nothing about what has come over."""
 
     beats_controls: bool
     """Whether the carried vector is steeper than each drawn control and the mean shift, with the whole interval."""
@@ -128,6 +145,8 @@ def measure_pair_slopes(
     native, carried, at_native_norm = (slopes[name][None] for name in (NATIVE, CARRIED, AT_NATIVE_NORM))
     controls = {name: values for name, values in slopes.items() if name not in (NATIVE, CARRIED, AT_NATIVE_NORM)}
     means = {name: float(values.mean()) for name, values in controls.items()}
+    best = {each.name: each.vector for each in transfer.vectors_of_best}
+    native_rescaled = meter.slopes([with_norm_of(best[NATIVE], best[CARRIED])])
     margins = spread.widened(bootstrap.mean(carried - np.stack(list(controls.values()))), spread.slope)
     steepest = int(np.argmax(list(means.values())))
     unrelated = [measure_unrelated(transfer, kind, carried[0], meter, spread) for kind in directions]
@@ -145,14 +164,16 @@ def measure_pair_slopes(
             spread.widened(bootstrap.ratio(at_native_norm, native), spread.share_at_native_norm),
         ]
     )
-    beaten = dict(zip(controls, margins.exceeds().tolist(), strict=True))
-    unbeaten = _unbeaten(transfer.route.control_noun, beaten)
+    noun = transfer.route.control_noun
+    unbeaten = _unbeaten(noun, controls, margins)
+    native_margins = bootstrap.mean(native_rescaled - np.stack(list(controls.values())))
     return PairSlopes(
         scales=meter.scales,
         n_refits=N_REFITS,
         native=estimates.rows(slice(0, 1)),
         carried=estimates.rows(slice(1, 2)),
         at_native_norm=estimates.rows(slice(2, 3)),
+        native_at_carried_norm=bootstrap.mean(native_rescaled),
         share=shares.rows(slice(0, 1)),
         share_at_native_norm=shares.rows(slice(1, 2)),
         drawn=np.array([mean for name, mean in means.items() if name != SHIFT]),
@@ -166,32 +187,49 @@ def measure_pair_slopes(
             *(kind.noun for kind in unrelated if not kind.is_exceeded),
             *mismatched.unbeaten,
         ],
+        out_of_reach=_unbeaten(noun, controls, native_margins),
         beats_controls=not unbeaten,
-        rows=_rows(transfer, controls, native, (unrelated, mismatched), (estimates, shares), bootstrap),
+        rows=_rows(
+            transfer, controls, (native, native_rescaled), (unrelated, mismatched), (estimates, shares), bootstrap
+        ),
     )
 
 
-def _unbeaten(drawn: str, beaten: Mapping[str, bool]) -> list[str]:
+def _unbeaten(drawn: str, controls: SlopesByVector, margins: Estimate) -> list[str]:
     """Return the nouns of the controls of the route that are not exceeded."""
-    names = {name for name, is_beaten in beaten.items() if not is_beaten}
+    names = {name for name, is_beaten in zip(controls, margins.exceeds(), strict=True) if not is_beaten}
     return ([drawn] if names - {SHIFT} else []) + ([SHIFT] if SHIFT in names else [])
 
 
 def _rows(
     transfer: VectorTransfer,
     controls: SlopesByVector,
-    native: Float[Array, "1 prompt"],
+    native: tuple[Float[Array, "1 prompt"], Float[Array, "1 prompt"]],
     others: tuple[list[UnrelatedControls], MismatchedConcepts],
     of_vectors: tuple[Estimate, Estimate],
     bootstrap: Bootstrap,
 ) -> SlopeRows:
-    """Return all rows; `of_vectors` are the slopes of the native and carried vectors, and the shares of the latter."""
+    """Return all rows.
+
+    Args:
+        transfer: The vectors.
+        controls: The slopes of the route's controls.
+        native: The slopes of the native vector, at its own norm and at that of the carried one.
+        others: Unrelated directions, and vectors of other contrasts.
+        of_vectors: The slopes of the native and carried vectors, and the shares of the latter.
+        bootstrap: Makes the intervals of the others.
+
+    """
     unrelated, mismatched = others
     best = {each.name: each for each in transfer.vectors_of_best}
     carried = best[CARRIED]
-    vectors = [best[name] for name in (NATIVE, CARRIED, AT_NATIVE_NORM, *controls)]
+    rescaled = with_norm_of(best[NATIVE].vector, carried.vector)
+    best[NATIVE_AT_CARRIED_NORM] = replace(
+        best[NATIVE], name=NATIVE_AT_CARRIED_NORM, vector=rescaled, norm=carried.norm
+    )
+    vectors = [best[name] for name in (NATIVE, CARRIED, AT_NATIVE_NORM, NATIVE_AT_CARRIED_NORM, *controls)]
     values = np.concatenate(
-        [np.stack(list(controls.values())), *(kind.slopes for kind in unrelated), mismatched.slopes]
+        [native[1], np.stack(list(controls.values())), *(kind.slopes for kind in unrelated), mismatched.slopes]
     )
     one = Estimate(*(np.array([value]) for value in (1.0, np.nan, np.nan)))
     kinds = [kind for kind in unrelated for _ in kind.names]
@@ -213,5 +251,5 @@ def _rows(
             *mismatched.cosines.tolist(),
         ],
         slopes=Estimate.joined([of_vectors[0], bootstrap.mean(values)]),
-        shares=Estimate.joined([one, of_vectors[1], bootstrap.ratio(values, native)]),
+        shares=Estimate.joined([one, of_vectors[1], bootstrap.ratio(values, native[0])]),
     )

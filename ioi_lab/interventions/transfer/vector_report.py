@@ -86,6 +86,8 @@ class VectorTransferReport:
         metrics |= scalars("native_slope", slopes.native)
         metrics |= scalars("slope", slopes.carried)
         metrics |= scalars("slope_at_native_norm", slopes.at_native_norm)
+        metrics |= scalars("native_slope_at_carried_norm", slopes.native_at_carried_norm)
+        metrics["controls_are_in_reach"] = int(not slopes.out_of_reach)
         metrics |= scalars("share_of_native", slopes.share)
         metrics |= scalars("share_at_native_norm", slopes.share_at_native_norm)
         metrics |= scalars("margin_over_steepest_control", slopes.margin_over_steepest)

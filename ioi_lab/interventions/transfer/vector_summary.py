@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ioi_lab.interventions.transfer.unrelated_measure import UnrelatedControls
 from ioi_lab.interventions.transfer.vector_result import VectorTransferResult
 from ioi_lab.reports.wording import interval, plain
 from ioi_lab.stats.bootstrap import MIN_PROMPTS
+from ioi_lab.transfer.vectors import SHIFT
 
 
 def summary_lines(result: VectorTransferResult) -> list[str]:
@@ -19,8 +22,7 @@ def summary_lines(result: VectorTransferResult) -> list[str]:
         f"  slope per unit of scale on {result.n_prompts} held-out prompts: native {interval(slopes.native)}, "
         f"carried {interval(slopes.carried)}",
         _shares(result),
-        f"  steepest of {result.n_controls} controls {slopes.steepest_control:.2f}; the carried vector's slope "
-        f"less that: {interval(slopes.margin_over_steepest)}",
+        _steepest(result),
         *(_unrelated(kind) for kind in result.slopes.unrelated),
         *_mismatched(result),
         _agreement(result),
@@ -31,6 +33,15 @@ def summary_lines(result: VectorTransferResult) -> list[str]:
         "held-out prompts alone",
         f"  {verdict(result)}",
     ]
+
+
+def _steepest(result: VectorTransferResult) -> str:
+    slopes = result.slopes
+    return (
+        f"  steepest of {result.n_controls} controls {slopes.steepest_control:.2f}; the carried vector's slope less "
+        f"that: {interval(slopes.margin_over_steepest)}; {result.target}'s own vector at this norm: "
+        f"{interval(slopes.native_at_carried_norm)}"
+    )
 
 
 def uncertainty(result: VectorTransferResult) -> str:
@@ -49,7 +60,9 @@ def verdict(result: VectorTransferResult) -> str:
     if result.slopes.comes_over:
         return "the carried vector is steeper than every kind of control: its effect transfers"
     if result.slopes.unbeaten:
-        return f"no transfer has been shown: the carried vector is not clearly steeper than {_against(result)}"
+        controls = _against(result, result.slopes.unbeaten)
+        too_strong = _out_of_reach(result)
+        return f"no transfer has been shown: the carried vector is not clearly steeper than {controls}{too_strong}"
     return "no transfer has been shown: the carried vector's slope is not clearly above 0"
 
 
@@ -113,12 +126,25 @@ def _agreement(result: VectorTransferResult) -> str:
     )
 
 
-def _against(result: VectorTransferResult) -> str:
-    """Return the controls that the carried vector is not shown to exceed."""
+def _against(result: VectorTransferResult, nouns: Sequence[str]) -> str:
+    """Return some of the controls that the carried vector is not shown to exceed."""
     quantiles = {kind.noun: f"97.5 % of {len(kind.names)} {kind.noun}" for kind in result.slopes.unrelated}
-    drawn = {result.drawn.noun: f"each of {result.drawn.count} {result.drawn.noun}", "mean shift": "the mean shift"}
+    drawn = {result.drawn.noun: f"each of {result.drawn.count} {result.drawn.noun}", SHIFT: "the mean shift"}
     concepts = {name: f"the vector of {plain(name)}" for name in result.slopes.mismatched.names}
-    return ", ".join((quantiles | drawn | concepts)[noun] for noun in result.slopes.unbeaten)
+    return ", ".join((quantiles | drawn | concepts)[noun] for noun in nouns)
+
+
+def _out_of_reach(result: VectorTransferResult) -> str:
+    """Return which of these controls the native vector does not exceed either, as the end of a sentence."""
+    slopes = result.slopes
+    nouns = [noun for noun in slopes.unbeaten if noun in slopes.out_of_reach]
+    if not nouns:
+        return ""
+    own = f"{result.target}'s own vector ({interval(slopes.native_at_carried_norm)})"
+    return (
+        f"; at its norm, {own} is not clearly steeper than {_against(result, nouns)} either, so that these controls do "
+        "not show whether anything comes over"
+    )
 
 
 def _shares(result: VectorTransferResult) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from ioi_lab.interventions.transfer.slopes import SlopeMeter
 from ioi_lab.stats.bootstrap import Estimate
-from ioi_lab.transfer.vectors import AT_NATIVE_NORM, CARRIED, NATIVE, SHIFT
+from ioi_lab.transfer.vectors import AT_NATIVE_NORM, CARRIED, NATIVE, NATIVE_AT_CARRIED_NORM, SHIFT
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,23 @@ def test_margins_and_verdicts(vectors, by_name):
     assert slopes.beats_unrelated == (not not_exceeded)
     if slopes.carried.value[0] < slopes.steepest_control:
         assert not slopes.beats_controls
+
+
+def test_the_native_vector_is_compared_with_the_same_controls_at_their_norm(vectors, by_name):
+    transfer, result, _ = vectors
+    slopes, best = result.slopes, {each.name: each.vector for each in transfer.vectors_of_best}
+    norms = {name: float(np.linalg.norm(vector)) for name, vector in best.items()}
+    meter = SlopeMeter(transfer.target, transfer.best[1], slopes.scales)
+    (own,) = meter.slopes([best[NATIVE] * (norms[CARRIED] / norms[NATIVE])])
+    assert slopes.native_at_carried_norm.value == pytest.approx([own.mean()], abs=1e-4)
+    row = slopes.rows.names.index(NATIVE_AT_CARRIED_NORM)
+    assert slopes.rows.slopes.value[row] == slopes.native_at_carried_norm.value[0]
+    assert slopes.rows.norms[row] == pytest.approx(norms[CARRIED])
+    controls = {name: values for name, values in by_name.items() if name not in (NATIVE, CARRIED, AT_NATIVE_NORM)}
+    margins = transfer.target.on_prompts.held_out.bootstrap.mean(own - np.stack(list(controls.values())))
+    not_exceeded = {name for name, low in zip(controls, margins.low, strict=True) if not low > 0}
+    assert (SHIFT in slopes.out_of_reach) == (SHIFT in not_exceeded)
+    assert (transfer.route.control_noun in slopes.out_of_reach) == bool(not_exceeded - {SHIFT})
 
 
 def test_intervals_are_wider_than_those_over_the_held_out_prompts(vectors, by_name):
@@ -83,10 +100,11 @@ def test_rows_are_the_vectors_and_all_controls(vectors):
     transfer, result, _ = vectors
     rows = result.slopes.rows
     names = [each.name for each in transfer.vectors_of_best]
-    assert rows.names[: len(names)] == names
+    assert rows.names[:3] == names[:3]
+    assert rows.names[4 : len(names) + 1] == names[3:]
     others = [name for kind in result.slopes.unrelated for name in kind.names]
-    assert rows.names[len(names) :] == [*others, *result.slopes.mismatched.names]
-    assert rows.kinds[:4] == [NATIVE, CARRIED, AT_NATIVE_NORM, "control"]
+    assert rows.names[len(names) + 1 :] == [*others, *result.slopes.mismatched.names]
+    assert rows.kinds[:5] == [NATIVE, CARRIED, AT_NATIVE_NORM, NATIVE_AT_CARRIED_NORM, "control"]
     assert rows.kinds[-81:] == ["unrelated prompts"] * 40 + ["unrelated names"] * 40 + ["another concept"]
     assert len(rows.norms) == len(rows.cosines) == len(rows.slopes.value) == len(rows.shares.value) == len(rows.names)
     assert rows.slopes.low[1] == result.slopes.carried.low[0]

@@ -37,13 +37,15 @@ def test_the_slopes_of_the_table_are_those_of_the_metrics(vectors):
     _, result, _ = vectors
     report = vector_report(result)
     table, metrics = report.slope_table().set_index("vector"), report.metrics()
-    assert len(table) == 3 + result.n_controls + 2 * 40 + 1
+    assert len(table) == 4 + result.n_controls + 2 * 40 + 1
     carried, rescaled = table.loc["carried"], table.loc["carried at native norm"]
     for bound in ("", "_low", "_high"):
         assert carried[f"slope{bound}"] == metrics[f"slope{bound}"]
         assert carried[f"share_of_native{bound}"] == metrics[f"share_of_native{bound}"]
         assert rescaled[f"share_of_native{bound}"] == metrics[f"share_at_native_norm{bound}"]
     assert rescaled["norm"] == pytest.approx(metrics["native_norm"])
+    assert table.loc["native at carried norm", "slope"] == metrics["native_slope_at_carried_norm"]
+    assert metrics["controls_are_in_reach"] == (not result.slopes.out_of_reach)
     for key in ("prompts", "names"):
         slopes = table[table["kind"] == f"unrelated {key}"]["slope"]
         assert metrics[f"rank_among_unrelated_{key}"] == 1 + (slopes >= metrics["slope"]).sum()

@@ -48,8 +48,24 @@ def test_controls_that_are_not_exceeded_are_named(vectors):
     assert "its effect transfers" not in text
     assert "share of the native" not in text
     assert "ratio to the native slope" in text
-    slopes = replace(result.slopes, unbeaten=[result.drawn.noun, SHIFT], beats_controls=False)
+    changes = {"unbeaten": [result.drawn.noun, SHIFT], "out_of_reach": []}
+    slopes = replace(result.slopes, **changes, beats_controls=False)
     assert verdict(replace(result, slopes=slopes)).endswith(f"than each of 5 {result.drawn.noun}, the mean shift")
+
+
+def test_controls_that_the_native_vector_does_not_exceed_either_are_named_as_such(vectors):
+    result = with_verdict(vectors[1], comes_over=False)
+    changes = {"unbeaten": [result.drawn.noun, SHIFT], "native_at_carried_norm": estimate(3.35, 2.0, 4.5)}
+    slopes = replace(result.slopes, **changes, beats_controls=False, out_of_reach=[result.drawn.noun])
+    assert verdict(replace(result, slopes=slopes)).endswith(
+        f"; at its norm, tiny-pythia's own vector (3.35 [2.00, 4.50]) is not clearly steeper than each of 5 "
+        f"{result.drawn.noun} either, so that these controls do not show whether anything comes over"
+    )
+    beaten = replace(slopes, unbeaten=[SHIFT])
+    assert "either" not in verdict(replace(result, slopes=beaten))
+    assert any(
+        "tiny-pythia's own vector at this norm: 3.35" in line for line in summary_lines(replace(result, slopes=beaten))
+    )
 
 
 def test_without_intervals_nothing_is_claimed(vectors):
