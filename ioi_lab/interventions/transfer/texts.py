@@ -43,9 +43,9 @@ _CONTROLS: Final = Method(
     "Random maps, which send a vector in a random direction (through the vocabulary, each token in the place of "
     "another); the mean shift between the models, which leaves it on the axes as they are; and by its own route "
     "differences of training prompts, vectors of other pairs of names, and vectors of other contrasts of the same "
-    "prompts (another concept). All have its norm. An effect transfers if the carried vector is steeper than each kind, "
-    "with its whole interval. The target's own vector is compared with random maps and the mean shift at this norm too: "
-    "those that it does not exceed either do not show whether anything comes over.",
+    "prompts (another concept). All have its norm. An effect transfers if the carried vector is steeper than each "
+    "kind, with its whole interval. The target's own vector is compared with random maps and the mean shift at this "
+    "norm too: those that it does not exceed either do not show whether anything comes over.",
 )
 _AGREEMENT: Final = Method(
     "Agreement prompt by prompt",
