@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from ioi_lab.config import CONFIG_FOLDER
+from ioi_lab.errors import LabError
+from ioi_lab.jobs.alignment import prepare_alignment
+from ioi_lab.jobs.experiment import prepare_experiment
 from ioi_lab.tiny import tiny_folder
 from tests.docs.blocks import PAGES, ROOT, Block, blocks_of, parsed
 from tests.docs.lab_server import write_shims
@@ -113,6 +121,44 @@ def test_shell_blocks_run(page, commands, tmp_path):
         read, words_of_zsh = run(["zsh", "-fe", "-c", text], commands, tmp_path, ONLY_TYPED="1")
         assert (read.returncode, read.stderr) == (0, ""), block.place
         assert words_of_zsh == words, block.place
+
+
+PREPARE = {"sweep": ("sweep", prepare_experiment), "align": ("train_align", prepare_alignment)}
+
+
+def typed_in(block: Block) -> Iterator[list[str]]:
+    """Yield the words of each command of the lab in a block, from the second one on."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if line.startswith("ioi-lab "):
+            yield shlex.split(line)[1:]
+
+
+def one_job_of(overrides: list[str]) -> Iterator[str]:
+    """Yield the overrides of the first job of a grid, without those of Hydra itself."""
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.is_sweep_override():
+            yield f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+        elif not override.get_key_element().startswith("hydra"):
+            yield str(override.input_line)
+
+
+@pytest.mark.docs
+def test_commands_that_are_not_run_ask_for_what_there_is():
+    """Their keys and values are those of the configs, and each job could begin."""
+    blocks = [block for block in SHELL if block.why_not_run is not None]
+    typed = [(block, words) for block in blocks for words in typed_in(block) if words[0] in PREPARE]
+    assert len(typed) > 20
+    refused = {}
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        for block, (command, *words) in typed:
+            root, prepare = PREPARE[command]
+            overrides = list(one_job_of([word for word in words if not word.startswith("-")]))
+            try:
+                _ = prepare(compose(root, overrides)).job
+            except LabError as error:
+                refused[f"{block.place}: {' '.join(words)}"] = str(error)
+    files_of_readers = "is not a file"
+    assert {command: line for command, line in refused.items() if files_of_readers not in line} == {}
 
 
 @pytest.mark.docs
