@@ -9,36 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-import pandas as pd
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import example, given
-from hypothesis import strategies as st
-from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 
 from benchmarks.kill import SMALL_GRID, kill_and_resume
-from ioi_lab.cli.multirun import Multirun
 from ioi_lab.interventions.patch import Patch
-from ioi_lab.models.loading import checksums_of
-from ioi_lab.reports.report import Report
 from ioi_lab.runs.folder import RunFolder
 from ioi_lab.runs.reading import is_done
-from ioi_lab.runs.resume import (
-    choosing,
-    earlier_run,
-    earlier_sweep,
-    is_placed,
-    land_in,
-    put_aside_what_is_no_folder,
-    record_finished_runs,
-    record_typed,
-)
 from tests.conftest import run_folders
+from tests.runs.resumed import GRID, SHORT, SWEEP, moments, of_other_weights
 
-SWEEP = str(Path(__file__).resolve().parents[2] / "sweep.py")
 DYING = """
 import os
 from ioi_lab.tasks.ioi import IOITask
@@ -47,21 +27,6 @@ class Dying(IOITask):
         return os._exit(9) if self.n == 5 else super().prompt_pairs(tokens)
 """
 PAIR = 'clean,corrupt,answer,distractor\n"When John and Mary went to the store, John gave a drink to","'
-STAMPED = {Path(name) for name in ("status.json", "provenance.json", "log.txt", ".lock", "config.yaml")} | {
-    Path(".hydra") / name for name in ("config.yaml", "hydra.yaml", "overrides.yaml")
-}
-"""Files that say where and when a run was."""
-
-SHORT = ("-m", "tracker=none", "task.n=4", "figures=false")
-GRID = (*SHORT, "intervention.layer=0,1,2")
-
-
-def of_other_weights(config):
-    return checksums_of(config)._replace(weights="other")
-
-
-def moments(folder):
-    return {run.name: (run / "status.json").stat().st_mtime_ns for run in run_folders(folder)}
 
 
 def test_what_is_done_is_not_done_again(sweep, tmp_path):
@@ -181,122 +146,6 @@ def test_two_processes_do_not_write_into_one_folder_at_once(tmp_path):
     assert order in (["a in", "a out", "b in", "b out"], ["b in", "b out", "a in", "a out"])
 
 
-def command(folder: Path, *typed: str, sweeper: str = "basic"):
-    """The parts of a multirun's config that resuming reads."""
-    return OmegaConf.create(
-        {
-            "hydra": {
-                "sweep": {"dir": str(folder)},
-                "overrides": {
-                    "task": [line for line in typed if not line.startswith("hydra")],
-                    "hydra": [line for line in typed if line.startswith("hydra")],
-                },
-                "job": {"config_name": "sweep"},
-                "runtime": {"config_sources": [{"path": "conf"}]},
-                "sweeper": {"name": sweeper, "folder": "${job.folder}"},
-            }
-        }
-    )
-
-
-@pytest.mark.parametrize(
-    ("typed", "goes_on"),
-    [
-        (["intervention.layer=0,1", "seed=1"], True),
-        (["intervention.layer=0,1", "seed=1", "resume=true"], True),
-        (["intervention.layer=0,1", "seed=1", "hydra/launcher=batch", "hydra.launcher.wave=2"], True),
-        (["seed=1", "intervention.layer=0,1"], False),
-        (["intervention.layer=0,1", "seed=2"], False),
-        (["intervention.layer=0,1", "seed=1", "hydra.job.chdir=true"], False),
-    ],
-)
-def test_the_same_command_finds_its_sweep(tmp_path, typed, goes_on):
-    first, later = tmp_path / "patch" / "monday", tmp_path / "patch" / "tuesday"
-    record_typed(first, command(first, "intervention.layer=0,1", "seed=1"))
-    (tmp_path / "patch" / "damaged").mkdir()
-    (tmp_path / "patch" / "damaged" / "typed.yaml").write_text("a: [")
-    assert earlier_sweep(command(later, *typed)) == (first if goes_on else None)
-    assert earlier_sweep(command(later, *typed, sweeper="optuna")) is None
-    assert earlier_sweep(command(tmp_path / "ablate" / "tuesday", *typed)) is None
-
-
-def test_of_several_sweeps_the_latest_goes_on(tmp_path):
-    for hours, name in enumerate(("second", "first")):
-        record_typed(tmp_path / name, command(tmp_path / name, "seed=1"))
-        os.utime(tmp_path / name / "typed.yaml", (3600 * hours, 3600 * hours))
-    assert earlier_sweep(command(tmp_path / "now", "seed=1")) == tmp_path / "first"
-
-
-def test_a_folder_that_was_typed_is_where_the_sweep_lands(tmp_path):
-    config = command(tmp_path / "a", "seed=1")
-    assert not is_placed(config)
-    land_in(tmp_path / "b", config)
-    assert config.hydra.sweep.dir == str(tmp_path / "b")
-    assert config.hydra.overrides.hydra == [f"hydra.sweep.dir='{tmp_path / 'b'}'"]
-    assert is_placed(config)
-
-
-def test_two_equal_sweeps_at_the_same_moment_choose_one_folder(tmp_path):
-    chosen, both = [], threading.Barrier(2)
-
-    def choose(name):
-        config = command(tmp_path / "patch" / name, "seed=0,1")
-        both.wait()
-        with choosing(config):
-            folder = earlier_sweep(config) or Path(config.hydra.sweep.dir)
-            time.sleep(0.1)
-            record_typed(folder, config)
-        chosen.append(folder)
-
-    threads = [threading.Thread(target=choose, args=(name,)) for name in ("one", "other")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(chosen)) == 1
-
-
-def test_a_folder_that_cannot_be_written_is_not_locked():
-    with choosing(command(Path("/dev/null/patch/now"))):
-        pass
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r$"), max_size=20))
-@example("it's")
-@example('say "hi"')
-@example("back\\\\slash\\")
-@example("\\'")
-def test_any_folder_can_be_landed_in(name):
-    config = command(Path("a"))
-    land_in(Path("runs") / name, config)
-    override = OverridesParser.create().parse_override(config.hydra.overrides.hydra[0])
-    assert override.value() == config.hydra.sweep.dir == str(Path("runs") / name)
-
-
-def test_a_name_with_quotes_and_blanks_is_gone_on_with(sweep, tmp_path):
-    name = """name='it\\'s a "name", (1) ü·漢'"""
-    for told in ("", "where 1 job is done"):
-        outcome = sweep(*SHORT, "intervention.layer=0", "hydra/launcher=batch", name)
-        assert outcome.code == 0, outcome.err
-        assert told in outcome.out
-    (run,) = run_folders(tmp_path)
-    assert run.parents[1].name == """it's a "name", (1) ü·漢"""
-
-
-def test_what_is_in_the_place_of_a_job_is_put_aside(tmp_path):
-    (tmp_path / "0").write_text("mine")
-    (tmp_path / "1").symlink_to("nowhere")
-    (tmp_path / "2").mkdir()
-    (tmp_path / "sweep.csv").touch()
-    aside = put_aside_what_is_no_folder(tmp_path)
-    assert [path.name.partition(".unusable-")[0] for path in aside] == [".0", ".1"]
-    assert aside[0].read_text() == "mine"
-    assert aside[1].is_symlink()
-    assert sorted(path.name for path in tmp_path.iterdir() if path not in aside) == ["2", "sweep.csv"]
-    assert put_aside_what_is_no_folder(tmp_path) == []
-    assert put_aside_what_is_no_folder(tmp_path / "nowhere") == []
-
-
 @pytest.mark.long
 def test_a_sweep_goes_on_over_all_that_was_done_to_its_folder(sweep, tmp_path):
     """A file and a link in the place of jobs, deleted jobs, and files that are cut or lead elsewhere."""
@@ -329,26 +178,6 @@ def test_a_sweep_whose_config_is_wrong_leaves_no_folder(sweep, tmp_path, launche
     assert not list(tmp_path.glob("runs/*/[!.]*"))
 
 
-def test_finished_runs_are_offered_to_the_jobs(tmp_path):
-    """Not unfinished ones, and not those of the sweep itself."""
-    identities = {
-        "old/0": {"config": "a", "code": "this"},
-        "old/1": {"config": "b", "code": "other"},
-        "old/2": {"config": "c", "code": "this"},
-        "new/0": {"config": "d", "code": "this"},
-    }
-    for name, identity in identities.items():
-        run = RunFolder(tmp_path / name)
-        run.start("name: x\n", "sweep.py")
-        run.write_report(Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, dict))
-        if name != "old/2":
-            run.finish({"identity": identity})
-    record_finished_runs(tmp_path / "new")
-    offered = {name: earlier_run(tmp_path / "new", identity) for name, identity in identities.items()}
-    assert offered == {"old/0": tmp_path / "old" / "0", "old/1": tmp_path / "old" / "1", "old/2": None, "new/0": None}
-    assert earlier_run(tmp_path / "no such sweep", identities["old/0"]) is None
-
-
 @pytest.mark.processes
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_sweep_ends_as_if_nothing_had_happened(sweep, tmp_path, seed):
@@ -371,117 +200,6 @@ def test_two_sweeps_at_once_in_one_folder(tmp_path):
     assert all("3 runs (3 done)" in out for out, _ in outputs)
     assert sum(out.count("heads by recovery") for out, _ in outputs) == 3  # each is done by one of them
     assert len(run_folders(tmp_path)) == 3
-
-
-@pytest.mark.long
-def test_a_larger_grid_of_the_same_name_takes_over_what_is_done(sweep, tmp_path):
-    assert sweep(*GRID, "figures=true", "name=heads").code == 0
-    outcome = sweep("-m", "tracker=none", "task.n=4", "intervention.head=all", "intervention.layer=3,2", "name=heads")
-    assert outcome.code == 0, outcome.err
-    assert outcome.out.count(" is taken from ") == 1
-    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
-    one, other = (run for run in run_folders(tmp_path) if "layer: 2" in (run / "config.yaml").read_text())
-    files = {path.relative_to(one) for path in one.rglob("*") if path.is_file()} - STAMPED
-    assert files == {path.relative_to(other) for path in other.rglob("*") if path.is_file()} - STAMPED
-    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in files)
-    origins = [json.loads((run / "provenance.json").read_text()).get("taken_from") for run in (one, other)]
-    assert sorted(map(bool, origins)) == [False, True]
-
-
-@pytest.mark.long
-def test_what_is_another_run_is_not_taken_over(sweep, monkeypatch):
-    assert sweep(*GRID, "name=heads").code == 0
-    wider = (*SHORT, "intervention.layer=2,3")
-    assert "taken from" not in sweep(*wider, "name=other").out
-    assert "taken from" not in sweep(*wider, "name=heads", "resume=false").out
-    assert "taken from" not in sweep(*wider, "name=heads", "task.seed=1").out
-    monkeypatch.setattr("ioi_lab.jobs.job.checksums_of", of_other_weights)
-    assert "taken from" not in sweep(*wider, "name=heads", "intervention.head=all").out
-
-
-@pytest.mark.long
-def test_alignments_are_taken_over_too(train_align):
-    """They have no prompts.csv."""
-    grid = ("-m", "tracker=none", "corpus.n=120", "alignment.source_layers=[1]", "alignment.target_layers=[1]")
-    assert train_align(*grid, "seed=0,1").code == 0
-    outcome = train_align(*grid, "seed=1,2")
-    assert outcome.code == 0, outcome.err
-    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
-
-
-@pytest.mark.long
-def test_what_is_not_whole_any_more_is_measured(sweep, tmp_path):
-    assert sweep(*GRID, "figures=true", "name=heads").code == 0
-    (run_folders(tmp_path)[1] / "plots" / "recovery_by_head.png").unlink()
-    outcome = sweep(*SHORT, "figures=true", "intervention.layer=1,2", "name=heads")
-    assert outcome.code == 0, outcome.err
-    assert "2 runs (2 done, 1 of them taken from earlier runs)" in outcome.out
-
-
-@pytest.mark.parametrize("lost", ["prompts.csv", "plots/figure.png", "status.json", "metrics.json", "provenance.json"])
-def test_a_run_without_one_of_its_files_is_not_taken_over(tmp_path, lost):
-    identity = {"config": "a"}
-    other, run = (RunFolder(tmp_path / name) for name in ("other", "run"))
-    table = pd.DataFrame({"layer": [0]})
-    other.start("name: x\n", "sweep.py")
-    other.write_report(Report(table, {"x": 1.0}, lambda: {"figure": Figure()}, prompts=table))
-    other.finish({"identity": identity})
-    (other.path / lost).rename(tmp_path / "lost")
-    assert not run.take_over(other.path, identity)
-    assert not run.path.exists()
-    (tmp_path / "lost").rename(other.path / lost)
-    assert run.take_over(other.path, identity)
-    assert (run.path / "plots" / "figure.png").is_file()
-
-
-def test_a_run_that_begins_again_while_it_is_copied_is_not_taken_over(tmp_path, monkeypatch):
-    identity = {"config": "a"}
-    other, run = (RunFolder(tmp_path / name) for name in ("other", "run"))
-    report = Report(pd.DataFrame({"layer": [0]}), {"x": 1.0}, dict, [])
-    other.start("name: x\n", "sweep.py")
-    other.write_report(report)
-    other.finish({"identity": identity})
-    plain = Path.read_bytes
-
-    def starting_again(path):
-        content = plain(path)
-        if path.parent == other.path and path.name == "results.csv":
-            other.start("name: x\n", "sweep.py")
-        return content
-
-    monkeypatch.setattr(Path, "read_bytes", starting_again)
-    assert not run.take_over(other.path, identity)
-    assert not run.path.exists()
-    monkeypatch.setattr(Path, "read_bytes", plain)
-    other.write_report(report)
-    other.finish({"identity": identity})
-    assert not run.take_over(other.path, {"config": "b"})
-    assert run.take_over(other.path, identity)
-    assert run.metrics() == {"x": 1.0}
-
-
-def test_the_jobs_of_a_sweep_land_together_whatever_is_swept(sweep, tmp_path):
-    grid = (*SHORT, "intervention=patch,ablate", "intervention.layer=0")
-    assert "2 runs (2 done)" in sweep(*grid).out
-    assert len({run.parent for run in run_folders(tmp_path)}) == 1
-    assert sweep(*grid).out.count("is done already") == 2
-
-
-def test_jobs_may_lie_deeper(sweep, tmp_path):
-    grid = (*SHORT, "hydra.sweep.subdir=deep/${hydra.job.num}")
-    assert sweep(*grid, "intervention.layer=0,9").code == 1
-    assert Multirun.failed == 1
-    outcome = sweep(*grid, "intervention.layer=0,9")
-    assert "where 1 job is done" in outcome.out
-    assert "2 runs (1 done, 1 failed)" in outcome.out
-    assert "1 of them taken from earlier runs" in sweep(*grid, "intervention.layer=1,0").out
-
-
-def test_the_batch_launcher_takes_over_too(sweep):
-    assert sweep(*GRID, "name=heads").code == 0
-    outcome = sweep(*SHORT, "intervention.layer=0,1,2,3", "hydra/launcher=batch", "name=heads")
-    assert "measured 1 jobs" in outcome.out
-    assert "4 runs (4 done, 3 of them taken from earlier runs)" in outcome.out
 
 
 def test_the_batch_launcher_reports_other_code_and_batches_what_it_runs_again(sweep, monkeypatch):
