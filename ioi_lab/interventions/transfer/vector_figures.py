@@ -80,7 +80,12 @@ class VectorFigures:
                 slopes.at_native_norm,
                 is_pale=is_null,
             ),
-            marked_slope("native", slopes.native, is_pale=not result.slopes.native_steers),
+            marked_slope("native", slopes.native, is_pale=not slopes.native_steers),
+            marked_slope(
+                "native at carried norm",
+                slopes.native_at_carried_norm,
+                is_pale=not slopes.native_at_carried_norm.exceeds()[0],
+            ),
         ]
         samples = [plots.Samples(f"{result.drawn.count} {result.drawn.noun}", slopes.drawn)]
         if slopes.mean_shift is not None:
@@ -148,8 +153,9 @@ def captions_of(result: VectorTransferResult) -> dict[str, str]:
         ),
         "slopes_and_controls": (
             "The slope of the logit difference per unit of scale: blue points are the vectors with their 95 % "
-            "intervals, grey points are controls of the same norm by the same route. An effect transfers if the "
-            "carried vector lies to the right of every red mark; pale points do not clearly."
+            "intervals, grey points are controls of the carried vector's norm. An effect transfers if the carried "
+            "vector lies to the right of every red mark; pale points do not clearly. If the native vector at this "
+            "norm does not lie to the right of a mark either, that control does not show whether anything comes over."
         ),
         "slopes_by_layers": (
             f"Each cell is the slope of a vector from one layer of {result.source} (rows) in one layer of "

@@ -38,7 +38,7 @@ def test_the_carried_slope_is_next_to_those_of_its_controls(vectors):
     result = with_verdict(vectors[1], comes_over=True)
     ax = figures(result)["slopes_and_controls"].axes[0]
     names = [tick.get_text().replace("\n", " ") for tick in ax.get_yticklabels()]
-    assert names[2:4] == ["native", f"5 {result.drawn.noun}"]
+    assert names[2:5] == ["native", "native at carried norm", f"5 {result.drawn.noun}"]
     controls = ["40 differences of training prompts", "40 other pairs of names", "another concept: answer position"]
     assert names[-3:] == controls
     share = result.slopes.share
