@@ -21,6 +21,7 @@ from ioi_lab.transfer.vectors import (
     NATIVE,
     NATIVE_AT_CARRIED_NORM,
     SHIFT,
+    SteeringVector,
     VectorTransfer,
     cosine,
     with_norm_of,
@@ -145,8 +146,7 @@ def measure_pair_slopes(
     native, carried, at_native_norm = (slopes[name][None] for name in (NATIVE, CARRIED, AT_NATIVE_NORM))
     controls = {name: values for name, values in slopes.items() if name not in (NATIVE, CARRIED, AT_NATIVE_NORM)}
     means = {name: float(values.mean()) for name, values in controls.items()}
-    best = {each.name: each.vector for each in transfer.vectors_of_best}
-    native_rescaled = meter.slopes([with_norm_of(best[NATIVE], best[CARRIED])])
+    native_rescaled = meter.slopes([_by_name(transfer)[NATIVE_AT_CARRIED_NORM].vector])
     margins = spread.widened(bootstrap.mean(carried - np.stack(list(controls.values()))), spread.slope)
     steepest = int(np.argmax(list(means.values())))
     unrelated = [measure_unrelated(transfer, kind, carried[0], meter, spread) for kind in directions]
@@ -195,6 +195,16 @@ def measure_pair_slopes(
     )
 
 
+def _by_name(transfer: VectorTransfer) -> dict[str, SteeringVector]:
+    """Return the vectors of the best pair of layers by name, and the native one at the carried norm."""
+    best = {each.name: each for each in transfer.vectors_of_best}
+    native, carried = best[NATIVE], best[CARRIED]
+    rescaled = with_norm_of(native.vector, carried.vector)
+    return best | {
+        NATIVE_AT_CARRIED_NORM: replace(native, name=NATIVE_AT_CARRIED_NORM, vector=rescaled, norm=carried.norm)
+    }
+
+
 def _unbeaten(drawn: str, controls: SlopesByVector, margins: Estimate) -> list[str]:
     """Return the nouns of the controls of the route that are not exceeded."""
     names = {name for name, is_beaten in zip(controls, margins.exceeds(), strict=True) if not is_beaten}
@@ -221,12 +231,8 @@ def _rows(
 
     """
     unrelated, mismatched = others
-    best = {each.name: each for each in transfer.vectors_of_best}
+    best = _by_name(transfer)
     carried = best[CARRIED]
-    rescaled = with_norm_of(best[NATIVE].vector, carried.vector)
-    best[NATIVE_AT_CARRIED_NORM] = replace(
-        best[NATIVE], name=NATIVE_AT_CARRIED_NORM, vector=rescaled, norm=carried.norm
-    )
     vectors = [best[name] for name in (NATIVE, CARRIED, AT_NATIVE_NORM, NATIVE_AT_CARRIED_NORM, *controls)]
     values = np.concatenate(
         [native[1], np.stack(list(controls.values())), *(kind.slopes for kind in unrelated), mismatched.slopes]
